@@ -1,0 +1,1 @@
+"""Things built once by pinned tools: the wasm runtime."""

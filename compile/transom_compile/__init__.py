@@ -1,0 +1,1 @@
+"""The walk from a checkpoint to a bundle."""

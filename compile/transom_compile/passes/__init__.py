@@ -1,0 +1,1 @@
+"""IR rewrites, one file per pass."""

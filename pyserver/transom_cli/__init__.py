@@ -1,0 +1,1 @@
+"""The command `transom`: one file per verb."""

@@ -1,0 +1,1 @@
+"""The Flask companion: keeps bundles by digest and serves them."""
