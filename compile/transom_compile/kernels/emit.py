@@ -1,0 +1,132 @@
+"""Small words for writing scheduled TIR with the IR builder.
+
+Kernels here are written already bound to blocks and threads; Python loops unroll, builder loops stay
+loops. Knows TIR and WGSL's intrinsics; knows nothing of weights or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
+
+Expr = Any
+"""A TIR expression; TVM ships no types for it."""
+
+Buffer = Any
+
+
+@dataclass
+class Kernel:
+    """The kernel being written: `prim_func` is set when the `with` block ends."""
+
+    name: str
+    prim_func: Any = field(default=None)
+
+
+@contextmanager
+def kernel(name: str) -> Iterator[Kernel]:
+    """Open a scheduled PrimFunc called `name`; declare parameters with `buffer_arg` and `int_arg`."""
+    made = Kernel(name)
+    with IRBuilder() as builder:
+        with T.prim_func(s_tir=True):
+            T.func_name(name)
+            T.func_attr({"global_symbol": name, "tirx.is_scheduled": True, "tirx.noalias": True})
+            yield made
+    made.prim_func = builder.get()
+
+
+def buffer_arg(name: str, shape: Sequence[Expr], dtype: str, *, offset: bool = False) -> Buffer:
+    """A tensor parameter. `offset=True` accepts a view into a larger buffer (KV cache auxiliaries)."""
+    handle = T.arg(name, T.handle())
+    elem_offset = tirx.Var(f"{name}_elem_offset", "int32") if offset else None
+    return T.match_buffer(handle, tuple(shape), dtype, elem_offset=elem_offset)
+
+
+def int_arg(name: str, dtype: str = "int32") -> Expr:
+    """A scalar parameter."""
+    return T.arg(name, tirx.Var(name, dtype))
+
+
+def symbolic(name: str) -> Expr:
+    """A size that is known when the kernel is launched."""
+    return tirx.Var(name, "int64")
+
+
+@contextmanager
+def launch(*, grid: Sequence[Expr], threads: Sequence[int]) -> Iterator[tuple[list[Expr], list[Expr]]]:
+    """Bind up to two grid axes and up to three thread axes; yields their indices as int32.
+
+    WebGPU's code generator keeps blockIdx.z for itself (it folds large grids), so two axes it is.
+    """
+    frames = []
+    blocks, lanes = [], []
+    for axis, extent in zip("xy", grid, strict=False):
+        frames.append(T.thread_binding(extent, thread=f"blockIdx.{axis}"))
+        blocks.append(frames[-1].__enter__())
+    for axis, extent in zip("xyz", threads, strict=False):
+        frames.append(T.thread_binding(extent, thread=f"threadIdx.{axis}"))
+        lanes.append(frames[-1].__enter__())
+    frames.append(T.sblock("kernel"))
+    frames[-1].__enter__()
+    T.reads([])
+    T.writes([])
+    yield blocks, lanes
+    for frame in reversed(frames):
+        frame.__exit__(None, None, None)
+
+
+def local(shape: Sequence[int], dtype: str) -> Buffer:
+    """Private memory of one thread."""
+    return T.sblock_alloc_buffer(tuple(shape), dtype, scope="local")
+
+
+def shared(shape: Sequence[int], dtype: str) -> Buffer:
+    """Memory of one workgroup."""
+    return T.sblock_alloc_buffer(tuple(shape), dtype, scope="shared")
+
+
+def store(buffer: Buffer, index: Sequence[Expr] | Expr, value: Expr) -> None:
+    """`buffer[index] = value`."""
+    indices = list(index) if isinstance(index, list | tuple) else [index]
+    T.buffer_store(buffer, value, indices)
+
+
+def let(value: Expr) -> Expr:
+    """Name a value once, so that the shader computes it once."""
+    return T.bind(value)
+
+
+def barrier() -> None:
+    """All threads of the workgroup meet; shared memory is visible after."""
+    T.evaluate(tirx.call_intrin("void", "tirx.tvm_storage_sync", "shared"))
+
+
+@contextmanager
+def when(condition: Expr) -> Iterator[None]:
+    """Statements that run only where the condition holds."""
+    with T.If(condition), T.Then():
+        yield
+
+
+def cast(dtype: str, value: Expr) -> Expr:
+    """Conversion that folds to nothing when the type is the same."""
+    return tirx.Cast(dtype, value) if str(value.dtype) != dtype else value
+
+
+def f16_of_pair(pair: Expr, high: Expr | int) -> Expr:
+    """One half of a u32 as float32. `high`: 0 for bits 0..15, 1 for bits 16..31.
+
+    WGSL's `unpack2x16float` needs no shader-f16 and keeps subnormal scales exact.
+    """
+    if isinstance(high, int):
+        lane, word = high, pair
+    else:
+        lane, word = 0, pair >> cast("uint32", high * 16)
+    both = tirx.call_pure_extern("float32x2", "unpack2x16float", word)
+    return tirx.Shuffle([both], [tirx.const(lane, "int32")])
