@@ -26,10 +26,11 @@ if sys.byteorder != "little":  # pragma: no cover
     raise ImportError("Transom repacks on little-endian machines only: blocks are viewed as words")
 
 # 16 384 blocks of 16 bytes, twice: fits a 2 MiB second-level cache, long enough to hide NumPy's
-# overhead per call (measured: 1 024 blocks a slab are a third slower, the whole tensor at once too).
+# overhead per call (measured: a third slower with 1 024 blocks a slab, twice as slow with all at
+# once).
 SLAB_BLOCKS = 16_384
 _FOUR = np.uint64(4)
-# In every 16-bit lane, the high nibble of the first byte (and, shifted, the low nibble of the second).
+# In every 16-bit lane: the first byte's high nibble; shifted by four, the second's low nibble.
 _MIDDLE_NIBBLES = np.uint64(0x00F0_00F0_00F0_00F0)
 
 
@@ -93,7 +94,7 @@ def _plane_shape(name: str, suffix: str, shape: tuple[int, ...]) -> tuple[int, .
 
 
 def _pair_halves(halves: npt.NDArray[np.uint16]) -> Words:
-    """f16 bits [n] as u32 [ceil(n / 2)], the even one in the low half; an odd tail is padded by 0."""
+    """f16 bits [n] as u32 [ceil(n / 2)]: the even one in the low half, an odd tail padded by 0."""
     padded = np.zeros((halves.size + 1) // 2 * 2, np.uint16)
     padded[: halves.size] = halves
     return padded.view(np.uint32)
@@ -166,7 +167,7 @@ class _FourBit(BlockRepacker):
         return pairs.reshape(-1, 32).view(np.int8)
 
 
-class Q4_0(_FourBit):  # noqa: N801 (GGML's own name)
+class Q4_0(_FourBit):
     """32 elements: f16 scale, 16 bytes of nibbles. value = s * (q - 8)."""
 
     name = "Q4_0"
@@ -177,7 +178,7 @@ class Q4_0(_FourBit):  # noqa: N801 (GGML's own name)
         return (scales * quants.astype(np.float32)).reshape(shape)
 
 
-class Q4_1(_FourBit):  # noqa: N801
+class Q4_1(_FourBit):
     """32 elements: f16 scale, f16 minimum, 16 bytes of nibbles. value = s * q + m."""
 
     name = "Q4_1"
@@ -192,7 +193,7 @@ class Q4_1(_FourBit):  # noqa: N801
         )
 
 
-class Q8_0(BlockRepacker):  # noqa: N801
+class Q8_0(BlockRepacker):
     """32 elements: f16 scale, 32 int8. value = s * q."""
 
     name = "Q8_0"

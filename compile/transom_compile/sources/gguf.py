@@ -1,7 +1,7 @@
 """GGUF reader: header and metadata checked and read once, tensors mapped and read lazily.
 
-Little-endian GGUF version 2 and 3 (ggml `docs/gguf.md`). Every number in the file is outside input: it
-is compared with `limits.py` and with the size of the file before anything is allocated or followed.
+Little-endian GGUF version 2 and 3 (ggml `docs/gguf.md`). Every number in the file is outside input:
+it is compared with `limits.py` and with the file's size before anything is allocated or followed.
 Must not know architectures, stored tensors or TVM.
 """
 
@@ -51,7 +51,9 @@ class StringArray(Sequence[str]):
     A vocabulary has hundreds of thousands of them, and most readers of a checkpoint want none.
     """
 
-    def __init__(self, file: "_Cursor", key: str, starts: "array[int]", sizes: "array[int]") -> None:
+    def __init__(
+        self, file: "_Cursor", key: str, starts: "array[int]", sizes: "array[int]"
+    ) -> None:
         self._file = file
         self._key = key
         self._starts = starts
@@ -99,7 +101,7 @@ class GgufCheckpoint:
         return flat.reshape(rows, info.nbytes // rows)
 
     def release(self, name: str) -> None:
-        """Let the pages of this tensor leave memory; a later read brings them back from the file."""
+        """Let this tensor's pages leave memory; a later read brings them back from the file."""
         info = self.tensors[name]
         # Only whole pages inside the tensor, so that a neighbour's pages stay.
         start = -(-info.offset // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -129,7 +131,9 @@ def open_checkpoint(path: Path) -> GgufCheckpoint:
     metadata = _read_metadata(cursor, key_count)
     alignment = _alignment(cursor, metadata)
     tensors = _read_tensor_infos(cursor, tensor_count, alignment)
-    return GgufCheckpoint(path, data, version, MappingProxyType(metadata), MappingProxyType(tensors))
+    return GgufCheckpoint(
+        path, data, version, MappingProxyType(metadata), MappingProxyType(tensors)
+    )
 
 
 def _describe_start(start: bytes) -> str:

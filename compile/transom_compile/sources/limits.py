@@ -22,5 +22,5 @@ MAX_TENSORS = 131_072
 MAX_DIMENSIONS = 4
 # 2^48 elements are more than any file holds, and sizes computed from them cannot overflow.
 MAX_ELEMENTS = 1 << 48
-# Default is 32; page-sized alignment is the largest with a use, one huge page the largest imaginable.
+# Default is 32; a memory page is the largest with a use, a huge page the largest imaginable.
 MAX_ALIGNMENT = 2 * 1024 * 1024

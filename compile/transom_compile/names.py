@@ -1,0 +1,101 @@
+"""Match what an architecture asks for with what the checkpoint holds, and read one parameter.
+
+Nothing is dropped in silence: a tensor that is missing, unused or of another shape stops the walk.
+Must not know any architecture's names or any block layout.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transom_compile.sources.checkpoint import Blocks, Checkpoint, TensorInfo
+from transom_models.architecture import ParameterSpec, SourceTensor
+from transom_models.block_type import block_type
+from transom_models.errors import TransomError
+
+# A message that names this many tensors says enough.
+MOST_NAMED = 8
+
+
+class TensorMismatch(TransomError):
+    """The checkpoint's tensors are not those of its architecture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which parameters to store, in order; every source exists and has the right shape."""
+
+    rows: tuple[ParameterSpec, ...]
+
+    @property
+    def block_types(self) -> Mapping[str, str]:
+        """Parameter name -> block type: what the model library depends on."""
+        return {row.name: row.block_type for row in self.rows}
+
+
+def match_names(
+    specs: Sequence[ParameterSpec], tensors: Mapping[str, TensorInfo], architecture: str
+) -> Plan:
+    """Check every parameter against the tensor table. Raises `TensorMismatch`,
+    `UnsupportedBlockType`."""
+    asked = [source for spec in specs for source in spec.sources]
+    names = {source.name for source in asked}
+    missing = [source.name for source in asked if source.name not in tensors]
+    if missing:
+        raise TensorMismatch(f"the checkpoint lacks {_listed(missing)}")
+    unused = [name for name in tensors if name not in names]
+    if unused:
+        # rope_freqs and biases change the answers, so there is no list of names to wave through.
+        raise TensorMismatch(
+            f"the checkpoint has {_listed(unused)}, which Transom's {architecture} does not use "
+            "yet; leaving it out would change the answers"
+        )
+    for source in asked:
+        info = tensors[source.name]
+        block_type(info.block_type, source.name)
+        if info.shape != source.shape:
+            raise TensorMismatch(
+                f"tensor {source.name} has shape {list(info.shape)}, "
+                f"but the metadata asks for {list(source.shape)}"
+            )
+    return Plan(tuple(specs))
+
+
+def read_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> Blocks:
+    """uint8 [rows, bytes per row] of one parameter: its sources' rows, in order, un-permuted.
+
+    A view of the file where nothing has to move, else the one copy.
+    """
+    parts = [_read_source(checkpoint, source) for source in spec.sources]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def release_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> None:
+    """The sources of this parameter will not be read again."""
+    for source in spec.sources:
+        checkpoint.release(source.name)
+
+
+def _read_source(checkpoint: Checkpoint, source: SourceTensor) -> Blocks:
+    blocks = checkpoint.read_blocks(source.name)
+    return unpermute_rope_rows(blocks, source.rope_heads) if source.rope_heads else blocks
+
+
+def unpermute_rope_rows(blocks: Blocks, heads: int) -> Blocks:
+    """Rows from llama.cpp's interleaved rope order back to half-split ("neox") order.
+
+    llama.cpp's converter turns the rows of a head from (2, half) into (half, 2): its rope pairs
+    neighbours. Ours pairs row i with row i + half, as the published model does. Whole rows move, so
+    block bits stay. Source: ggml-org/llama.cpp convert_hf_to_gguf.py, LlamaModel.permute.
+    """
+    rows, row_bytes = blocks.shape
+    half = rows // heads // 2
+    halves = blocks.reshape(heads, half, 2, row_bytes).swapaxes(1, 2)
+    return np.ascontiguousarray(halves).reshape(rows, row_bytes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    plural = "tensor" if len(names) == 1 else "tensors"
+    return f"{plural} {', '.join(names[:MOST_NAMED])}{more}"
