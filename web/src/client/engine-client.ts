@@ -1,0 +1,131 @@
+/**
+ * The page's proxy of the engine worker: requests become promises, progress becomes callbacks.
+ *
+ * Knows the protocol and nothing else. A worker that dies (out of memory, a script error) rejects
+ * everything that waits for it, so that nobody waits for ever.
+ */
+import { TransomError, fromWireError } from "../errors.ts";
+import type {
+  ChatRequest,
+  Done,
+  LoadProgress,
+  LoadReport,
+  LoadRequest,
+  Progress,
+  RequestKind,
+  Requests,
+  WorkerMessage,
+} from "../protocol.ts";
+
+/** The part of `Worker` that is used; tests bring a MessagePort-like fake. */
+export interface WorkerPort {
+  postMessage(message: unknown): void;
+  addEventListener(type: "message", listener: (event: { data: WorkerMessage }) => void): void;
+  addEventListener(type: "error", listener: (event: { message?: string }) => void): void;
+  addEventListener(type: "messageerror", listener: () => void): void;
+}
+
+interface Waiting {
+  resolve: (value: Requests[RequestKind]["reply"]) => void;
+  reject: (error: TransomError) => void;
+  onProgress: (progress: Progress) => void;
+}
+
+/** An answer on its way. */
+export interface Generation {
+  done: Promise<Done>;
+  /** Ask to stop; `done` then resolves with finish reason "abort" within one token. */
+  abort(): void;
+}
+
+export class EngineClient {
+  readonly #port: WorkerPort;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #dead: TransomError | null = null;
+
+  constructor(port: WorkerPort) {
+    this.#port = port;
+    port.addEventListener("message", ({ data }) => {
+      this.#receive(data);
+    });
+    port.addEventListener("error", ({ message }) => {
+      this.#die(message ? `The engine worker failed: ${message}` : "The engine worker failed.");
+    });
+    port.addEventListener("messageerror", () => {
+      this.#die("The engine worker sent a message that could not be read.");
+    });
+  }
+
+  load(request: LoadRequest, onProgress: (progress: LoadProgress) => void): Promise<LoadReport> {
+    return this.#send("load", request, (message) => {
+      if (message.kind === "loading") {
+        onProgress(message.progress);
+      }
+    }).reply;
+  }
+
+  generate(
+    request: ChatRequest,
+    onPiece: (piece: { tokenId: number | null; text: string }) => void,
+  ): Generation {
+    const { id, reply } = this.#send("generate", request, (message) => {
+      if (message.kind === "piece") {
+        onPiece({ tokenId: message.tokenId, text: message.text });
+      }
+    });
+    return {
+      done: reply,
+      abort: () => {
+        if (this.#waiting.has(id)) {
+          // Its reply says nothing new: the generation's own reply tells that it ended.
+          void this.#send("abort", { requestId: id }, () => undefined).reply.catch(() => undefined);
+        }
+      },
+    };
+  }
+
+  #send<K extends RequestKind>(
+    kind: K,
+    payload: Requests[K]["payload"],
+    onProgress: (progress: Progress) => void,
+  ): { id: number; reply: Promise<Requests[K]["reply"]> } {
+    const id = this.#nextId++;
+    const reply = new Promise<Requests[K]["reply"]>((resolve, reject) => {
+      if (this.#dead !== null) {
+        reject(this.#dead);
+        return;
+      }
+      // The protocol ties the reply's type to the request's kind, which the id stands for.
+      this.#waiting.set(id, { resolve: resolve, reject, onProgress });
+      this.#port.postMessage({ kind, id, payload });
+    });
+    return { id, reply };
+  }
+
+  #receive(message: WorkerMessage): void {
+    const waiting = this.#waiting.get(message.id);
+    switch (message.kind) {
+      case "loading":
+      case "piece":
+        waiting?.onProgress(message);
+        return;
+      case "reply":
+        this.#waiting.delete(message.id);
+        waiting?.resolve(message.value);
+        return;
+      case "error":
+        this.#waiting.delete(message.id);
+        waiting?.reject(fromWireError(message.error));
+        return;
+    }
+  }
+
+  #die(message: string): void {
+    this.#dead = new TransomError("engine-crashed", `${message} Reload the page.`);
+    for (const { reject } of this.#waiting.values()) {
+      reject(this.#dead);
+    }
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,53 @@
+/** A bundle in a folder, as `transom compile` writes it; every byte is verified as in the page. */
+import { readFile, readdir } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+
+import { TransomError } from "../errors.ts";
+import type { BundleReader } from "../store/bundle.ts";
+import {
+  type Descriptor,
+  type FileDescriptor,
+  type Index,
+  type Manifest,
+  parseIndex,
+  parseManifest,
+} from "../store/manifest.ts";
+import type { ByteMeter } from "../store/progress.ts";
+import { type Bytes, type VerifiedBytes, digestOf, verifyBlob } from "../store/verify.ts";
+
+export class BundleFolder implements BundleReader {
+  readonly name: string;
+  readonly #folder: string;
+  readonly #meter: ByteMeter;
+
+  constructor(folder: string, meter: ByteMeter) {
+    this.name = basename(resolve(folder));
+    this.#folder = folder;
+    this.#meter = meter;
+  }
+
+  async readIndex(): Promise<Index> {
+    return parseIndex(await this.#read("index.json"));
+  }
+
+  /** Manifests are named for people; the digest says which one is meant. */
+  async readManifest(row: Descriptor): Promise<Manifest> {
+    for (const name of await readdir(join(this.#folder, "manifests"))) {
+      const bytes = await this.#read(join("manifests", name));
+      if ((await digestOf(bytes)) === row.digest) {
+        return parseManifest(await verifyBlob(name, bytes, row));
+      }
+    }
+    throw new TransomError("invalid-bundle", `manifests/ holds no manifest ${row.digest}.`);
+  }
+
+  async readFile(file: FileDescriptor): Promise<VerifiedBytes> {
+    const bytes = await verifyBlob(file.title, await this.#read(file.title), file);
+    this.#meter.cached(file.size);
+    return bytes;
+  }
+
+  async #read(path: string): Promise<Bytes> {
+    return new Uint8Array(await readFile(join(this.#folder, path)));
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * The page's engine from the command line, on Dawn (npm `webgpu`): for tests and comparisons.
+ *
+ *   node generate.mjs --bundle DIR --library library-f32.wasm --prompts prompts.json
+ *                     --max-tokens 64 [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]
+ *
+ * `prompts.json` is a list; each prompt is a list of token ids, or a list of messages. Prints one
+ * JSON object per line: first the load, then one per prompt, decoded greedily. `--logits-out` gets
+ * the first step's logits of each prompt, float32 little-endian, one after another. Which Vulkan
+ * driver runs is the caller's choice (VK_ICD_FILENAMES). Exits 2 with one line on user errors.
+ */
+import { open, readFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+import { TransomError, describe } from "../errors.ts";
+import type {
+  GenerateRequest,
+  LoadRequest,
+  Message,
+  PipelineLoading,
+  Schedule,
+  Variant,
+} from "../protocol.ts";
+import { MEDIA_TYPES, SCHEDULE, layersOf } from "../store/manifest.ts";
+import { ByteMeter } from "../store/progress.ts";
+import type { ChatModel } from "../worker/chat-model.ts";
+import { loadModel } from "../worker/load.ts";
+import { BundleFolder } from "./bundle-folder.ts";
+import { openDawn } from "./dawn.ts";
+
+type Prompt = number[] | Message[];
+
+const USAGE =
+  "usage: generate.mjs --bundle DIR --library FILE --prompts FILE [--max-tokens N] " +
+  "[--logits-out FILE] [--pipelines ahead|lazy] [--verbose]";
+
+/** Enough to see what a model says. */
+const DEFAULT_MAX_TOKENS = 64;
+
+interface Arguments {
+  bundle: string;
+  library: string;
+  prompts: string;
+  maxTokens: number;
+  logitsOut: string | undefined;
+  pipelines: PipelineLoading;
+  verbose: boolean;
+}
+
+function readArguments(): Arguments {
+  const { values } = parseArgs({
+    options: {
+      bundle: { type: "string" },
+      library: { type: "string" },
+      prompts: { type: "string" },
+      "max-tokens": { type: "string", default: String(DEFAULT_MAX_TOKENS) },
+      "logits-out": { type: "string" },
+      pipelines: { type: "string", default: "lazy" },
+      verbose: { type: "boolean", default: false },
+    },
+  });
+  const { bundle, library, prompts, pipelines } = values;
+  const maxTokens = Number(values["max-tokens"]);
+  if (bundle === undefined || library === undefined || prompts === undefined) {
+    throw new TransomError("invalid-request", USAGE);
+  }
+  if (pipelines !== "ahead" && pipelines !== "lazy") {
+    throw new TransomError("invalid-request", "--pipelines is ahead or lazy.");
+  }
+  const logitsOut = values["logits-out"];
+  return { bundle, library, prompts, maxTokens, logitsOut, pipelines, verbose: values.verbose };
+}
+
+/** Which variant and schedule a library's file name stands for. */
+async function findLibrary(
+  folder: string,
+  title: string,
+): Promise<{ variant: Variant; schedule: Schedule }> {
+  const reader = new BundleFolder(folder, new ByteMeter(() => 0));
+  for (const row of (await reader.readIndex()).manifests) {
+    const variant = row.platform?.variant;
+    if (row.platform?.os !== "browser" || (variant !== "f16" && variant !== "f32")) {
+      continue;
+    }
+    const libraries = layersOf(await reader.readManifest(row), MEDIA_TYPES.library);
+    const library = libraries.find((layer) => layer.title === title);
+    if (library !== undefined) {
+      const isFallback = library.annotations.get(SCHEDULE) === "fallback";
+      return { variant, schedule: isFallback ? "fallback" : "gpu" };
+    }
+  }
+  throw new TransomError("invalid-request", `The bundle in ${folder} has no library ${title}.`);
+}
+
+async function readPrompts(path: string): Promise<Prompt[]> {
+  const prompts: unknown = JSON.parse(await readFile(path, "utf8"));
+  const isPrompt = (prompt: unknown): prompt is Prompt =>
+    Array.isArray(prompt) &&
+    (prompt.every((item) => Number.isSafeInteger(item)) ||
+      prompt.every((item) => typeof item === "object" && item !== null && "content" in item));
+  if (!Array.isArray(prompts) || !prompts.every(isPrompt)) {
+    throw new TransomError(
+      "invalid-request",
+      `${path} must be a list of prompts: lists of token ids, or lists of messages.`,
+    );
+  }
+  return prompts;
+}
+
+function isTokenIds(prompt: Prompt): prompt is number[] {
+  return typeof prompt[0] === "number";
+}
+
+async function answer(
+  model: ChatModel,
+  prompt: Prompt,
+  maxTokens: number,
+  wantFirstLogits: boolean,
+): Promise<{ line: object; logits: Float32Array | null }> {
+  const request: GenerateRequest = {
+    promptTokenIds: isTokenIds(prompt) ? prompt : model.encodeMessages(prompt),
+    sampling: { temperature: 0, topP: 1, seed: 0 },
+    stopTokenIds: model.stopTokenIds,
+    maxTokens,
+    wantFirstLogits,
+  };
+  const tokenIds: number[] = [];
+  let text = "";
+  let logits: Float32Array | null = null;
+  const done = await model.complete(request, (event) => {
+    text += event.text;
+    logits = event.logits ?? logits;
+    if (event.tokenId !== null) {
+      tokenIds.push(event.tokenId);
+    }
+  });
+  const line = { promptTokenIds: request.promptTokenIds, tokenIds, text, ...done };
+  return { line, logits };
+}
+
+async function main(): Promise<void> {
+  const options = readArguments();
+  const prompts = await readPrompts(options.prompts);
+  const overrides: LoadRequest["overrides"] = {
+    ...(await findLibrary(options.bundle, options.library)),
+    pipelines: options.pipelines,
+  };
+  const { model, report } = await loadModel(
+    overrides,
+    {
+      gpu: openDawn(),
+      openBundle: (meter) => new BundleFolder(options.bundle, meter),
+    },
+    ({ phase, file, pipelineFraction }) => {
+      if (options.verbose) {
+        console.error(phase, file ?? "", pipelineFraction.toFixed(2));
+      }
+    },
+  );
+  console.log(JSON.stringify(report));
+
+  const logitsFile = options.logitsOut === undefined ? null : await open(options.logitsOut, "w");
+  try {
+    for (const prompt of prompts) {
+      const { line, logits } = await answer(model, prompt, options.maxTokens, logitsFile !== null);
+      console.log(JSON.stringify(line));
+      if (logits !== null) {
+        await logitsFile?.write(new Uint8Array(logits.buffer));
+      }
+    }
+  } finally {
+    await logitsFile?.close();
+  }
+}
+
+main().then(
+  // Dawn keeps the process alive while a device exists, and crashes when it is collected.
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(`error: ${describe(error)}`);
+    process.exit(error instanceof TransomError ? 2 : 1);
+  },
+);

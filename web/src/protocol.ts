@@ -1,0 +1,155 @@
+/**
+ * Every message between the page and the engine worker. Types only.
+ *
+ *   page                                   worker
+ *    | -- load ------------------------------> |  once; the model named by its source
+ *    | <------------------- loading (many) --- |  phase, bytes, rate, time left
+ *    | <------------------------- reply ------ |  LoadReport
+ *    | -- generate --------------------------> |  one at a time, else error "busy"
+ *    | <--------------------- piece (many) --- |  text as it becomes complete UTF-8
+ *    | -- abort(requestId) ------------------> |  answered at once; generation ends by itself
+ *    | <------------------------- reply ------ |  Done of the generation, finish reason "abort"
+ *
+ * Every request gets exactly one `reply` or `error` with its id. Progress messages carry the id of
+ * the request they belong to and never come after its reply.
+ */
+import type { WireError } from "./errors.ts";
+
+/** Where a bundle is: an OCI registry (our server's `/v2/`), or a plain folder of files. */
+export type BundleSource =
+  | { kind: "registry"; baseUrl: string; repository: string; reference: string }
+  | { kind: "folder"; baseUrl: string };
+
+export type Variant = "f16" | "f32";
+export type Schedule = "gpu" | "fallback";
+
+/** When GPU pipelines are built: all before the first token, or each at its first use. */
+export type PipelineLoading = "ahead" | "lazy";
+
+export interface LoadRequest {
+  source: BundleSource;
+  /** Choices that the page's address may force; without them the adapter decides. */
+  overrides: { variant?: Variant; schedule?: Schedule; pipelines?: PipelineLoading };
+}
+
+/** The GPU in words, as the browser names it; empty strings where it does not say. */
+export interface AdapterReport {
+  vendor: string;
+  architecture: string;
+  description: string;
+  /** True when the "GPU" is a program on the CPU (SwiftShader, llvmpipe, WARP). */
+  isFallback: boolean;
+  hasShaderF16: boolean;
+}
+
+export interface LoadReport {
+  model: string;
+  adapter: AdapterReport;
+  computeDtype: string;
+  schedule: Schedule;
+  pipelines: PipelineLoading;
+  contextWindowSize: number;
+  loadSeconds: number;
+  bytesDownloaded: number;
+  bytesFromCache: number;
+  /** Seconds spent in each phase, by phase name, in order. */
+  phaseSeconds: Partial<Record<LoadPhase, number>>;
+  licenses: string | null;
+}
+
+export type LoadPhase = "adapter" | "manifest" | "library" | "weights" | "pipelines" | "ready";
+
+export interface LoadProgress {
+  phase: LoadPhase;
+  /** The file being read, null between files. */
+  file: string | null;
+  doneBytes: number;
+  /** 0 until the manifest has been read. */
+  totalBytes: number;
+  bytesFromCache: number;
+  bytesDownloaded: number;
+  /** Over the last few seconds, network only; 0 when nothing came from the network. */
+  bytesPerSecond: number;
+  /** Null while there is no rate to tell it from. */
+  secondsLeft: number | null;
+  /** Part of the pipelines that are built, 0 to 1; 1 when they are built lazily. */
+  pipelineFraction: number;
+}
+
+export interface Message {
+  role: "system" | "user" | "assistant";
+  content: string;
+}
+
+/** How the next token is chosen. Temperature 0 takes the most likely one. */
+export interface Sampling {
+  temperature: number;
+  topP: number;
+  seed: number;
+}
+
+export interface ChatRequest {
+  messages: readonly Message[];
+  /** What is left out comes from the model's own defaults; `maxTokens` from the room left. */
+  options: Partial<Sampling> & { maxTokens?: number };
+}
+
+/** What an engine is asked: tokens in, tokens out (DESIGN 4.6). */
+export interface GenerateRequest {
+  promptTokenIds: readonly number[];
+  sampling: Sampling;
+  stopTokenIds: readonly number[];
+  maxTokens: number;
+  /** Ask for the logits of the first position, for comparison with an oracle. */
+  wantFirstLogits?: boolean;
+}
+
+export interface TokenEvent {
+  tokenId: number;
+  /** The logits it was chosen from, one per vocabulary entry; only where asked for. */
+  logits?: Float32Array;
+}
+
+export type FinishReason = "stop" | "length" | "abort";
+
+export interface Done {
+  finishReason: FinishReason;
+  /** The stop token that ended the answer; it is not part of the answer. */
+  stopTokenId: number | null;
+  promptTokens: number;
+  /** Prompt tokens that were still in the KV cache and cost nothing. */
+  cachedTokens: number;
+  completionTokens: number;
+  timings: {
+    /** From the call to the first token, the prefill included. */
+    timeToFirstTokenSeconds: number;
+    prefillSeconds: number;
+    /** From the first token to the last; 0 when there was only one. */
+    decodeSeconds: number;
+  };
+}
+
+/** page -> worker: what each request carries and what it answers. */
+export interface Requests {
+  load: { payload: LoadRequest; reply: LoadReport };
+  generate: { payload: ChatRequest; reply: Done };
+  abort: { payload: { requestId: number }; reply: null };
+}
+
+export type RequestKind = keyof Requests;
+
+export type Request = {
+  [K in RequestKind]: { kind: K; id: number; payload: Requests[K]["payload"] };
+}[RequestKind];
+
+/** worker -> page: any number of these before the reply with the same id. */
+export type Progress =
+  | { kind: "loading"; id: number; progress: LoadProgress }
+  | { kind: "piece"; id: number; tokenId: number | null; text: string };
+
+/** worker -> page: the end of a request. */
+export type Answer =
+  | { kind: "reply"; id: number; value: Requests[RequestKind]["reply"] }
+  | { kind: "error"; id: number; error: WireError };
+
+export type WorkerMessage = Progress | Answer;

@@ -1,0 +1,89 @@
+/** A loaded model that talks: messages in, text pieces out. Template and tokenizer over an engine. */
+import type { ChatRequest, Done, GenerateRequest, Sampling } from "../protocol.ts";
+import type { ChatConfig } from "./chat-config.ts";
+import type { ChatTemplate } from "./chat-template.ts";
+import type { Engine } from "./engine.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface TextEvent {
+  /** Null for the text that was left when the answer ended inside a character. */
+  tokenId: number | null;
+  /** The text that became complete with this token; may be empty. */
+  text: string;
+  /** Only where the request asked for them. */
+  logits?: Float32Array;
+}
+
+export class ChatModel {
+  readonly #engine: Engine;
+  readonly #tokenizer: Tokenizer;
+  readonly #template: ChatTemplate;
+  readonly #config: ChatConfig;
+
+  constructor(engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, config: ChatConfig) {
+    this.#engine = engine;
+    this.#tokenizer = tokenizer;
+    this.#template = template;
+    this.#config = config;
+  }
+
+  get stopTokenIds(): readonly number[] {
+    return this.#config.stopTokenIds;
+  }
+
+  /** The ids that a conversation becomes. */
+  encodeMessages(messages: ChatRequest["messages"]): number[] {
+    return this.#tokenizer.encode(this.#template.render(messages));
+  }
+
+  /** Answer a conversation. */
+  chat(
+    { messages, options }: ChatRequest,
+    onEvent: (event: TextEvent) => void,
+    signal?: AbortSignal,
+  ): Promise<Done> {
+    const sampling: Sampling = {
+      temperature: options.temperature ?? this.#config.temperature,
+      topP: options.topP ?? this.#config.topP,
+      seed: options.seed ?? newSeed(),
+    };
+    const request: GenerateRequest = {
+      promptTokenIds: this.encodeMessages(messages),
+      sampling,
+      stopTokenIds: this.#config.stopTokenIds,
+      // The context window ends the answer anyway.
+      maxTokens: options.maxTokens ?? this.#engine.contextWindowSize,
+    };
+    return this.complete(request, onEvent, signal);
+  }
+
+  /** Continue token ids; what `chat` does after the template. */
+  async complete(
+    request: GenerateRequest,
+    onEvent: (event: TextEvent) => void,
+    signal?: AbortSignal,
+  ): Promise<Done> {
+    const decoder = this.#tokenizer.startDecoding();
+    const done = await this.#engine.generate(
+      request,
+      (event) => {
+        onEvent({ ...event, text: decoder.push(event.tokenId) });
+      },
+      signal,
+    );
+    const rest = decoder.finish();
+    if (rest !== "") {
+      onEvent({ tokenId: null, text: rest });
+    }
+    return done;
+  }
+
+  dispose(): void {
+    this.#engine.dispose();
+  }
+}
+
+/** A seed nobody chose: 32 random bits. */
+function newSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}

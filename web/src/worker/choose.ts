@@ -1,0 +1,96 @@
+/**
+ * Which variant, library and pipeline loading fit this machine. Pure: facts in, choice out.
+ *
+ * f16 wants `shader-f16`. A software adapter takes the "fallback" schedule (barriers cost it
+ * dearly) where the bundle has one, and builds pipelines lazily, because compiling shaders on the
+ * CPU costs more than the few that an answer needs.
+ */
+import { TransomError } from "../errors.ts";
+import type {
+  AdapterReport,
+  LoadRequest,
+  PipelineLoading,
+  Schedule,
+  Variant,
+} from "../protocol.ts";
+import {
+  type Descriptor,
+  type FileDescriptor,
+  type Index,
+  MEDIA_TYPES,
+  type Manifest,
+  SCHEDULE,
+  layersOf,
+} from "../store/manifest.ts";
+
+type Overrides = LoadRequest["overrides"];
+
+/** The index row to load. @throws TransomError `no-variant` saying what there is. */
+export function chooseVariant(
+  index: Index,
+  adapter: AdapterReport,
+  overrides: Overrides,
+): Descriptor {
+  const rows = index.manifests.filter(
+    ({ platform }) => platform?.os === "browser" && platform.architecture === "webgpu",
+  );
+  const byVariant = new Map(rows.map((row) => [row.platform?.variant ?? "", row]));
+  const wanted = overrides.variant ? [overrides.variant] : preferred(adapter);
+  for (const variant of wanted) {
+    const row = byVariant.get(variant);
+    if (row !== undefined && (variant !== "f16" || adapter.hasShaderF16)) {
+      return row;
+    }
+  }
+  const offered = [...byVariant.keys()].join(", ") || "none";
+  const lacks = adapter.hasShaderF16 ? "" : "; this adapter has no shader-f16";
+  throw new TransomError(
+    "no-variant",
+    `The model has no variant ${wanted.join(" or ")} for this browser (it has: ${offered}${lacks}).`,
+  );
+}
+
+/** f16 halves the work on a GPU; on a CPU it is emulated, so f32 comes first there. */
+function preferred(adapter: AdapterReport): Variant[] {
+  if (!adapter.hasShaderF16) {
+    return ["f32"];
+  }
+  return adapter.isFallback ? ["f32", "f16"] : ["f16", "f32"];
+}
+
+export interface LibraryChoice {
+  file: FileDescriptor;
+  schedule: Schedule;
+  pipelines: PipelineLoading;
+}
+
+/** The library of a manifest to run. @throws TransomError `no-variant` when a forced one is missing. */
+export function chooseLibrary(
+  manifest: Manifest,
+  adapter: AdapterReport,
+  overrides: Overrides,
+): LibraryChoice {
+  const bySchedule = new Map(
+    layersOf(manifest, MEDIA_TYPES.library).map((file) => [
+      file.annotations.get(SCHEDULE) ?? "gpu",
+      file,
+    ]),
+  );
+  const wanted: Schedule[] = overrides.schedule
+    ? [overrides.schedule]
+    : adapter.isFallback
+      ? ["fallback", "gpu"]
+      : ["gpu", "fallback"];
+  for (const schedule of wanted) {
+    const file = bySchedule.get(schedule);
+    if (file !== undefined) {
+      const pipelines = overrides.pipelines ?? (adapter.isFallback ? "lazy" : "ahead");
+      return { file, schedule, pipelines };
+    }
+  }
+  const offered = [...bySchedule.keys()].join(", ") || "none";
+  throw new TransomError(
+    "no-variant",
+    `The bundle has no library with schedule ${wanted.join(" or ")} (it has: ${offered}).`,
+  );
+}

@@ -1,0 +1,193 @@
+/**
+ * The engine contract of DESIGN 4.6 on one model: prefill in chunks, decode, stop, abort.
+ *
+ * Knows token ids only; text, templates and messages are above it, GPU and wasm below it. The KV
+ * cache is kept between calls: a prompt that continues what is in it costs only its new tokens.
+ */
+import { TransomError } from "../errors.ts";
+import type { Done, FinishReason, GenerateRequest, TokenEvent } from "../protocol.ts";
+import type { ModelRuntime } from "./runtime.ts";
+import { Sampler } from "./sampler.ts";
+
+export class Engine {
+  readonly #runtime: ModelRuntime;
+  /** The tokens whose keys and values are in the KV cache, in order. */
+  #cachedIds: number[] = [];
+  #isBusy = false;
+
+  constructor(runtime: ModelRuntime) {
+    this.#runtime = runtime;
+  }
+
+  get contextWindowSize(): number {
+    return this.#runtime.contextWindowSize;
+  }
+
+  /**
+   * Generate until a stop token, the length limit, or abort.
+   *
+   * @param onToken called for each token of the answer; stop tokens are not part of it.
+   * @param signal checked between tokens and between prefill chunks.
+   * @throws TransomError `context-overflow`, `invalid-request`, `busy`, or what the runtime throws.
+   */
+  async generate(
+    request: GenerateRequest,
+    onToken: (event: TokenEvent) => void,
+    signal?: AbortSignal,
+  ): Promise<Done> {
+    if (this.#isBusy) {
+      throw new TransomError("busy", "The engine is answering already; stop that answer first.");
+    }
+    this.#check(request);
+    this.#isBusy = true;
+    try {
+      return await this.#run(request, onToken, signal);
+    } catch (error) {
+      // Nobody knows how far the KV cache got: the next prompt starts from nothing.
+      this.#cachedIds = [];
+      throw error;
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  dispose(): void {
+    this.#runtime.dispose();
+  }
+
+  async #run(
+    request: GenerateRequest,
+    onToken: (event: TokenEvent) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<Done> {
+    const startedAt = performance.now();
+    const cachedTokens = this.#reusePrefix(request.promptTokenIds);
+    const isPrefilled = await this.#prefill(request.promptTokenIds.slice(cachedTokens), signal);
+
+    let firstTokenAt = performance.now();
+    const prefillSeconds = (firstTokenAt - startedAt) / 1000;
+    const answer = isPrefilled
+      ? await this.#decode(request, signal, (event, index) => {
+          if (index === 0) {
+            firstTokenAt = performance.now();
+          }
+          onToken(event);
+        })
+      : { finishReason: "abort" as const, stopTokenId: null, completionTokens: 0, lastTokenAt: 0 };
+
+    return {
+      finishReason: answer.finishReason,
+      stopTokenId: answer.stopTokenId,
+      promptTokens: request.promptTokenIds.length,
+      cachedTokens,
+      completionTokens: answer.completionTokens,
+      timings: {
+        timeToFirstTokenSeconds: (firstTokenAt - startedAt) / 1000,
+        prefillSeconds,
+        decodeSeconds: Math.max(0, answer.lastTokenAt - firstTokenAt) / 1000,
+      },
+    };
+  }
+
+  /** Keep the KV cache when the prompt continues it, else empty it. Gives the tokens kept. */
+  #reusePrefix(promptTokenIds: readonly number[]): number {
+    const cached = this.#cachedIds;
+    // At least one token must run, because it makes the logits.
+    const continues =
+      cached.length > 0 &&
+      cached.length < promptTokenIds.length &&
+      cached.every((id, index) => id === promptTokenIds[index]);
+    if (!continues) {
+      this.#cachedIds = [];
+      this.#runtime.clear();
+    }
+    return this.#cachedIds.length;
+  }
+
+  /** @returns false when stopped before the end. */
+  async #prefill(tokenIds: readonly number[], signal: AbortSignal | undefined): Promise<boolean> {
+    const chunkSize = this.#runtime.prefillChunkSize;
+    for (let start = 0; start < tokenIds.length; start += chunkSize) {
+      if (signal?.aborted) {
+        return false;
+      }
+      this.#forward(tokenIds.slice(start, start + chunkSize));
+      // Waiting also lets an abort message in.
+      await this.#runtime.settle();
+    }
+    return signal?.aborted !== true;
+  }
+
+  async #decode(
+    request: GenerateRequest,
+    signal: AbortSignal | undefined,
+    onToken: (event: TokenEvent, index: number) => void,
+  ): Promise<{
+    finishReason: FinishReason;
+    stopTokenId: number | null;
+    completionTokens: number;
+    lastTokenAt: number;
+  }> {
+    const stopTokenIds = new Set(request.stopTokenIds);
+    const sampler = new Sampler(request.sampling);
+    let completionTokens = 0;
+    let lastTokenAt = 0;
+    const end = (finishReason: FinishReason, stopTokenId: number | null = null) => ({
+      finishReason,
+      stopTokenId,
+      completionTokens,
+      lastTokenAt,
+    });
+    for (;;) {
+      const event = await this.#next(sampler, request, completionTokens === 0);
+      if (signal?.aborted) {
+        return end("abort");
+      }
+      if (stopTokenIds.has(event.tokenId)) {
+        return end("stop", event.tokenId);
+      }
+      lastTokenAt = performance.now();
+      onToken(event, completionTokens);
+      completionTokens++;
+      const isFull = this.#cachedIds.length >= this.#runtime.contextWindowSize;
+      if (completionTokens >= request.maxTokens || isFull) {
+        return end("length");
+      }
+      this.#forward([event.tokenId]);
+    }
+  }
+
+  /** Choose a token from the last logits; they leave the GPU only when something needs them. */
+  async #next(sampler: Sampler, request: GenerateRequest, isFirst: boolean): Promise<TokenEvent> {
+    const wantsLogits = isFirst && request.wantFirstLogits === true;
+    if (sampler.isGreedy && !wantsLogits) {
+      return { tokenId: await this.#runtime.argmax() };
+    }
+    const logits = await this.#runtime.readLogits();
+    const tokenId = sampler.sample(logits);
+    return wantsLogits ? { tokenId, logits: logits.slice() } : { tokenId };
+  }
+
+  #forward(tokenIds: readonly number[]): void {
+    this.#runtime.forward(tokenIds);
+    this.#cachedIds.push(...tokenIds);
+  }
+
+  #check(request: GenerateRequest): void {
+    const { promptTokenIds, maxTokens } = request;
+    const window = this.#runtime.contextWindowSize;
+    if (promptTokenIds.length === 0) {
+      throw new TransomError("invalid-request", "The prompt is empty.");
+    }
+    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
+      throw new TransomError("invalid-request", `maxTokens must be 1 or more, not ${maxTokens}.`);
+    }
+    if (promptTokenIds.length >= window) {
+      throw new TransomError(
+        "context-overflow",
+        `The conversation has ${promptTokenIds.length} tokens; ` +
+          `this model can hold ${window}. Start a new chat.`,
+      );
+    }
+  }
+}

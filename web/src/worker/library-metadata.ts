@@ -1,0 +1,74 @@
+/** What a model library says about itself (`_metadata`, MLC's JSON with our `transom` object). */
+import { TransomError } from "../errors.ts";
+import { Reader } from "../store/json.ts";
+import type { TensorRecord } from "../store/tensor-cache.ts";
+
+/** No published model looks further back than this. */
+const MAX_CONTEXT = 2 ** 24;
+const MAX_PARAMS = 100_000;
+const MAX_TEXT = 256;
+const MAX_DIMENSIONS = 8;
+
+export interface ParameterInfo {
+  name: string;
+  shape: readonly number[];
+  dtype: string;
+}
+
+export interface LibraryMetadata {
+  contextWindowSize: number;
+  prefillChunkSize: number;
+  computeDtype: string;
+  params: readonly ParameterInfo[];
+}
+
+/** @throws TransomError `invalid-bundle` naming the field. */
+export function parseLibraryMetadata(text: string): LibraryMetadata {
+  const fail = (message: string) => new TransomError("invalid-bundle", `The library's ${message}`);
+  const root = Reader.parse(new TextEncoder().encode(text), "_metadata", fail);
+  const kind = root.field("kv_state_kind");
+  if (kind.string(MAX_TEXT) !== "kv_cache") {
+    throw kind.error("must be kv_cache");
+  }
+  return {
+    contextWindowSize: root.field("context_window_size").integer(2, MAX_CONTEXT),
+    prefillChunkSize: root.field("prefill_chunk_size").integer(1, MAX_CONTEXT),
+    computeDtype: root.field("transom").field("compute_dtype").string(MAX_TEXT),
+    params: root
+      .field("params")
+      .array(MAX_PARAMS)
+      .map((row) => ({
+        name: row.field("name").string(MAX_TEXT),
+        shape: row
+          .field("shape")
+          .array(MAX_DIMENSIONS)
+          .map((dimension) => dimension.integer(1, 2 ** 31 - 1)),
+        dtype: row.field("dtype").string(MAX_TEXT),
+      })),
+  };
+}
+
+/**
+ * Weights and library are made by one compiler, but travel apart: every parameter that the library
+ * asks for must be there with the shape and type it was compiled for.
+ */
+export function requireMatch(
+  params: readonly ParameterInfo[],
+  tensors: Iterable<TensorRecord>,
+): void {
+  const byName = new Map([...tensors].map((tensor) => [tensor.name, tensor]));
+  for (const { name, shape, dtype } of params) {
+    const tensor = byName.get(name);
+    const wanted = `${dtype}[${shape.join(", ")}]`;
+    if (tensor === undefined) {
+      throw new TransomError("invalid-bundle", `The shards hold no parameter ${name} (${wanted}).`);
+    }
+    const found = `${tensor.dtype}[${tensor.shape.join(", ")}]`;
+    if (found !== wanted) {
+      throw new TransomError(
+        "invalid-bundle",
+        `Parameter ${name} is ${found} in the shards, but the library was compiled for ${wanted}.`,
+      );
+    }
+  }
+}

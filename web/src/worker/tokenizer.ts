@@ -1,0 +1,53 @@
+/** Text to token ids, by the model's own `tokenizer.json`. */
+import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+
+import { TransomError, describe } from "../errors.ts";
+import { Detokenizer, TokenTable, type TokenizerJson } from "./detokenizer.ts";
+
+export class Tokenizer {
+  readonly #tokenizer: HuggingFaceTokenizer;
+  readonly #table: TokenTable;
+
+  /** @throws TransomError `invalid-bundle` when the file is not a tokenizer that we can run. */
+  constructor(bytes: Uint8Array) {
+    try {
+      const json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
+      requireTokenizerJson(json);
+      this.#tokenizer = new HuggingFaceTokenizer(json, {});
+      this.#table = new TokenTable(json);
+    } catch (error) {
+      if (error instanceof TransomError) {
+        throw error;
+      }
+      throw new TransomError(
+        "invalid-bundle",
+        `tokenizer.json cannot be used: ${describe(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /** Ids of a text that already holds its special tokens (the chat template writes them). */
+  encode(text: string): number[] {
+    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  /** The token's own spelling (`<|im_start|>`), or null for an unknown id. */
+  spelling(tokenId: number): string | null {
+    return this.#tokenizer.id_to_token(tokenId) ?? null;
+  }
+
+  /** A fresh decoder for one answer. */
+  startDecoding(): Detokenizer {
+    return new Detokenizer(this.#table);
+  }
+}
+
+function requireTokenizerJson(json: unknown): asserts json is TokenizerJson {
+  const { model, added_tokens: added } = (json ?? {}) as Partial<TokenizerJson>;
+  if (typeof model?.vocab !== "object" || !Array.isArray(added)) {
+    throw new TransomError("invalid-bundle", "tokenizer.json has no model.vocab or added_tokens.");
+  }
+}

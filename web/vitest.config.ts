@@ -1,0 +1,12 @@
+/** Unit tests of the web room: no network, no GPU, no browser. */
+import { fileURLToPath } from "node:url";
+
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    root: fileURLToPath(new URL("..", import.meta.url)),
+    include: ["tests/web/**/*.test.ts"],
+    environment: "node",
+  },
+});
