@@ -2,8 +2,8 @@
 
 `architectures/<name>.py`, where the name is GGUF's `general.architecture`, holds one architecture:
 `read_config` (typed sizes from the metadata), `parameters` (which stored parameter comes from which
-checkpoint tensors) and `build` (the graph). There is no list of them: the folder is the list.
-Must not know TVM (only `build` imports it, when called), block layouts or file formats.
+checkpoint tensors), `Graph` (the computation) and `cache_spec`. There is no list of them: the folder is
+the list. This contract knows no TVM (only the architecture files import it), block layouts or formats.
 """
 
 import importlib
@@ -69,7 +69,10 @@ class Config(Protocol):
 
 
 class Architecture(Protocol):
-    """The names every file in `architectures/` exports. (`build` is called by `lower.py` alone.)"""
+    """The names every file in `architectures/` exports."""
+
+    Graph: Any
+    """`Graph(config, block_types, compute_dtype)`: an `nn.Module` with `embed`, `prefill`, `decode`."""
 
     def read_config(self, metadata: Metadata) -> Any:
         """Typed sizes, or `UnsupportedModel` naming the key."""
@@ -81,6 +84,10 @@ class Architecture(Protocol):
         `block_types`: checkpoint tensor name -> block type. A tensor that is missing there still
         gets its parameter, so that the name match can report all missing ones at once.
         """
+        ...
+
+    def cache_spec(self, config: Any) -> Any:
+        """The `CacheSpec` of its paged KV cache."""
         ...
 
 

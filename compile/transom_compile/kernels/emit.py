@@ -6,6 +6,7 @@ loops. Knows TIR and WGSL's intrinsics; knows nothing of weights or models.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,7 +60,9 @@ def symbolic(name: str) -> Expr:
 
 
 @contextmanager
-def launch(*, grid: Sequence[Expr], threads: Sequence[int]) -> Iterator[tuple[list[Expr], list[Expr]]]:
+def launch(
+    *, grid: Sequence[Expr], threads: Sequence[int]
+) -> Iterator[tuple[list[Expr], list[Expr]]]:
     """Bind up to two grid axes and up to three thread axes; yields their indices as int32.
 
     WebGPU's code generator keeps blockIdx.z for itself (it folds large grids), so two axes it is.
@@ -79,6 +82,20 @@ def launch(*, grid: Sequence[Expr], threads: Sequence[int]) -> Iterator[tuple[li
     yield blocks, lanes
     for frame in reversed(frames):
         frame.__exit__(None, None, None)
+
+
+@contextmanager
+def each(count: Expr | int, threads: int) -> Iterator[Expr]:
+    """One thread per element of a flat range; the body runs only for real ones. Yields the index."""
+    static = isinstance(count, int)
+    blocks = -(-count // threads) if static else tirx.floordiv(count + threads - 1, threads)
+    with launch(grid=(blocks,), threads=(threads,)) as ((bx,), (tx,)):
+        at = let(bx * threads + tx)
+        if static and count % threads == 0:
+            yield at
+        else:
+            with when(at < count):
+                yield at
 
 
 def local(shape: Sequence[int], dtype: str) -> Buffer:
@@ -116,7 +133,32 @@ def when(condition: Expr) -> Iterator[None]:
 
 def cast(dtype: str, value: Expr) -> Expr:
     """Conversion that folds to nothing when the type is the same."""
-    return tirx.Cast(dtype, value) if str(value.dtype) != dtype else value
+    return value if str(value.ty) == dtype else tirx.Cast(dtype, value)
+
+
+def exact(value: float) -> Expr:
+    """A float32 constant with all its bits.
+
+    TVM's WGSL generator prints constants with seven significant digits, which is not enough for most
+    float32 values; those go as bits.
+    """
+    bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
+    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    if struct.pack("<f", float(f"{rounded:e}")) == struct.pack("<f", rounded):
+        return tirx.const(rounded, "float32")
+    return tirx.reinterpret("float32", tirx.const(bits, "uint32"))
+
+
+def halved(value: Expr, times: int) -> Expr:
+    """value / 2**times, exactly, in factors that survive the generator's seven digits.
+
+    Plain products, unlike `exact`, are found by common subexpression elimination.
+    """
+    while times > 0:
+        step = min(times, 10)  # 2**-10 = 9.765625e-4 is the smallest power with seven digits
+        value = value * tirx.const(0.5**step, "float32")
+        times -= step
+    return value
 
 
 def f16_of_pair(pair: Expr, high: Expr | int) -> Expr:

@@ -1,0 +1,140 @@
+"""Phase 1: give every marker operation (`transom.linear`, …) the kernel of the wanted schedule.
+
+Knows which kernel serves which marker, shape, dtype and schedule. The graph says what, this says how.
+Equal calls in different layers share one kernel: 30 layers compile no more shaders than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import ir, relax, tirx
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from transom_compile.kernels import elementwise, linear
+from transom_models.block_type import BLOCK_TYPES
+
+PREFIX = "transom."
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A marker call taken apart."""
+
+    name: str
+    tensors: Sequence[Any]
+    attributes: Sequence[Any]
+    out: Any
+
+    def shape(self, index: int) -> Sequence[Any]:
+        return self.tensors[index].ty.shape.values
+
+    def dtype(self, index: int) -> str:
+        return str(self.tensors[index].ty.dtype)
+
+
+@tvm.transform.module_pass(opt_level=0, name="SelectKernels")
+class SelectKernels:
+    """Rewrites each `call_dps_packed("transom.*")` into `call_tir` of a scheduled PrimFunc."""
+
+    def __init__(self, schedule: str) -> None:
+        self.schedule = schedule
+
+    def transform_module(self, module: Any, _context: Any) -> Any:
+        rewriter = _Rewriter(module, self.schedule)
+        for global_var, function in module.functions.items():
+            if isinstance(function, relax.Function):
+                rewriter.builder_.update_func(global_var, rewriter.visit_expr(function))
+        return rewriter.builder_.get()
+
+
+@mutator
+class _Rewriter(PyExprMutator):  # type: ignore[misc]
+    def __init__(self, module: Any, schedule: str) -> None:
+        super().__init__(module)
+        self.schedule = schedule
+        self._made: dict[str, Any] = {}
+
+    def visit_call_(self, call: Any) -> Any:
+        call = super().visit_call_(call)
+        if call.op != ir.Op.get("relax.call_dps_packed"):
+            return call
+        function, arguments = call.args
+        if not isinstance(function, relax.ExternFunc):
+            return call
+        symbol = str(function.global_symbol)
+        if not symbol.startswith(PREFIX):
+            return call
+        tensors = [field for field in arguments.fields if isinstance(field.ty, relax.TensorType)]
+        rest = [field for field in arguments.fields if not isinstance(field.ty, relax.TensorType)]
+        out = call.ty_args[0]
+        marker = Marker(symbol.removeprefix(PREFIX), tensors, [_plain(field) for field in rest], out)
+        return relax.call_tir(self._kernel(marker), tensors, out)
+
+    def _kernel(self, marker: Marker) -> Any:
+        prim_func = MARKERS[marker.name](marker, self.schedule)
+        name = str(prim_func.attrs["global_symbol"])
+        if name not in self._made:
+            self._made[name] = self.builder_.add_func(prim_func.without_attr("global_symbol"), name)
+        return self._made[name]
+
+
+def _plain(field: Any) -> str | int | float:
+    value = field.value
+    return str(value) if isinstance(field, ir.StringImm) else value
+
+
+def _tokens(extent: Any) -> int | None:
+    """The static number of tokens, None where it is symbolic."""
+    return int(extent) if isinstance(extent, tirx.IntImm) else None
+
+
+def _linear(marker: Marker, schedule: str) -> Any:
+    block_type, rows, epilogue = marker.attributes
+    _, tokens, cols = marker.shape(0)
+    spec = linear.LinearSpec(
+        block_type=block_type,
+        rows=int(rows),
+        cols=int(cols),
+        tokens=_tokens(tokens),
+        in_dtype=marker.dtype(0),
+        out_dtype=str(marker.out.dtype),
+        epilogue=epilogue,
+    )
+    kinds = {
+        ("fallback", True): linear.fallback_decode,
+        ("fallback", False): linear.fallback_prefill,
+        ("gpu", True): linear.gpu_decode,
+        ("gpu", False): linear.gpu_prefill,
+    }
+    return kinds[schedule, spec.tokens == 1](spec)
+
+
+def _embedding(marker: Marker, _schedule: str) -> Any:
+    block_type, rows = marker.attributes
+    cols = int(marker.out.shape.values[-1])
+    assert block_type in BLOCK_TYPES
+    return elementwise.embedding(block_type, int(rows), cols, str(marker.out.dtype))
+
+
+def _rms_norm(marker: Marker, schedule: str) -> Any:
+    (epsilon,) = marker.attributes
+    _, tokens, width = marker.shape(0)
+    return elementwise.rms_norm(
+        int(width), float(epsilon), _tokens(tokens), marker.dtype(0), schedule
+    )
+
+
+def _take_last(marker: Marker, _schedule: str) -> Any:
+    return elementwise.take_last(int(marker.shape(0)[-1]), marker.dtype(0))
+
+
+MARKERS: dict[str, Callable[[Marker, str], Any]] = {
+    "linear": _linear,
+    "embedding": _embedding,
+    "rms_norm": _rms_norm,
+    "take_last": _take_last,
+}
