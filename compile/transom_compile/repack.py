@@ -26,8 +26,7 @@ if sys.byteorder != "little":  # pragma: no cover
     raise ImportError("Transom repacks on little-endian machines only: blocks are viewed as words")
 
 # 16 384 blocks of 16 bytes, twice: fits a 2 MiB second-level cache, long enough to hide NumPy's
-# overhead per call (measured: a third slower with 1 024 blocks a slab, twice as slow with all at
-# once).
+# overhead per call (measured: 1 024 blocks a slab are a third slower).
 SLAB_BLOCKS = 16_384
 _FOUR = np.uint64(4)
 # In every 16-bit lane: the first byte's high nibble; shifted by four, the second's low nibble.
