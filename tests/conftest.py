@@ -1,0 +1,33 @@
+"""What every test gets: its own store folder, and one way to say that a tool is missing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-tools",
+        action="store_true",
+        help="a missing browser, driver or build is a failure instead of a skip (.ci/run sets it)",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the models of the person who runs it."""
+    monkeypatch.setenv("TRANSOM_MODELS", str(tmp_path / "models"))
+
+
+@pytest.fixture(scope="session")
+def missing_tool(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
+    """Say what is missing and how to get it: a skip for people, a failure where all is installed."""
+
+    def tell(reason: str) -> NoReturn:
+        if pytestconfig.getoption("--require-tools"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+    return tell

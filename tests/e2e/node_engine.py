@@ -1,0 +1,97 @@
+"""Runs the page's engine in Node on a chosen Vulkan driver and reads what it prints.
+
+Knows the command line of web/src/node/generate.ts and where `.ci/mesa` unpacks; knows nothing of models.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATE = ROOT / "web" / "dist-node" / "generate.mjs"
+TIMEOUT_SECONDS = 1500
+"""One run of five prompts takes about a minute alone on two cores; a shared machine takes much longer."""
+
+SWIFTSHADER_ICD = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    load: dict[str, Any]
+    """The engine's load report (web/src/protocol.ts, LoadReport)."""
+    answers: tuple[dict[str, Any], ...]
+    """One per prompt: promptTokenIds, tokenIds, text, finishReason, timings."""
+    first_logits: npt.NDArray[np.float32] | None
+    """[prompts, vocab]"""
+
+
+def mesa_environment() -> dict[str, str] | None:
+    """Variables that make Vulkan find Mesa's llvmpipe, or None where `.ci/mesa` has not run."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    mesa = cache / "transom" / "mesa"
+    if not (mesa / "version").exists():
+        return None
+    libraries = mesa / "root" / (mesa / "library_dir").read_text().strip()
+    return {"VK_ICD_FILENAMES": str(mesa / "lvp_icd.json"), "LD_LIBRARY_PATH": str(libraries)}
+
+
+def swiftshader_environment() -> dict[str, str] | None:
+    """Variables that make Vulkan find Chromium's SwiftShader, or None without Chromium."""
+    if not SWIFTSHADER_ICD.exists():
+        return None
+    return {"VK_ICD_FILENAMES": str(SWIFTSHADER_ICD)}
+
+
+def generate(
+    bundle: Path,
+    library: str,
+    prompts: Sequence[Sequence[int] | Sequence[dict[str, str]]],
+    tokens: int,
+    work_dir: Path,
+    driver: dict[str, str],
+) -> NodeRun:
+    """Answer prompts greedily with one library of a bundle.
+
+    Args:
+        bundle: folder that `transom compile` wrote.
+        library: file name of the model library within it.
+        prompts: token ids or messages, one list per prompt.
+        tokens: most tokens to generate for each.
+        work_dir: takes the prompt file and the logits.
+        driver: environment variables that choose the Vulkan driver.
+    """
+    prompts_path = work_dir / "prompts.json"
+    logits_path = work_dir / f"{library}.logits"
+    prompts_path.write_text(json.dumps([list(prompt) for prompt in prompts]))
+    command = [
+        "node", str(GENERATE),
+        "--bundle", str(bundle),
+        "--library", library,
+        "--prompts", str(prompts_path),
+        "--max-tokens", str(tokens),
+        "--logits-out", str(logits_path),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        env={**os.environ, **driver},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        cwd=ROOT,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"generate.mjs --library {library} ended with {done.returncode}\n{done.stderr[-4000:]}"
+        )
+    load, *answers = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    if len(answers) != len(prompts):
+        raise RuntimeError(f"{len(prompts)} prompts, {len(answers)} answers\n{done.stdout[-2000:]}")
+    logits = np.fromfile(logits_path, np.float32).reshape(len(prompts), -1)
+    return NodeRun(load, tuple(answers), logits)
