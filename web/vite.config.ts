@@ -1,4 +1,6 @@
 /** Builds the page and its engine worker into `web/dist`, with relative paths for any host. */
+import { fileURLToPath } from "node:url";
+
 import { defineConfig } from "vite";
 
 import { contentSecurityPolicy } from "./content-security-policy.ts";
@@ -6,8 +8,13 @@ import { contentSecurityPolicy } from "./content-security-policy.ts";
 /** Where `transom serve` listens; `npm run dev` asks it for models. */
 const SERVER = process.env["TRANSOM_SERVER"] ?? "http://127.0.0.1:11435";
 
+/** tvmjs requires these when it finds itself in Node; the page never runs that branch. */
+const NODE_ONLY = ["ws", "fs", "path", "crypto", "perf_hooks"];
+const nothing = fileURLToPath(new URL("node-only.ts", import.meta.url));
+
 export default defineConfig({
   base: "./",
+  resolve: { alias: NODE_ONLY.map((find) => ({ find, replacement: nothing })) },
   plugins: [contentSecurityPolicy()],
   worker: { format: "es" },
   build: {

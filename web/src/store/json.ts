@@ -104,7 +104,8 @@ export class Reader {
 
   #inRange(value: number, min: number, max: number): number {
     if (value < min || value > max) {
-      throw this.error(`must be between ${min} and ${max}, not ${value}`);
+      const wanted = min === max ? `${min}` : `between ${min} and ${max}`;
+      throw this.error(`must be ${wanted}, not ${value}`);
     }
     return value;
   }

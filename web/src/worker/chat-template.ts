@@ -2,7 +2,7 @@
  * The model's own Jinja chat template: messages in, prompt text out.
  *
  * Templates come from outside. `@huggingface/jinja` interprets them without `eval`, with nothing in
- * scope but the names given here.
+ * scope but the names given here and its own `raise_exception` and `strftime_now`.
  */
 import { Template } from "@huggingface/jinja";
 
@@ -40,7 +40,6 @@ export class ChatTemplate {
         messages: messages.map(({ role, content }) => ({ role, content })),
         add_generation_prompt: true,
         ...this.#tokens,
-        raise_exception: refuse,
       });
     } catch (error) {
       throw new TransomError(
@@ -50,9 +49,4 @@ export class ChatTemplate {
       );
     }
   }
-}
-
-/** What templates call to refuse a conversation ("roles must alternate"). */
-function refuse(message: unknown): never {
-  throw new TransomError("invalid-request", String(message));
 }

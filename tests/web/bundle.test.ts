@@ -1,0 +1,161 @@
+import { describe, expect, it } from "vitest";
+
+import { type OpenOptions, openBundle, readAhead } from "../../web/src/store/bundle.ts";
+import { locate } from "../../web/src/store/location.ts";
+import { type FileDescriptor, MEDIA_TYPES, parseManifest } from "../../web/src/store/manifest.ts";
+import { MemoryStore } from "../../web/src/store/memory.ts";
+import { ByteMeter } from "../../web/src/store/progress.ts";
+import type { BlobStore } from "../../web/src/store/store.ts";
+import { type Digest, digestOf } from "../../web/src/store/verify.ts";
+import { SHARD, bytesOf, describeFile, manifestJson, patternBytes } from "./bundle-fixture.ts";
+import { FakeNetwork, type Reply, status, whole } from "./fake-network.ts";
+
+const LOCATION = locate({
+  kind: "registry",
+  baseUrl: "http://host/app/",
+  repository: "library/tiny",
+  reference: "latest",
+});
+
+const FLIPPED = SHARD.slice();
+FLIPPED[100] = (FLIPPED[100] ?? 0) ^ 0x10;
+
+async function shardFile(): Promise<FileDescriptor> {
+  const manifest = parseManifest(bytesOf(await manifestJson()));
+  const file = manifest.layers.find(({ mediaType }) => mediaType === MEDIA_TYPES.shard);
+  if (file === undefined) {
+    throw new Error("the fixture has no shard");
+  }
+  return file;
+}
+
+function open(store: BlobStore | null, ...replies: Reply[]) {
+  const network = new FakeNetwork(...replies);
+  const meter = new ByteMeter(() => 0);
+  const options: OpenOptions = { ...network.options, store, meter };
+  return { network, meter, bundle: openBundle(LOCATION, options) };
+}
+
+describe("reading a blob", () => {
+  it("downloads once, then answers from the store without the network", async () => {
+    const store = new MemoryStore();
+    const first = open(store, whole(SHARD));
+    expect(await first.bundle.readFile(await shardFile())).toEqual(SHARD);
+    expect(first.meter.figures()).toMatchObject({ bytesDownloaded: 512, bytesFromCache: 0 });
+
+    const second = open(store, status(500));
+    expect(await second.bundle.readFile(await shardFile())).toEqual(SHARD);
+    expect(second.network.asked).toHaveLength(0);
+    expect(second.meter.figures()).toMatchObject({ bytesDownloaded: 0, bytesFromCache: 512 });
+  });
+
+  it("asks by digest", async () => {
+    const { bundle, network } = open(null, whole(SHARD));
+    const file = await shardFile();
+    await bundle.readFile(file);
+    expect(network.asked[0]?.url).toBe(`http://host/app/v2/library/tiny/blobs/${file.digest}`);
+  });
+
+  it("fetches a flipped bit once more past all caches, and takes the good copy", async () => {
+    const { bundle, network } = open(null, whole(FLIPPED), whole(SHARD));
+    expect(await bundle.readFile(await shardFile())).toEqual(SHARD);
+    expect(network.asked.map(({ cache }) => cache)).toEqual(["default", "reload"]);
+  });
+
+  it("names the file and both digests when the second copy is bad too", async () => {
+    const store = new MemoryStore();
+    const { bundle, network } = open(store, whole(FLIPPED));
+    const file = await shardFile();
+    await expect(bundle.readFile(file)).rejects.toMatchObject({
+      code: "digest-mismatch",
+      message:
+        `params_shard_0.bin is not the file the manifest names: ` +
+        `expected ${file.digest}, got ${await digestOf(FLIPPED)}.`,
+    });
+    expect(network.asked).toHaveLength(2);
+    expect(await store.get(file.digest)).toBeNull();
+  });
+
+  it("does not trust the store either: a rotten blob is dropped and fetched again", async () => {
+    const store = new MemoryStore();
+    const file = await shardFile();
+    await store.put(file.digest, FLIPPED);
+    const { bundle } = open(store, whole(SHARD));
+    expect(await bundle.readFile(file)).toEqual(SHARD);
+    expect(await store.get(file.digest)).toEqual(SHARD);
+  });
+
+  it("goes on without a store that is full", async () => {
+    const full: BlobStore = {
+      get: () => Promise.resolve(null),
+      put: () => Promise.reject(new DOMException("full", "QuotaExceededError")),
+      delete: () => Promise.resolve(),
+    };
+    const { bundle } = open(full, whole(SHARD));
+    expect(await bundle.readFile(await shardFile())).toEqual(SHARD);
+  });
+});
+
+describe("reading index and manifest", () => {
+  it("checks a manifest's bytes against its digest", async () => {
+    const good = bytesOf(await manifestJson());
+    const row = {
+      mediaType: MEDIA_TYPES.manifest,
+      digest: await digestOf(good),
+      size: good.byteLength,
+      annotations: new Map(),
+      platform: null,
+    };
+    const honest = open(null, whole(good));
+    expect((await honest.bundle.readManifest(row)).layers).toHaveLength(4);
+
+    const other = bytesOf({ ...(await manifestJson()), annotations: { evil: "yes" } });
+    const lying = open(null, whole(other));
+    await expect(lying.bundle.readManifest(row)).rejects.toMatchObject({ code: "digest-mismatch" });
+  });
+
+  it("says how to make a model that is not there", async () => {
+    const { bundle } = open(null, status(404));
+    await expect(bundle.readIndex()).rejects.toThrow(
+      /There is no model named tiny here.*transom compile/,
+    );
+  });
+});
+
+describe("readAhead", () => {
+  it("keeps the order and holds two files at most", async () => {
+    const contents = [1, 2, 3, 4].map((seed) => patternBytes(100 + seed));
+    const files = await Promise.all(
+      contents.map(async (bytes, index) => ({
+        ...(await describeFile(`f${index}`, MEDIA_TYPES.shard, bytes)),
+        title: `f${index}`,
+        digest: await digestOf(bytes),
+        annotations: new Map(),
+        platform: null,
+      })),
+    );
+    const byDigest = new Map<Digest, Uint8Array<ArrayBuffer>>(
+      files.map(({ digest }, index) => [digest, contents[index] ?? new Uint8Array(0)]),
+    );
+    const { bundle, network } = open(null, ({ url }) => {
+      const digest = url.split("/").at(-1) as Digest;
+      return new Response(byDigest.get(digest) ?? null);
+    });
+    const seen: string[] = [];
+    for await (const { file, bytes } of readAhead(bundle, files)) {
+      seen.push(file.title);
+      expect(bytes).toEqual(byDigest.get(file.digest));
+      expect(network.asked.length).toBeLessThanOrEqual(seen.length + 1);
+    }
+    expect(seen).toEqual(["f0", "f1", "f2", "f3"]);
+  });
+});
+
+describe("locate", () => {
+  it("names files by title in a plain folder", async () => {
+    const folder = locate({ kind: "folder", baseUrl: "http://host/demo/smollm2" });
+    expect(folder.indexUrl).toBe("http://host/demo/smollm2/index.json");
+    expect(folder.blobUrl(await shardFile())).toBe("http://host/demo/smollm2/params_shard_0.bin");
+    expect(folder.name).toBe("smollm2");
+  });
+});

@@ -1,0 +1,83 @@
+/** A network that answers from a script and remembers what it was asked. */
+import type { Bytes } from "../../web/src/store/verify.ts";
+
+export interface Asked {
+  url: string;
+  range: string | null;
+  cache: RequestCache | undefined;
+}
+
+export type Reply = (asked: Asked) => Response | Promise<Response>;
+
+export class FakeNetwork {
+  readonly asked: Asked[] = [];
+  readonly pauses: number[] = [];
+  readonly #replies: Reply[];
+
+  /** Replies are used in order; the last one stays. */
+  constructor(...replies: Reply[]) {
+    this.#replies = replies;
+  }
+
+  /** What a download takes in place of the real network and clock. */
+  get options(): { fetch: typeof fetch; pause: (milliseconds: number) => Promise<void> } {
+    return { fetch: this.fetch, pause: this.pause };
+  }
+
+  readonly fetch: typeof fetch = async (input, init) => {
+    const asked = {
+      url: typeof input === "string" ? input : input instanceof URL ? input.href : input.url,
+      range: new Headers(init?.headers).get("Range"),
+      cache: init?.cache,
+    };
+    this.asked.push(asked);
+    const reply = this.#replies[Math.min(this.asked.length, this.#replies.length) - 1];
+    if (reply === undefined) {
+      throw new TypeError("no reply was scripted");
+    }
+    return reply(asked);
+  };
+
+  readonly pause = (milliseconds: number): Promise<void> => {
+    this.pauses.push(milliseconds);
+    return Promise.resolve();
+  };
+}
+
+export function whole(bytes: Bytes): Reply {
+  return () => new Response(bytes);
+}
+
+/** The rest of the file from where the request asked, as a server with Range support. */
+export function rest(bytes: Bytes): Reply {
+  return ({ range }) => {
+    const start = Number(/bytes=(\d+)-/.exec(range ?? "")?.[1] ?? 0);
+    return new Response(bytes.slice(start), { status: range === null ? 200 : 206 });
+  };
+}
+
+/** The first bytes, then the connection breaks. */
+export function broken(bytes: Bytes, after: number): Reply {
+  return () => {
+    let sent = false;
+    const stream = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (sent) {
+          controller.error(new TypeError("connection reset"));
+        } else {
+          sent = true;
+          controller.enqueue(bytes.slice(0, after));
+        }
+      },
+    });
+    return new Response(stream);
+  };
+}
+
+export function status(code: number): Reply {
+  return () => new Response("no", { status: code });
+}
+
+export function unreachable(): Reply {
+  return () => Promise.reject(new TypeError("fetch failed"));
+}

@@ -1,0 +1,145 @@
+import { describe, expect, it } from "vitest";
+
+import { Sampler, argmax, randomNumbers, softmaxWeights } from "../../web/src/worker/sampler.ts";
+
+/** Logits whose softmax is exactly these probabilities. */
+function logitsOf(...probabilities: number[]): Float32Array {
+  return Float32Array.from(probabilities, (p) => Math.log(p));
+}
+
+function draws(sampler: Sampler, logits: Float32Array, count: number): number[] {
+  return Array.from({ length: count }, () => sampler.sample(logits));
+}
+
+function shares(ids: readonly number[], size: number): number[] {
+  const counts = new Array<number>(size).fill(0);
+  for (const id of ids) {
+    counts[id] = (counts[id] ?? 0) + 1;
+  }
+  return counts.map((count) => count / ids.length);
+}
+
+describe("argmax", () => {
+  it("takes the largest, and the first of equals", () => {
+    expect(argmax(Float32Array.of(-3, 2, 5, 5, 1))).toBe(2);
+  });
+
+  it("passes by NaN", () => {
+    expect(argmax(Float32Array.of(Number.NaN, -7, Number.NaN))).toBe(1);
+  });
+
+  it("works where all are -Infinity but one", () => {
+    expect(argmax(Float32Array.of(-Infinity, -Infinity, -1e30))).toBe(2);
+  });
+});
+
+describe("randomNumbers", () => {
+  // Computed by an independent Python version of splitmix32 and xoshiro128**.
+  it.each([
+    [0, [1789933344, 44971166, 2521387044, 3848737593]],
+    [1, [393288148, 2174103013, 3814759091, 2092745082]],
+    [42, [660444221, 3652823732, 77672526, 910233633]],
+    [2 ** 40 + 7, [876089589, 643509405, 3285196103, 514003610]],
+  ])("seed %d gives its own numbers", (seed, expected) => {
+    const next = randomNumbers(seed);
+    expect(expected.map(() => next() * 2 ** 32)).toEqual(expected);
+  });
+});
+
+describe("softmaxWeights", () => {
+  it("is the softmax before its division", () => {
+    const weights = softmaxWeights(Float32Array.of(0, 2, 1), 2);
+    expect(weights[1]).toBe(1);
+    expect(weights[0]).toBeCloseTo(Math.exp(-1), 12);
+    expect(weights[2]).toBeCloseTo(Math.exp(-0.5), 12);
+  });
+
+  it("does not overflow", () => {
+    expect([...softmaxWeights(Float32Array.of(1e4, -1e4), 0.01)]).toEqual([1, 0]);
+  });
+});
+
+describe("Sampler", () => {
+  it("is greedy at temperature 0 and at top-p 0", () => {
+    for (const sampling of [
+      { temperature: 0, topP: 1, seed: 1 },
+      { temperature: 1, topP: 0, seed: 1 },
+    ]) {
+      const sampler = new Sampler(sampling);
+      expect(sampler.isGreedy).toBe(true);
+      expect(draws(sampler, logitsOf(0.2, 0.5, 0.3), 5)).toEqual([1, 1, 1, 1, 1]);
+    }
+  });
+
+  it("draws by hand: the random number picks from the cumulative weights", () => {
+    // Seed 42 starts with 0.1538, 0.8505, 0.0181, 0.2119 of 1.
+    const sampler = new Sampler({ temperature: 1, topP: 1, seed: 42 });
+    expect(draws(sampler, logitsOf(0.1, 0.1, 0.7, 0.1), 4)).toEqual([1, 2, 0, 2]);
+  });
+
+  it("draws by hand under top-p: the likely first, the rest never", () => {
+    // Half the weight: 0.4 (token 2) is not enough, with 0.3 (token 0) it is 0.7.
+    // 0.1538 * 0.7 and 0.0181 * 0.7 and 0.2119 * 0.7 fall to token 2, 0.8505 * 0.7 to token 0.
+    const sampler = new Sampler({ temperature: 1, topP: 0.5, seed: 42 });
+    expect(draws(sampler, logitsOf(0.3, 0.2, 0.4, 0.1), 4)).toEqual([2, 0, 2, 2]);
+  });
+
+  it("repeats itself with the same seed only", () => {
+    const logits = logitsOf(0.25, 0.25, 0.25, 0.25);
+    const run = (seed: number) =>
+      draws(new Sampler({ temperature: 1, topP: 1, seed }), logits, 50).join("");
+    expect(run(7)).toBe(run(7));
+    expect(run(7)).not.toBe(run(8));
+  });
+
+  it("draws in proportion", () => {
+    const sampler = new Sampler({ temperature: 1, topP: 1, seed: 3 });
+    const found = shares(draws(sampler, logitsOf(0.5, 0.3, 0.2), 20_000), 3);
+    expect(found[0]).toBeCloseTo(0.5, 1);
+    expect(found[1]).toBeCloseTo(0.3, 1);
+    expect(found[2]).toBeCloseTo(0.2, 1);
+  });
+
+  it("flattens with a high temperature", () => {
+    // At temperature 2 the probabilities go with their square roots: 0.64 : 0.16 becomes 2 : 1.
+    const sampler = new Sampler({ temperature: 2, topP: 1, seed: 3 });
+    const found = shares(draws(sampler, logitsOf(0.8, 0.2), 20_000), 2);
+    expect(found[0]).toBeCloseTo(2 / 3, 1);
+  });
+
+  it("finds the nucleus of a large vocabulary like a full sort does", () => {
+    const next = randomNumbers(5);
+    const logits = Float32Array.from({ length: 5000 }, () => next() * 12);
+    const weights = softmaxWeights(logits, 1);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const order = [...weights.keys()].sort((a, b) => (weights[b] ?? 0) - (weights[a] ?? 0));
+    const nucleus = new Set<number>();
+    let held = 0;
+    for (const id of order) {
+      if (held >= 0.9 * total) {
+        break;
+      }
+      nucleus.add(id);
+      held += weights[id] ?? 0;
+    }
+    const sampler = new Sampler({ temperature: 1, topP: 0.9, seed: 11 });
+    const drawn = new Set(draws(sampler, logits, 200));
+    expect([...drawn].every((id) => nucleus.has(id))).toBe(true);
+  });
+
+  it("leaves the logits as they are", () => {
+    const logits = logitsOf(0.5, 0.5);
+    const before = logits.slice();
+    new Sampler({ temperature: 0.7, topP: 0.9, seed: 1 }).sample(logits);
+    expect(logits).toEqual(before);
+  });
+
+  it.each([
+    [{ temperature: -0.1, topP: 1, seed: 1 }, /temperature must be between 0 and 100/],
+    [{ temperature: Number.NaN, topP: 1, seed: 1 }, /temperature must be/],
+    [{ temperature: 1, topP: 1.01, seed: 1 }, /topP must be between 0 and 1/],
+    [{ temperature: 1, topP: 1, seed: 0.5 }, /seed must be a whole number/],
+  ])("refuses %o", (sampling, message) => {
+    expect(() => new Sampler(sampling)).toThrow(message);
+  });
+});

@@ -1,0 +1,158 @@
+/** Chat template, chat configuration, tokenizer: messages to ids on a small byte-level BPE. */
+import { describe, expect, it } from "vitest";
+
+import { parseChatConfig } from "../../web/src/worker/chat-config.ts";
+import { ChatTemplate } from "../../web/src/worker/chat-template.ts";
+import { Tokenizer } from "../../web/src/worker/tokenizer.ts";
+import { bytesOf } from "./bundle-fixture.ts";
+
+/** The shape of SmolLM2's template: ChatML with a system message of its own. */
+const CHATML =
+  "{% for message in messages %}" +
+  "{% if loop.first and messages[0]['role'] != 'system' %}" +
+  "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}" +
+  "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}" +
+  "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+describe("ChatTemplate", () => {
+  it("renders a conversation up to where the answer begins", () => {
+    const template = new ChatTemplate(CHATML, { bos: "", eos: "" });
+    expect(template.render([{ role: "user", content: "Hi <b>{{ x }}</b>" }])).toBe(
+      "<|im_start|>system\nYou help.<|im_end|>\n" +
+        "<|im_start|>user\nHi <b>{{ x }}</b><|im_end|>\n<|im_start|>assistant\n",
+    );
+  });
+
+  it("knows the model's own tokens", () => {
+    const template = new ChatTemplate("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}", {
+      bos: "<s>",
+      eos: "</s>",
+    });
+    expect(template.render([{ role: "user", content: "a" }])).toBe("<s>a</s>");
+  });
+
+  it("hands on a template's refusal", () => {
+    const template = new ChatTemplate("{{ raise_exception('roles must alternate') }}", {
+      bos: "",
+      eos: "",
+    });
+    expect(() => template.render([])).toThrow(/refused the conversation: roles must alternate/);
+  });
+
+  it("gives templates nothing to reach out with", () => {
+    const escape = "{{ messages.constructor.constructor('return globalThis')() }}";
+    const template = new ChatTemplate(escape, { bos: "", eos: "" });
+    expect(() => template.render([{ role: "user", content: "a" }])).toThrow(/refused/);
+  });
+
+  it("says when a template is broken or far too long", () => {
+    const tokens = { bos: "", eos: "" };
+    expect(() => new ChatTemplate("{% for %}", tokens)).toThrow(/chat template is broken/);
+    expect(() => new ChatTemplate(" ".repeat(256 * 1024 + 1), tokens)).toThrow(/longer than/);
+  });
+});
+
+describe("parseChatConfig", () => {
+  it("joins the tokens that end an answer", () => {
+    const config = parseChatConfig(
+      bytesOf({
+        bos_token_id: 1,
+        eos_token_id: [2, 3],
+        temperature: 0.6,
+        top_p: 0.9,
+        conv_template: { stop_token_ids: [3, 7] },
+      }),
+    );
+    expect(config).toEqual({
+      bosTokenId: 1,
+      eosTokenId: 2,
+      stopTokenIds: [2, 3, 7],
+      temperature: 0.6,
+      topP: 0.9,
+    });
+  });
+
+  it("takes one id for a list, and 1 for what is not said", () => {
+    expect(parseChatConfig(bytesOf({ eos_token_id: 2 }))).toEqual({
+      bosTokenId: null,
+      eosTokenId: 2,
+      stopTokenIds: [2],
+      temperature: 1,
+      topP: 1,
+    });
+  });
+
+  it.each([
+    [{}, /names no token that ends an answer/],
+    [{ eos_token_id: "2" }, /eos_token_id must be a whole number/],
+    [{ eos_token_id: -1 }, /eos_token_id must be between/],
+    [{ eos_token_id: 2, temperature: -1 }, /temperature must be between/],
+  ])("refuses %o", (json, message) => {
+    expect(() => parseChatConfig(bytesOf(json))).toThrow(message);
+  });
+});
+
+/** Bytes as tokens, two merges, digits one by one, and ChatML's specials: SmolLM2 in small. */
+function smallTokenizer(): object {
+  const visible = "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghij";
+  const letters = Array.from(`${visible}klmnopqrstuvwxyz{|}~ĠĊ`);
+  const vocab = Object.fromEntries(
+    ["<|im_start|>", "<|im_end|>", ...letters].map((t, i) => [t, i]),
+  );
+  vocab["Ġt"] = 200;
+  vocab["Ġth"] = 201;
+  vocab["12"] = 202;
+  const special = (id: number, content: string) => ({
+    id,
+    content,
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  });
+  return {
+    version: "1.0",
+    added_tokens: [special(0, "<|im_start|>"), special(1, "<|im_end|>")],
+    normalizer: null,
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [
+        { type: "Digits", individual_digits: true },
+        { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
+      ],
+    },
+    post_processor: null,
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: { type: "BPE", vocab, merges: ["Ġ t", "Ġt h", "1 2"] },
+  };
+}
+
+describe("Tokenizer", () => {
+  const tokenizer = new Tokenizer(bytesOf(smallTokenizer()));
+
+  it("applies merges, keeps digits apart, and knows specials inside text", () => {
+    const ids = tokenizer.encode("<|im_start|>a th 12<|im_end|>");
+    expect(ids.map((id) => tokenizer.spelling(id))).toEqual([
+      "<|im_start|>",
+      "a",
+      "Ġth",
+      "Ġ",
+      "1",
+      "2",
+      "<|im_end|>",
+    ]);
+  });
+
+  it("comes back to the same text", () => {
+    const text = "that 12 things\nthere";
+    const decoder = tokenizer.startDecoding();
+    const pieces = tokenizer.encode(text).map((id) => decoder.push(id));
+    expect(pieces.join("") + decoder.finish()).toBe(text);
+  });
+
+  it("refuses what is no tokenizer", () => {
+    expect(() => new Tokenizer(bytesOf("{"))).toThrow(/tokenizer.json cannot be used/);
+    expect(() => new Tokenizer(bytesOf({ model: {} }))).toThrow(/no model.vocab/);
+  });
+});

@@ -1,0 +1,65 @@
+/**
+ * What the page's address asks for.
+ *
+ *   ?model=smollm2            a model of this server (or name:tag, or namespace/name)
+ *   ?bundle=demo/             a bundle in a plain folder beside the page
+ *   &variant=f32 &schedule=fallback &pipelines=lazy    force what the adapter would decide
+ */
+import { TransomError } from "../errors.ts";
+import type { BundleSource, LoadRequest } from "../protocol.ts";
+
+/** Names as OCI registries take them: lower case, `library/` when there is no namespace. */
+const NAME =
+  /^(?:([a-z0-9._-]+)\/)?([a-z0-9][a-z0-9._-]*)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?$/;
+
+/** @returns null when the address names no model. @throws TransomError `invalid-request`. */
+export function readAddress(address: URL): LoadRequest | null {
+  const query = address.searchParams;
+  const source = readSource(address, query.get("model"), query.get("bundle"));
+  if (source === null) {
+    return null;
+  }
+  const variant = oneOf(query, "variant", ["f16", "f32"]);
+  const schedule = oneOf(query, "schedule", ["gpu", "fallback"]);
+  const pipelines = oneOf(query, "pipelines", ["ahead", "lazy"]);
+  return {
+    source,
+    overrides: {
+      ...(variant && { variant }),
+      ...(schedule && { schedule }),
+      ...(pipelines && { pipelines }),
+    },
+  };
+}
+
+function readSource(address: URL, model: string | null, bundle: string | null) {
+  const baseUrl = new URL(".", address).href;
+  if (bundle !== null) {
+    return { kind: "folder", baseUrl: new URL(bundle, baseUrl).href } satisfies BundleSource;
+  }
+  if (model === null || model === "") {
+    return null;
+  }
+  const [, namespace = "library", name, reference = "latest"] = NAME.exec(model) ?? [];
+  if (name === undefined || /^\.+$/.test(namespace)) {
+    throw new TransomError(
+      "invalid-request",
+      `"${model}" is not a model name. Names look like smollm2, smollm2:latest or me/smollm2.`,
+    );
+  }
+  const repository = `${namespace}/${name}`;
+  return { kind: "registry", baseUrl, repository, reference } satisfies BundleSource;
+}
+
+function oneOf<T extends string>(
+  query: URLSearchParams,
+  name: string,
+  values: readonly T[],
+): T | null {
+  const text = query.get(name);
+  const value = values.find((candidate) => candidate === text) ?? null;
+  if (text !== null && value === null) {
+    throw new TransomError("invalid-request", `${name} is ${values.join(" or ")}, not "${text}".`);
+  }
+  return value;
+}

@@ -1,0 +1,28 @@
+/**
+ * `window.transom`: the page for programs (`transom ask`, end-to-end tests).
+ *
+ * What a program asks shows on the screen like what a person asks.
+ */
+import type { AnswerReport, PartialAnswer } from "../client/chat-session.ts";
+import type { ChatRequest, LoadProgress, LoadReport } from "../protocol.ts";
+
+export interface Automation {
+  /** Resolves when the model can answer; rejects with what the page shows. */
+  readonly ready: Promise<LoadReport>;
+  /** Ask once the model is ready, within the conversation on the screen. */
+  ask(text: string, options?: ChatRequest["options"]): Promise<AnswerReport>;
+  /** The running or last answer, as far as it came. */
+  partial(): PartialAnswer;
+  /** The last word on loading; null before the first. */
+  progress(): LoadProgress | null;
+  /** Stop the running answer. */
+  stop(): void;
+  /** Start a new conversation. */
+  newChat(): void;
+}
+
+declare global {
+  interface Window {
+    transom: Automation;
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * The page: reads the address, starts the engine worker, and wires views to the chat session.
+ */
+import { type AnswerReport, ChatSession } from "../client/chat-session.ts";
+import { EngineClient } from "../client/engine-client.ts";
+import { listModels } from "../client/model-list.ts";
+import { TransomError, describe } from "../errors.ts";
+import type { ChatRequest, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
+import { readAddress } from "./address.ts";
+import { addAnswer, addQuestion, clearMessages } from "./chat-view.ts";
+import { byId, make } from "./dom.ts";
+import { hideDoor, showChoice, showLoading, showNotice, showReady } from "./door-view.ts";
+import { showContext, showMachine, showSpeed } from "./status-view.ts";
+
+const composer = byId("composer", HTMLFormElement);
+const question = byId("question", HTMLTextAreaElement);
+const sendButton = byId("send", HTMLButtonElement);
+const stopButton = byId("stop", HTMLButtonElement);
+const newChatButton = byId("new-chat", HTMLButtonElement);
+const modelName = byId("model-name", HTMLParagraphElement);
+
+const HEADLINES: Partial<Record<TransomError["code"], string>> = {
+  "no-webgpu": "This browser has no WebGPU",
+  "no-adapter": "No graphics adapter",
+  "model-not-found": "No such model",
+  "digest-mismatch": "A file is not what it should be",
+  "device-lost": "The graphics adapter is gone",
+  network: "The download failed",
+};
+
+const client = new EngineClient(
+  new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module" }),
+);
+const session = new ChatSession(client);
+let machine: LoadReport | null = null;
+let lastProgress: LoadProgress | null = null;
+
+const ready = start();
+// Rejections are on the screen already; who awaits `ready` hears them too.
+ready.catch(() => undefined);
+
+window.transom = {
+  ready,
+  ask: async (text, options = {}) => {
+    await ready;
+    return ask(text, options);
+  },
+  partial: () => ({ text: session.partial.text, tokenIds: [...session.partial.tokenIds] }),
+  progress: () => lastProgress,
+  stop: () => {
+    session.stop();
+  },
+  newChat,
+};
+
+async function start(): Promise<LoadReport> {
+  try {
+    const request = readAddress(new URL(location.href));
+    if (request === null) {
+      showChoice(await listModels(document.baseURI));
+      throw new TransomError("no-model", "The address names no model (?model=NAME).");
+    }
+    return await load(request);
+  } catch (error) {
+    if (!(error instanceof TransomError && error.code === "no-model")) {
+      showFailure(error);
+    }
+    throw error;
+  }
+}
+
+async function load(request: LoadRequest): Promise<LoadReport> {
+  const name = nameOf(request);
+  modelName.textContent = name;
+  document.title = `${name} · Transom`;
+  const report = await client.load(request, (progress) => {
+    lastProgress = progress;
+    showLoading(name, progress);
+  });
+  machine = report;
+  showReady(report, (suggestion) => {
+    ask(suggestion, {}).catch(() => undefined);
+  });
+  showMachine(report);
+  newChatButton.hidden = false;
+  updateControls();
+  question.focus();
+  return report;
+}
+
+/** Ask and show. @throws what the engine throws, after it is on the screen. */
+async function ask(text: string, options: ChatRequest["options"]): Promise<AnswerReport> {
+  hideDoor(true);
+  addQuestion(text);
+  const view = addAnswer();
+  const speed = new Speedometer();
+  try {
+    const answer = session.ask(text, options, (_, { text: soFar, tokenIds }) => {
+      view.show(soFar);
+      showSpeed(speed.at(tokenIds.length));
+    });
+    updateControls();
+    const report = await answer;
+    view.show(report.text);
+    view.finish(report);
+    showSpeed(report.decodeTokensPerSecond);
+    if (machine !== null) {
+      showContext(report.promptTokens + report.completionTokens, machine.contextWindowSize);
+    }
+    return report;
+  } catch (error) {
+    view.fail(describe(error));
+    throw error;
+  } finally {
+    updateControls();
+  }
+}
+
+function newChat(): void {
+  session.clear();
+  clearMessages();
+  hideDoor(false);
+  updateControls();
+  question.focus();
+}
+
+function updateControls(): void {
+  const isAnswering = session.isAnswering;
+  sendButton.hidden = isAnswering;
+  stopButton.hidden = !isAnswering;
+  sendButton.disabled = machine === null || question.value.trim() === "";
+  newChatButton.disabled = isAnswering || session.history.length === 0;
+}
+
+function send(): void {
+  const text = question.value.trim();
+  if (machine === null || session.isAnswering || text === "") {
+    return;
+  }
+  question.value = "";
+  ask(text, {}).catch(() => undefined);
+}
+
+function showFailure(error: unknown): void {
+  const code = error instanceof TransomError ? error.code : "internal";
+  const again = make("a", "", "Try again");
+  again.href = location.href;
+  const others = make("a", "", "Choose a model");
+  others.href = location.pathname;
+  showNotice(HEADLINES[code] ?? "This did not work", describe(error), [again, others]);
+}
+
+function nameOf({ source }: LoadRequest): string {
+  return source.kind === "folder"
+    ? (new URL(source.baseUrl).pathname.split("/").filter(Boolean).at(-1) ?? "bundle")
+    : source.repository.replace(/^library\//, "");
+}
+
+/** Tokens per second since the first token of an answer. */
+class Speedometer {
+  #startedAt = 0;
+
+  at(tokens: number): number {
+    const now = performance.now();
+    if (tokens <= 1) {
+      this.#startedAt = now;
+      return 0;
+    }
+    return ((tokens - 1) / (now - this.#startedAt)) * 1000;
+  }
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+});
+question.addEventListener("input", updateControls);
+question.addEventListener("keydown", (event) => {
+  // An input method uses Enter to accept its suggestion.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    send();
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    session.stop();
+  }
+});
+stopButton.addEventListener("click", () => {
+  session.stop();
+  question.focus();
+});
+newChatButton.addEventListener("click", newChat);

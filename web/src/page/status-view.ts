@@ -1,0 +1,41 @@
+/** The line under the composer: which machine answers, how, and how fast. */
+import type { AdapterReport, LoadReport } from "../protocol.ts";
+import { byId, make } from "./dom.ts";
+import { formatRate } from "./format.ts";
+
+const status = byId("status", HTMLDListElement);
+const values = new Map<string, HTMLElement>();
+
+export function showMachine(report: LoadReport): void {
+  put("Adapter", adapterName(report.adapter));
+  put("Compute", `${report.computeDtype}${report.schedule === "fallback" ? ", fallback" : ""}`);
+}
+
+/** @param tokensPerSecond 0 hides nothing: the last figure stays until there is a new one. */
+export function showSpeed(tokensPerSecond: number): void {
+  if (tokensPerSecond > 0) {
+    put("Speed", formatRate(tokensPerSecond));
+  }
+}
+
+export function showContext(usedTokens: number, contextWindowSize: number): void {
+  put("Context", `${usedTokens} of ${contextWindowSize}`);
+}
+
+/** The adapter in words; browsers often hide the description. */
+function adapterName({ vendor, architecture, description, isFallback }: AdapterReport): string {
+  const name = description || [vendor, architecture].filter(Boolean).join(" ") || "unnamed";
+  return isFallback ? `${name} (on the CPU)` : name;
+}
+
+function put(label: string, text: string): void {
+  let value = values.get(label);
+  if (value === undefined) {
+    value = make("dd", "");
+    const group = document.createElement("div");
+    group.append(make("dt", "", label), value);
+    status.append(group);
+    values.set(label, value);
+  }
+  value.textContent = text;
+}
