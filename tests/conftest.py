@@ -23,7 +23,8 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def missing_tool(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
-    """Say what is missing and how to get it: a skip for people, a failure where all is installed."""
+    """Say what is missing and how to get it: a skip for people, a failure where all is
+    installed."""
 
     def tell(reason: str) -> NoReturn:
         if pytestconfig.getoption("--require-tools"):

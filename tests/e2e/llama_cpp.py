@@ -1,7 +1,8 @@
 """llama.cpp's word on the quantized file itself, for comparison: close to the oracle, not equal.
 
-Its CPU kernels quantize activations as well, so a disagreement with it is reported and judged by nobody. Runs as a
-child process (`python -m tests.e2e.llama_cpp MODEL TOKENS`): native code that dies must not take pytest along.
+Its CPU kernels quantize activations as well, so a disagreement with it is reported and judged by
+nobody. Runs as a child process (`python -m tests.e2e.llama_cpp MODEL TOKENS`): native code that
+dies must not take pytest along.
 """
 
 import json
@@ -18,7 +19,8 @@ TIMEOUT_SECONDS = 600
 
 
 def ask(model: Path, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    """Greedy tokens of llama.cpp on a GGUF file as it is, one list per prompt, without the stop token."""
+    """Greedy tokens of llama.cpp on a GGUF file as it is, one list per prompt, without the stop
+    token."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.e2e.llama_cpp", str(model), str(tokens)],
         input=json.dumps([list(prompt) for prompt in prompts]),

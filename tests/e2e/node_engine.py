@@ -1,6 +1,7 @@
 """Runs the page's engine in Node on a chosen Vulkan driver and reads what it prints.
 
-Knows the command line of web/src/node/generate.ts and where `.ci/mesa` unpacks; knows nothing of models.
+Knows the command line of web/src/node/generate.ts and where `.ci/mesa` unpacks; knows nothing of
+models.
 """
 
 import json
@@ -17,7 +18,8 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = ROOT / "web" / "dist-node" / "generate.mjs"
 TIMEOUT_SECONDS = 1500
-"""One run of five prompts takes about a minute alone on two cores; a shared machine takes much longer."""
+"""One run of five prompts takes about a minute alone on two cores; a shared machine takes much
+longer."""
 
 SWIFTSHADER_ICD = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 

@@ -1,10 +1,12 @@
 """The oracle for numbers: f32 arithmetic on a GGUF's dequantized weights, by other people's code.
 
-`gguf` reads and dequantizes, `transformers` computes on the CPU. Knows nothing of Transom: none of our readers, shards,
-kernels or tokenizers may be imported here, or a mistake shared with them would be invisible.
+`gguf` reads and dequantizes, `transformers` computes on the CPU. Knows nothing of Transom: none of
+our readers, shards, kernels or tokenizers may be imported here, or a mistake shared with them
+would be invisible.
 
-Runs as a child process (`python -m tests.e2e.oracle MODEL PROMPTS TOKENS OUT`), so that its memory, its threads and
-its warnings stay out of pytest's. Only the `llama` architecture is known; any other is an error.
+Runs as a child process (`python -m tests.e2e.oracle MODEL PROMPTS TOKENS OUT`), so that its
+memory, its threads and its warnings stay out of pytest's. Only the `llama` architecture is known;
+any other is an error.
 """
 
 import hashlib
@@ -44,7 +46,8 @@ class Answer:
     """[steps, TOP]"""
 
     def gap(self, step: int, token_id: int) -> float:
-        """How far below the best logit `token_id` was at `step`; infinite outside of the best TOP."""
+        """How far below the best logit `token_id` was at `step`; infinite outside of the best
+        TOP."""
         found = np.flatnonzero(self.top_ids[step] == token_id)
         if found.size == 0:
             return float("inf")
@@ -74,8 +77,9 @@ class Comparison:
 def compare(answer: Answer, token_ids: Sequence[int], stop_ids: Sequence[int]) -> Comparison:
     """Compare greedy tokens with the oracle's, both read up to their stop token.
 
-    Engines differ in whether the stop token is part of the answer. The oracle's own list has it, so an answer that
-    ends just before it agrees; one that goes on past it, or ends earlier, does not.
+    Engines differ in whether the stop token is part of the answer. The oracle's own list has it,
+    so an answer that ends just before it agrees; one that goes on past it, or ends earlier, does
+    not.
     """
     ours = list(token_ids)
     for step, expected in enumerate(answer.token_ids):
@@ -93,7 +97,8 @@ def compare(answer: Answer, token_ids: Sequence[int], stop_ids: Sequence[int]) -
 
 
 def ask(model: Path, prompts: Sequence[Sequence[int]], tokens: int, cache: Path) -> list[Answer]:
-    """The oracle's greedy answers, computed in a child process once per model, prompts and versions.
+    """The oracle's greedy answers, computed in a child process once per model, prompts and
+    versions.
 
     Args:
         model: GGUF file of architecture `llama`.
@@ -135,8 +140,8 @@ def _read(path: Path, prompts: Sequence[Sequence[int]]) -> Iterator[Answer]:
 def read_weights(reader: Any) -> Iterator[tuple[str, F32]]:
     """Every tensor of a llama GGUF under its Hugging Face name, dequantized.
 
-    GGUF stores the rows of Q and K interleaved for llama.cpp's rope; `transformers` wants each head's two halves one
-    after the other (llama.cpp's convert_hf_to_gguf does the opposite).
+    GGUF stores the rows of Q and K interleaved for llama.cpp's rope; `transformers` wants each
+    head's two halves one after the other (llama.cpp's convert_hf_to_gguf does the opposite).
     """
     from gguf.quants import dequantize
 

