@@ -6,6 +6,8 @@ from typing import NoReturn
 
 import pytest
 
+E2E = Path(__file__).parent / "e2e"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -13,6 +15,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a missing browser, driver or build is a failure instead of a skip (.ci/run sets it)",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in tests/e2e is for the last stage of .ci/run; the folder says so once for all."""
+    for item in items:
+        if E2E in item.path.parents:
+            item.add_marker("e2e")
 
 
 @pytest.fixture(autouse=True)
