@@ -68,7 +68,7 @@ export class TvmRuntime implements ModelRuntime {
     tvm.initWebGPU(gpuDevice);
     this.#device = tvm.webgpu();
     const loaded = this.#scoped(() => {
-      const machine = tvm.createVirtualMachine(this.#device);
+      const machine = tvm.detachFromCurrentScope(tvm.createVirtualMachine(this.#device));
       const text = machine.getFunction("_metadata")() as string;
       return { machine, metadata: parseLibraryMetadata(text) };
     });
