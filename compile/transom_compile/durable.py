@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 @contextmanager
 def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write; it gets its name when the block ends well and disappears when it does not."""
+    """A file to write: named when the block ends well, gone when it does not."""
     temporary = path.with_name(f".{path.name}.partial")
     try:
         with temporary.open("wb") as file:

@@ -20,7 +20,7 @@ from transom_models.architecture import ParameterSpec
 from transom_models.block_type import block_type
 from transom_models.digest import Digest, Hasher
 
-# WebLLM's habit too: small enough to retry and to hash in one go, large enough that requests are few.
+# WebLLM's habit too: small enough to retry and hash in one go, large enough for few requests.
 SHARD_CAP_BYTES = 32 * 1024 * 1024
 # WebGPU's default minStorageBufferOffsetAlignment, so a shard could be bound in place.
 ALIGNMENT_BYTES = 256
@@ -196,7 +196,7 @@ def _bytes_of(placed: PlacedTensor, name: str, array: npt.NDArray[np.generic]) -
     given = (name, array.shape, array.dtype.name)
     if given != (placed.name, placed.shape, placed.dtype):
         raise AssertionError(f"the plan has {placed}, the stream gave {given}")
-    return memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _record(tensor: PlacedTensor) -> Mapping[str, object]:

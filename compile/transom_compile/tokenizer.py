@@ -1,8 +1,8 @@
 """`tokenizer.json` (Hugging Face's format) from the tokenizer that a GGUF carries in its metadata.
 
-Byte-level BPE ("gpt2") with the pre-tokenizers named below; the result splits text as llama.cpp does,
-so that browser and native count the same tokens. A pre-tokenizer, a tokenizer model or a metadata key
-that is not understood stops the walk. Must not know chat templates or architectures.
+Byte-level BPE ("gpt2") with the pre-tokenizers named below; the result splits text as llama.cpp
+does, so that browser and native count the same tokens. A pre-tokenizer, a tokenizer model or a
+metadata key that is not understood stops the walk. Must not know chat templates or architectures.
 """
 
 import json
@@ -204,7 +204,7 @@ def _surrounding(special: Mapping[str, int], role: str, wanted: bool) -> int | N
 
 
 def _added_tokens(tokens: Sequence[str], types: Sequence[int]) -> list[dict[str, Any]]:
-    """Tokens found in the text before it is split: control tokens, and whole strings of the user."""
+    """Tokens found in the text before it is split: control tokens and user-defined strings."""
     found = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
     return [
         {

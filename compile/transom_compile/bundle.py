@@ -1,0 +1,135 @@
+"""Seal a bundle: describe every file by its digest, one OCI manifest per platform, the index last.
+
+Deterministic: equal files give equal manifests and an equal index, whatever the folder, the time or
+the tag. Must not know how any file was made.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transom_compile.durable import sync_folder, write_durably
+from transom_models import media_types
+from transom_models.digest import Digest
+from transom_models.manifest import Descriptor, Index, Manifest, Platform
+
+INDEX_NAME = "index.json"
+MANIFEST_FOLDER = "manifests"
+NATIVE_CONFIG_NAME = "native-config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """A file of the bundle before it is sealed; its title is its name."""
+
+    path: Path
+    media_type: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The checkpoint that everything was made from."""
+
+    path: Path
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleParts:
+    """What goes into a bundle. `libraries`: variant ("f32", "f16") -> its model libraries."""
+
+    source: Source
+    native_config: BundleFile
+    chat_config: BundleFile
+    shared: Sequence[BundleFile]
+    libraries: Mapping[str, Sequence[BundleFile]]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A sealed bundle: the index, and where the bytes of every descriptor lie.
+
+    `files` has all blobs of all platforms, the source checkpoint and the manifests included; the
+    index itself is `index_path`.
+    """
+
+    folder: Path
+    index: Index
+    index_digest: Digest
+    files: Mapping[Digest, Path]
+
+    @property
+    def index_path(self) -> Path:
+        return self.folder / INDEX_NAME
+
+    def moved_to(self, folder: Path) -> "Bundle":
+        """The same bundle after its folder was renamed."""
+        files = {
+            digest: folder / path.relative_to(self.folder)
+            if path.is_relative_to(self.folder)
+            else path
+            for digest, path in self.files.items()
+        }
+        return Bundle(folder, self.index, self.index_digest, files)
+
+
+def native_config(architecture: str, size_label: str, file_type: str, model: Digest) -> bytes:
+    """The config blob of a GGUF platform, in the shape that Ollama reads."""
+    document = {
+        "model_format": "gguf",
+        "model_family": architecture,
+        "model_families": [architecture],
+        "model_type": size_label,
+        "file_type": file_type,
+        # Ollama writes these two for every model, whatever it runs on.
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [str(model)]},
+    }
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
+    """Write `manifests/*.json`, then `index.json`: whoever sees the index sees everything."""
+    files: dict[Digest, Path] = {parts.source.digest: parts.source.path}
+
+    def describe(file: BundleFile) -> Descriptor:
+        digest = Digest.of_file(file.path)
+        files[digest] = file.path
+        title = {media_types.ANNOTATION_TITLE: file.path.name}
+        size = file.path.stat().st_size
+        return Descriptor(file.media_type, digest, size, {**title, **file.annotations})
+
+    shared = [describe(file) for file in parts.shared]
+    chat_config = describe(parts.chat_config)
+    model = Descriptor(media_types.OLLAMA_MODEL, parts.source.digest, parts.source.size)
+    manifests = {
+        "native": (
+            Platform("native", "gguf"),
+            Manifest(describe(parts.native_config), (model,), parts.annotations),
+        )
+    }
+    for variant, libraries in parts.libraries.items():
+        layers = (*shared, *(describe(file) for file in libraries))
+        platform = Platform("browser", "webgpu", variant)
+        manifests[variant] = (platform, Manifest(chat_config, layers, parts.annotations))
+    rows = []
+    manifest_folder = folder / MANIFEST_FOLDER
+    manifest_folder.mkdir()
+    for name, (platform, manifest) in manifests.items():
+        data = manifest.to_bytes()
+        path = manifest_folder / f"{name}.json"
+        write_durably(path, data)
+        digest = Digest.of(data)
+        files[digest] = path
+        rows.append(Descriptor(media_types.OCI_MANIFEST, digest, len(data), platform=platform))
+    index = Index(tuple(rows), parts.annotations)
+    data = index.to_bytes()
+    sync_folder(manifest_folder)
+    write_durably(folder / INDEX_NAME, data)
+    sync_folder(folder)
+    return Bundle(folder, index, Digest.of(data), files)
