@@ -13,6 +13,7 @@ TOKENIZER: Final = "application/vnd.transom.tokenizer.v1+json"
 CONFIG: Final = "application/vnd.transom.config.v1+json"
 
 # Ollama's, for native platforms; template, system, params and license serve browser platforms too.
+OLLAMA_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
 OLLAMA_PROJECTOR: Final = "application/vnd.ollama.image.projector"
 OLLAMA_ADAPTER: Final = "application/vnd.ollama.image.adapter"
