@@ -38,9 +38,9 @@ describe("chooseVariant", () => {
 describe("chooseLibrary", () => {
   it.each<[string, AdapterReport, LoadRequest["overrides"], string, string]>([
     ["a GPU", GPU_F32, {}, "library-f32.wasm", "ahead"],
-    ["the CPU", CPU_F32, {}, "library-f32-fallback.wasm", "lazy"],
-    ["a forced schedule", CPU_F32, { schedule: "gpu" }, "library-f32.wasm", "lazy"],
-    ["forced pipelines", CPU_F32, { pipelines: "ahead" }, "library-f32-fallback.wasm", "ahead"],
+    ["the CPU", CPU_F32, {}, "library-f32-fallback.wasm", "ahead"],
+    ["a forced schedule", CPU_F32, { schedule: "gpu" }, "library-f32.wasm", "ahead"],
+    ["forced pipelines", CPU_F32, { pipelines: "lazy" }, "library-f32-fallback.wasm", "lazy"],
   ])("fits %s", async (_, machine, overrides, title, pipelines) => {
     const manifest = parseManifest(bytesOf(await manifestJson()));
     const choice = chooseLibrary(manifest, machine, overrides);

@@ -95,13 +95,15 @@ describe("parseChatConfig", () => {
 /** Bytes as tokens, two merges, digits one by one, and ChatML's specials: SmolLM2 in small. */
 function smallTokenizer(): object {
   const visible = "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghij";
-  const letters = Array.from(`${visible}klmnopqrstuvwxyz{|}~ĠĊ`);
+  const letters = Array.from(`${visible}klmnopqrstuvwxyz{|}~ĠĊÂħ½ï»¿`);
   const vocab = Object.fromEntries(
     ["<|im_start|>", "<|im_end|>", ...letters].map((t, i) => [t, i]),
   );
   vocab["Ġt"] = 200;
   vocab["Ġth"] = 201;
   vocab["12"] = 202;
+  vocab["ĠÂ"] = 203;
+  vocab["Ġï"] = 204;
   const special = (id: number, content: string) => ({
     id,
     content,
@@ -124,7 +126,7 @@ function smallTokenizer(): object {
     },
     post_processor: null,
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: "BPE", vocab, merges: ["Ġ t", "Ġt h", "1 2"] },
+    model: { type: "BPE", vocab, merges: ["Ġ t", "Ġt h", "1 2", "Ġ Â", "Ġ ï"] },
   };
 }
 
@@ -142,6 +144,14 @@ describe("Tokenizer", () => {
       "2",
       "<|im_end|>",
     ]);
+  });
+
+  it("keeps every kind of number apart, and knows white space as Unicode does", () => {
+    // As the Rust library splits: ½ is a number, U+0085 is white space, U+FEFF is not.
+    const pieces = (text: string) => tokenizer.encode(text).map((id) => tokenizer.spelling(id));
+    expect(pieces("a ½")).toEqual(["a", "Ġ", "Â", "½"]);
+    expect(pieces("a \u0085v")).toEqual(["a", "Ġ", "Â", "ħ", "v"]);
+    expect(pieces("a \ufeffv")).toEqual(["a", "Ġï", "»", "¿", "v"]);
   });
 
   it("comes back to the same text", () => {

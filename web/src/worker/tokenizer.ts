@@ -3,6 +3,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 
 import { TransomError, describe } from "../errors.ts";
 import { Detokenizer, TokenTable, type TokenizerJson } from "./detokenizer.ts";
+import { type PreTokenizerJson, withUnicodeClasses } from "./pre-tokenizer.ts";
 
 export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
@@ -13,7 +14,8 @@ export class Tokenizer {
     try {
       const json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
       requireTokenizerJson(json);
-      this.#tokenizer = new HuggingFaceTokenizer(json, {});
+      const preTokenizer = json.pre_tokenizer ? withUnicodeClasses(json.pre_tokenizer) : null;
+      this.#tokenizer = new HuggingFaceTokenizer({ ...json, pre_tokenizer: preTokenizer }, {});
       this.#table = new TokenTable(json);
     } catch (error) {
       if (error instanceof TransomError) {
@@ -45,7 +47,9 @@ export class Tokenizer {
   }
 }
 
-function requireTokenizerJson(json: unknown): asserts json is TokenizerJson {
+function requireTokenizerJson(
+  json: unknown,
+): asserts json is TokenizerJson & { pre_tokenizer: PreTokenizerJson | null } {
   const { model, added_tokens: added } = (json ?? {}) as Partial<TokenizerJson>;
   if (typeof model?.vocab !== "object" || !Array.isArray(added)) {
     throw new TransomError("invalid-bundle", "tokenizer.json has no model.vocab or added_tokens.");
