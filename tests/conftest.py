@@ -15,6 +15,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a missing browser, driver or build is a failure instead of a skip (.ci/run sets it)",
     )
+    parser.addoption(
+        "--bundle",
+        type=Path,
+        metavar="DIR",
+        help="compare the numbers of this bundle instead of compiling one (test_fidelity.py)",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

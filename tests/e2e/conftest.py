@@ -85,6 +85,16 @@ def compiled(smollm2: Path, runtime: str, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
+def bundle(request: pytest.FixtureRequest) -> Path:
+    """The bundle whose numbers are compared: the session's, or the one named with --bundle."""
+    named: Path | None = request.config.getoption("--bundle")
+    if named is not None:
+        return named
+    compiled: Compiled = request.getfixturevalue("compiled")
+    return compiled.bundle
+
+
+@pytest.fixture(scope="session")
 def llvmpipe(missing_tool: MissingTool) -> dict[str, str]:
     """Variables that run Node's WebGPU on Mesa's llvmpipe, which has shader-f16."""
     driver = node_engine.mesa_environment()
