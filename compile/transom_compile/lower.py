@@ -24,6 +24,7 @@ from tvm.s_tir import dlight
 from tvm.target import Target
 
 from transom_compile.link import link_library
+from transom_compile.passes import tir_pipeline
 from transom_compile.passes.attach_kv_cache import AttachKVCache
 from transom_compile.passes.attach_metadata import AttachMetadata
 from transom_compile.passes.attach_samplers import AttachSamplers
@@ -195,7 +196,8 @@ def _metadata(request: LibraryRequest, parameters: Sequence[Any], cache: Any) ->
 
 
 def _generate(module: Any, target: Any) -> Any:
-    return relax.build(module, target, relax_pipeline=None)
+    pipeline = tir_pipeline.register()
+    return relax.build(module, target, relax_pipeline=None, tir_pipeline=pipeline)
 
 
 def _shaders(executable: Any) -> str:

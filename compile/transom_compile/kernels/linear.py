@@ -28,7 +28,7 @@ from transom_compile.kernels.emit import (
     symbolic,
     when,
 )
-from transom_compile.kernels.weights import GROUP, WeightReader
+from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
 
 
 @dataclass(frozen=True)
@@ -93,165 +93,164 @@ def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: l
     store(buffers.y, [0, token, row], cast(spec.out_dtype, total))
 
 
-def fallback_decode(spec: LinearSpec, *, rows_per_thread: int = 4) -> object:
-    """One token, no barrier: a thread owns `rows_per_thread` whole rows and shares each x among them."""
-    groups = spec.cols // GROUP
-    halves, out_rows = spec.halves, spec.out_rows
-    threads = _even_threads(-(-out_rows // rows_per_thread))
-    with kernel(spec.name) as made:
-        _, b = _declare(spec)
-        blocks = -(-out_rows // (rows_per_thread * threads))
-        with launch(grid=(blocks,), threads=(threads,)) as ((bx,), (tx,)):
-            acc = local((rows_per_thread * halves,), "float32")
-            for i in range(rows_per_thread * halves):
-                store(acc, i, T.float32(0))
-            first = let((bx * threads + tx) * rows_per_thread)
-            with T.serial(groups) as g:
-                xs = [let(cast("float32", b.x[0, 0, g * GROUP + k])) for k in range(GROUP)]
-                prepared = b.weight.prepare(xs)
-                for r in range(rows_per_thread):
-                    for h in range(halves):
-                        group = b.weight.group(first + r + h * out_rows, g)
-                        i = r * halves + h
-                        store(acc, i, acc[i] + group.dot(prepared))
-            for r in range(rows_per_thread):
-                sums = [acc[r * halves + h] for h in range(halves)]
-                if out_rows % (rows_per_thread * threads):
-                    with when(first + r < out_rows):
-                        _finish(spec, b, 0, first + r, sums)
-                else:
-                    _finish(spec, b, 0, first + r, sums)
-    return made.prim_func
+def fallback(spec: LinearSpec) -> object:
+    """No barrier: a thread owns a tile of whole weight rows by tokens and walks along the input axis.
 
-
-def fallback_prefill(
-    spec: LinearSpec, *, rows_per_thread: int = 2, tokens_per_thread: int = 4
-) -> object:
-    """Any number of tokens, no barrier: a thread owns a small tile and dequantizes each weight once."""
-    groups = spec.cols // GROUP
+    Each word is unpacked once for all tokens of the tile, each x prepared once for all its rows. Tile
+    sizes are measured on SwiftShader and llvmpipe (`docs/log.md`).
+    """
+    groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
-    tile = tokens_per_thread
-    threads = _even_threads(-(-out_rows // rows_per_thread), workgroups=1)
+    single = spec.tokens == 1
+    tile = 1 if single else 4
+    own_rows = 8 // halves
+    threads = _even_threads(-(-out_rows // own_rows))
+    blocks = -(-out_rows // (own_rows * threads))
     with kernel(spec.name) as made:
         n, b = _declare(spec)
-        blocks = -(-out_rows // (rows_per_thread * threads))
-        grid = (blocks, tirx.floordiv(n + tile - 1, tile))
-        with launch(grid=grid, threads=(threads,)) as ((bx, by), (tx,)):
-            acc = local((rows_per_thread * halves * tile,), "float32")
-            for i in range(rows_per_thread * halves * tile):
+        grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
+        with launch(grid=grid, threads=(threads,)) as (block, (tx,)):
+            acc = local((own_rows * halves * tile,), "float32")
+            for i in range(own_rows * halves * tile):
                 store(acc, i, T.float32(0))
-            first = let((bx * threads + tx) * rows_per_thread)
-            last = cast("int32", n) - 1
-            tokens = [let(tirx.min(by * tile + t, last)) for t in range(tile)]
+            first = let((block[0] * threads + tx) * own_rows)
+            last = cast("int32", n) - 1 if not single else 0
+            # Rows and tokens past the end repeat the last one and are dropped at the store.
+            own = [first + r for r in range(own_rows)]
+            places = [0] if single else [let(block[1] * tile + t) for t in range(tile)]
+            tokens = [0] if single else [let(tirx.min(place, last)) for place in places]
+            rows = [
+                let(_clamped(row, out_rows) + h * out_rows) for row in own for h in range(halves)
+            ]
             with T.serial(groups) as g:
-                picked = [
-                    b.weight.group(first + r + h * out_rows, g)
-                    for r in range(rows_per_thread)
-                    for h in range(halves)
-                ]
-                for k in range(GROUP):
-                    xs = [let(cast("float32", b.x[0, t, g * GROUP + k])) for t in tokens]
-                    for i, group in enumerate(picked):
-                        value = let(group.value(k))
-                        for t in range(tile):
+                scales = [b.weight.scales(row, g) for row in rows]
+                # A loop over pieces, not 32 elements unrolled: drivers compile it ten times faster.
+                with T.serial(pieces) as p:
+                    piece = let(g * pieces + p)
+                    picked = [
+                        b.weight.group(row, piece, of_row, size=PIECE)
+                        for row, of_row in zip(rows, scales, strict=True)
+                    ]
+                    for t, token in enumerate(tokens):
+                        prepared = b.weight.prepare(_piece_of_x(b.x, token, piece))
+                        for i, group in enumerate(picked):
                             at = i * tile + t
-                            store(acc, at, acc[at] + value * xs[t])
-            for t in range(tile):
-                for r in range(rows_per_thread):
-                    inside = by * tile + t <= last
-                    if out_rows % (rows_per_thread * threads):
-                        inside = tirx.And(inside, first + r < out_rows)
+                            store(acc, at, acc[at] + group.dot(prepared))
+            for t, place in enumerate(places):
+                for r, row in enumerate(own):
+                    sums = [acc[(r * halves + h) * tile + t] for h in range(halves)]
+                    inside = row < out_rows if single else tirx.And(place <= last, row < out_rows)
                     with when(inside):
-                        at = [(r * halves + h) * tile + t for h in range(halves)]
-                        _finish(spec, b, by * tile + t, first + r, [acc[i] for i in at])
+                        _finish(spec, b, place, row, sums)
     return made.prim_func
 
 
-def gpu_decode(spec: LinearSpec, *, lanes: int = 8, rows: int = 8) -> object:
-    """One token: `lanes` neighbouring threads share a row, read neighbouring groups, and meet once."""
-    groups = spec.cols // GROUP
+def gpu_decode(
+    spec: LinearSpec, *, lanes: int = 8, rows: int = 8, rows_per_thread: int = 2
+) -> object:
+    """One token: `lanes` neighbouring threads share a row, read neighbouring groups, meet once."""
+    groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
+    parts = rows_per_thread * halves
     with kernel(spec.name) as made:
         _, b = _declare(spec)
-        with launch(grid=(-(-out_rows // rows),), threads=(lanes, rows)) as ((bx,), (lane, ty)):
-            acc = local((halves,), "float32")
-            partial = shared((halves, rows, lanes), "float32")
-            for h in range(halves):
-                store(acc, h, T.float32(0))
-            row = let(bx * rows + ty)
+        blocks = -(-out_rows // (rows * rows_per_thread))
+        with launch(grid=(blocks,), threads=(lanes, rows)) as ((bx,), (lane, ty)):
+            acc = local((parts,), "float32")
+            partial = shared((parts, rows, lanes), "float32")
+            for i in range(parts):
+                store(acc, i, T.float32(0))
+            start = bx * (rows * rows_per_thread) + ty
+            own = [let(start + r * rows) for r in range(rows_per_thread)]
+            read = [
+                let(_clamped(row, out_rows) + h * out_rows) for row in own for h in range(halves)
+            ]
             with T.serial(-(-groups // lanes)) as step:
                 g = let(step * lanes + lane)
                 with when(g < groups):
-                    xs = [let(cast("float32", b.x[0, 0, g * GROUP + k])) for k in range(GROUP)]
-                    prepared = b.weight.prepare(xs)
-                    for h in range(halves):
-                        group = b.weight.group(row + h * out_rows, g)
-                        store(acc, h, acc[h] + group.dot(prepared))
-            for h in range(halves):
-                store(partial, [h, ty, lane], acc[h])
+                    scales = [b.weight.scales(row, g) for row in read]
+                    with T.serial(pieces) as p:
+                        piece = let(g * pieces + p)
+                        prepared = b.weight.prepare(_piece_of_x(b.x, 0, piece))
+                        for i, (row, of_row) in enumerate(zip(read, scales, strict=True)):
+                            group = b.weight.group(row, piece, of_row, size=PIECE)
+                            store(acc, i, acc[i] + group.dot(prepared))
+            for i in range(parts):
+                store(partial, [i, ty, lane], acc[i])
             barrier()
-            with when(tirx.And(lane == 0, row < out_rows)):
-                sums = [let(_sum([partial[h, ty, i] for i in range(lanes)])) for h in range(halves)]
-                _finish(spec, b, 0, row, sums)
+            with when(lane == 0):
+                for r, row in enumerate(own):
+                    sums = [
+                        let(_sum([partial[r * halves + h, ty, i] for i in range(lanes)]))
+                        for h in range(halves)
+                    ]
+                    with when(row < out_rows):
+                        _finish(spec, b, 0, row, sums)
     return made.prim_func
 
 
-def gpu_prefill(spec: LinearSpec, *, side: int = 8, per_thread: int = 4) -> object:
-    """Any number of tokens: a square tile of outputs per workgroup, slabs of one group in shared memory.
+def gpu_prefill(spec: LinearSpec) -> object:
+    """Any number of tokens: 64 weight rows by 16 tokens a workgroup, slabs of 32 in shared memory.
 
-    `side` x `side` threads, each with `per_thread` x `per_thread` outputs.
+    16 x 4 threads; each owns 4 weight rows (2 gates and their 2 ups where gated) by 4 tokens.
     """
-    groups = spec.cols // GROUP
-    halves, out_rows = spec.halves, spec.out_rows
-    tile = side * per_thread
-    weight_rows = tile * halves
+    across, down, token_tile, weight_rows = 16, 4, 16, 64
+    threads = across * down
+    groups, halves, out_rows = spec.cols // GROUP, spec.halves, spec.out_rows
+    own_rows, own_tokens = weight_rows // across // halves, token_tile // down
+    row_tile = across * own_rows
     with kernel(spec.name) as made:
         n, b = _declare(spec)
-        grid = (-(-out_rows // tile), tirx.floordiv(n + tile - 1, tile))
-        with launch(grid=grid, threads=(side, side)) as ((bx, by), (tx, ty)):
-            acc = local((per_thread * per_thread * halves,), "float32")
-            x_slab = shared((GROUP, tile), spec.in_dtype)
+        grid = (-(-out_rows // row_tile), tirx.floordiv(n + token_tile - 1, token_tile))
+        with launch(grid=grid, threads=(across, down)) as ((bx, by), (tx, ty)):
+            acc = local((own_rows * own_tokens * halves,), "float32")
+            x_slab = shared((GROUP, token_tile), spec.in_dtype)
             w_slab = shared((GROUP, weight_rows), "float32")
-            for i in range(per_thread * per_thread * halves):
+            for i in range(own_rows * own_tokens * halves):
                 store(acc, i, T.float32(0))
-            thread = let(ty * side + tx)
+            thread = let(ty * across + tx)
             last = cast("int32", n) - 1
+            # One thread dequantizes one row of the slab: gates first, then ups.
+            own = _clamped(bx * row_tile + thread % row_tile, out_rows)
+            slab_row = let(own + thread // row_tile * out_rows)
             with T.serial(groups) as g:
-                # Each thread dequantizes whole groups of rows, then copies its share of x.
-                with T.serial(-(-weight_rows // (side * side))) as step:
-                    slot = let(step * (side * side) + thread)
-                    with when(slot < weight_rows):
-                        half = let(slot // tile)
-                        row = let(tirx.min(bx * tile + slot % tile, out_rows - 1) + half * out_rows)
-                        group = b.weight.group(row, g)
-                        for k in range(GROUP):
-                            store(w_slab, [k, slot], group.value(k))
-                with T.serial(tile * GROUP // (side * side)) as step:
-                    slot = let(step * (side * side) + thread)
-                    token = let(tirx.min(by * tile + slot // GROUP, last))
+                group = b.weight.group(slab_row, g)
+                for k in range(GROUP):
+                    store(w_slab, [k, thread], group.value(k))
+                with T.serial(token_tile * GROUP // threads) as step:
+                    slot = let(step * threads + thread)
+                    token = let(tirx.min(by * token_tile + slot // GROUP, last))
                     value = b.x[0, token, g * GROUP + slot % GROUP]
                     store(x_slab, [slot % GROUP, slot // GROUP], value)
                 barrier()
                 with T.serial(GROUP) as k:
                     xs = [
-                        let(cast("float32", x_slab[k, ty * per_thread + i]))
-                        for i in range(per_thread)
+                        let(cast("float32", x_slab[k, ty * own_tokens + i]))
+                        for i in range(own_tokens)
                     ]
                     for h in range(halves):
-                        for j in range(per_thread):
-                            value = let(w_slab[k, h * tile + tx + j * side])
-                            for i in range(per_thread):
-                                at = (h * per_thread + j) * per_thread + i
+                        for j in range(own_rows):
+                            value = let(w_slab[k, h * row_tile + tx + j * across])
+                            for i in range(own_tokens):
+                                at = (h * own_rows + j) * own_tokens + i
                                 store(acc, at, acc[at] + value * xs[i])
                 barrier()
-            for i in range(per_thread):
-                for j in range(per_thread):
-                    token = by * tile + ty * per_thread + i
-                    row = bx * tile + tx + j * side
+            for i in range(own_tokens):
+                for j in range(own_rows):
+                    token = let(by * token_tile + ty * own_tokens + i)
+                    row = let(bx * row_tile + tx + j * across)
                     with when(tirx.And(token <= last, row < out_rows)):
-                        sums = [acc[(h * per_thread + j) * per_thread + i] for h in range(halves)]
+                        sums = [acc[(h * own_rows + j) * own_tokens + i] for h in range(halves)]
                         _finish(spec, b, token, row, sums)
     return made.prim_func
+
+
+def _piece_of_x(x: Buffer, token: Expr, piece: Expr) -> list[Expr]:
+    return [let(cast("float32", x[0, token, piece * PIECE + k])) for k in range(PIECE)]
+
+
+def _clamped(row: Expr, rows: int) -> Expr:
+    return tirx.min(row, rows - 1)
 
 
 def _sum(values: list[Expr]) -> Expr:
@@ -261,12 +260,11 @@ def _sum(values: list[Expr]) -> Expr:
     return total
 
 
-def _even_threads(count: int, *, most: int = 64, workgroups: int = 4) -> int:
-    """Threads of a workgroup such that `count` threads split evenly over at least `workgroups`.
+def _even_threads(count: int, *, most: int = 16) -> int:
+    """Threads of a workgroup, at most 16, such that `count` threads fill whole workgroups.
 
-    Software adapters run a workgroup on one core: unequal work leaves cores idle. A multiple of 4
-    fills SwiftShader's SIMD lanes.
+    Software adapters run a workgroup on one core: small ones balance the cores. A multiple of 4 fills
+    SwiftShader's SIMD lanes.
     """
     sizes = [size for size in range(4, most + 1, 4) if count % size == 0]
-    spread = [size for size in sizes if count // size >= workgroups]
-    return max(spread or sizes or [most])
+    return max(sizes, default=most)

@@ -13,13 +13,16 @@ from transom_compile.kernels.emit import Buffer, Expr, buffer_arg, cast, f16_of_
 GROUP = 32
 """Elements handled at a time: one block of every quantized type here."""
 
+PIECE = 8
+"""A part of a group that is whole words of every block type."""
+
 
 @dataclass(frozen=True)
 class WeightReader:
     """The planes of one weight of shape (rows, cols), bound as kernel parameters.
 
-    `group(row, index)` names the words and scales of elements [32*index, 32*index+32) of a row once;
-    its `quant(k)` is the integer part of element k as f32, its `value(k)` the dequantized element.
+    `group(row, index)` names the words and scales of some elements of a row once; its `value(k)` is
+    element k dequantized, its `dot` the product with as many elements of x.
     """
 
     block_type: BlockType
@@ -56,32 +59,43 @@ class WeightReader:
             total = total + x
         return PreparedInput(scaled, let(total))
 
-    def group(self, row: Expr, index: Expr) -> WeightGroup:
+    def scales(self, row: Expr, index: Expr) -> Scales:
+        """Scale and minimum of elements [32*index, 32*index+32) of a row, loaded once."""
         kind = self.block_type
-        if kind.name == "F32":
-            values = [let(self.planes[0][row, index * GROUP + k]) for k in range(GROUP)]
-            return WeightGroup(self, values, None, None)
-        words_per_group = GROUP // (kind.word_elements or 2)
-        words = [
-            let(self.planes[0][row, index * words_per_group + w]) for w in range(words_per_group)
-        ]
-        if kind.name == "F16":
-            return WeightGroup(self, words, None, None)
+        if not kind.word_elements:
+            return Scales(None, None)
         # Scales lie flat over rows, two to a word.
         flat = let(row * (self.cols // kind.elements) + index)
         scale = let(f16_of_pair(self.planes[1][flat // 2], flat % 2))
         minimum = let(f16_of_pair(self.planes[2][flat // 2], flat % 2)) if kind.has_min else None
-        return WeightGroup(self, words, scale, minimum)
+        return Scales(scale, minimum)
+
+    def group(
+        self, row: Expr, index: Expr, scales: Scales | None = None, *, size: int = GROUP
+    ) -> WeightGroup:
+        """Elements [size*index, size*index+size) of a row; `scales` if they were loaded before."""
+        kind = self.block_type
+        per_word = kind.word_elements or (2 if kind.name == "F16" else 1)
+        count = size // per_word
+        words = [let(self.planes[0][row, index * count + w]) for w in range(count)]
+        return WeightGroup(self, words, scales or self.scales(row, index))
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What turns quants into values; None where the block type has no such part."""
+
+    scale: Expr | None
+    minimum: Expr | None
 
 
 @dataclass(frozen=True)
 class WeightGroup:
-    """32 consecutive elements of one row, loaded once."""
+    """Some consecutive elements of one row within one block, loaded once."""
 
     reader: WeightReader
     words: Sequence[Expr]
-    scale: Expr | None
-    minimum: Expr | None
+    scales: Scales
 
     def quant(self, k: int) -> Expr:
         """Element k without scale, zero point and minimum, times 2**quant_bits(k), as float32.
@@ -99,39 +113,37 @@ class WeightGroup:
         if kind.signed:
             # Move the element to the top of an i32: its sign is then the sign.
             top = word << tirx.const(32 - bits * (slot + 1), "uint32")
-            return cast("float32", tirx.reinterpret("int32", top) >> (32 - bits))
+            return cast("float32", cast("int32", top) >> (32 - bits))
+        # Through i32: converting unsigned numbers costs software adapters several instructions.
         if slot == kind.word_elements - 1:
             word = word >> tirx.const(bits * slot, "uint32")
-            return cast("float32", tirx.reinterpret("int32", word))
+            return cast("float32", cast("int32", word))
         mask = ((1 << bits) - 1) << (bits * slot)
-        return cast("float32", tirx.reinterpret("int32", word) & mask)
+        return cast("float32", cast("int32", word) & mask)
 
     def value(self, k: int) -> Expr:
         """Element k, dequantized: float32 arithmetic on exact parts."""
-        kind = self.reader.block_type
+        kind, scale, minimum = self.reader.block_type, self.scales.scale, self.scales.minimum
         quant = self.quant(k)
-        if self.scale is None:
+        if scale is None:
             return quant
         bits = self.reader.quant_bits(k)
         if kind.zero:
             quant = quant - float(kind.zero << bits)
-        scaled = halved(self.scale, bits)
-        if self.minimum is not None:
-            return quant * scaled + self.minimum
-        return quant * scaled
+        scaled = quant * halved(scale, bits)
+        return scaled if minimum is None else scaled + minimum
 
     def dot(self, prepared: PreparedInput) -> Expr:
         """sum(value(k) * x[k]) over the group; scale and minimum are applied once."""
+        kind, scale, minimum = self.reader.block_type, self.scales.scale, self.scales.minimum
         total = self.quant(0) * prepared.scaled[0]
-        for k in range(1, GROUP):
+        for k in range(1, len(prepared.scaled)):
             total = self.quant(k) * prepared.scaled[k] + total
-        if self.scale is None:
+        if scale is None:
             return total
-        if self.reader.block_type.zero:
-            total = total - prepared.total * float(self.reader.block_type.zero)
-        if self.minimum is not None:
-            return total * self.scale + prepared.total * self.minimum
-        return total * self.scale
+        if kind.zero:
+            total = total - prepared.total * float(kind.zero)
+        return total * scale if minimum is None else total * scale + prepared.total * minimum
 
 
 @dataclass(frozen=True)

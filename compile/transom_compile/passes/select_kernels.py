@@ -104,13 +104,9 @@ def _linear(marker: Marker, schedule: str) -> Any:
         out_dtype=str(marker.out.dtype),
         epilogue=epilogue,
     )
-    kinds = {
-        ("fallback", True): linear.fallback_decode,
-        ("fallback", False): linear.fallback_prefill,
-        ("gpu", True): linear.gpu_decode,
-        ("gpu", False): linear.gpu_prefill,
-    }
-    return kinds[schedule, spec.tokens == 1](spec)
+    if schedule == "fallback":
+        return linear.fallback(spec)
+    return linear.gpu_decode(spec) if spec.tokens == 1 else linear.gpu_prefill(spec)
 
 
 def _embedding(marker: Marker, _schedule: str) -> Any:
