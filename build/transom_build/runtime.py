@@ -52,8 +52,8 @@ STACK_BYTES = 5 * 1024 * 1024
 INITIAL_MEMORY_BYTES = 32 * 1024 * 1024
 """Room for stack, data and the first objects; the heap grows with the tensors that pass through it."""
 
-MAXIMUM_MEMORY_BYTES = 4 * 1024 * 1024 * 1024
-"""All that wasm32 can address."""
+MAXIMUM_MEMORY_BYTES = 4 * 1024 * 1024 * 1024 - 65536
+"""All that wasm32 can address but its last page: the heap's end must itself be an address."""
 
 HOST_FUNCTIONS = ("TVMFFIWasmFunctionDeleter", "TVMFFIWasmSafeCall")
 """What JavaScript gives under `env`. Any other undefined symbol is a link error that names it."""

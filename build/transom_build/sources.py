@@ -89,6 +89,7 @@ UNITS = (
     Unit("web/emcc/tvmjs_support.cc", TVM_FLAGS, 5.0),
     Unit("web/emcc/webgpu_runtime.cc", TVM_FLAGS, 6.0),
     Unit("transom/support.cc", TVM_FLAGS, 1.0),
+    Unit("transom/memory.cc", TVM_FLAGS, 1.0),
     Unit("transom/exception_tag.s", (), 0.2),
     # zig's own libc++abi for wasi leaves these out, since zig builds it without exceptions.
     Unit("libcxxabi/src/cxa_exception.cpp", CXXABI_FLAGS, 0.5),

@@ -1,7 +1,8 @@
-// Included before every source: what wasi's single-threaded libc++ leaves out and TVM's sources name.
+// Included before every source: what wasi's single-threaded libc++ leaves out and TVM's sources
+// name.
 //
-// One thread only, so a lock has nothing to do and a sleep would block the page: both return at once.
-// There is no file system in the page either: file streams exist and never open.
+// One thread only, so a lock has nothing to do and a sleep would block the page: both return at
+// once. There is no file system in the page either: file streams exist and never open.
 #ifndef TRANSOM_SHIM_H_
 #define TRANSOM_SHIM_H_
 

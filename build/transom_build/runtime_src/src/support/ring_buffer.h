@@ -12,8 +12,9 @@
 namespace tvm {
 namespace support {
 
-/// The waiting bytes stand in one piece, so a callback sees them with a single call. Despite its name
-/// (the RPC sources choose it) nothing wraps around: taken bytes are dropped when more room is needed.
+/// The waiting bytes stand in one piece, so a callback sees them with a single call. Despite its
+/// name (the RPC sources choose it) nothing wraps around: taken bytes are dropped when more room is
+/// needed.
 class RingBuffer {
  public:
   size_t bytes_available() const { return end_ - begin_; }

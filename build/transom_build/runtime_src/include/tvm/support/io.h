@@ -1,7 +1,7 @@
 // Byte streams with typed reads and writes: what TVM's runtime calls tvm::support::Stream.
 //
-// The apache-tvm wheel ships the runtime's sources without this header; this one is written for Transom
-// from the way those sources use it. It must not know any concrete type: serializer.h does.
+// The apache-tvm wheel ships the runtime's sources without this header; this one is written for
+// Transom from the way those sources use it. It must not know any concrete type: serializer.h does.
 #ifndef TRANSOM_TVM_SUPPORT_IO_H_
 #define TRANSOM_TVM_SUPPORT_IO_H_
 
@@ -18,8 +18,8 @@ struct Serializer {
   static constexpr bool enabled = false;
 };
 
-/// A source or sink of bytes. A subclass that overrides the byte functions says `using Stream::Read;`
-/// and `using Stream::Write;`, or its overrides hide the typed forms.
+/// A source or sink of bytes. A subclass that overrides the byte functions says `using
+/// Stream::Read;` and `using Stream::Write;`, or its overrides hide the typed forms.
 class Stream {
  public:
   virtual ~Stream() = default;

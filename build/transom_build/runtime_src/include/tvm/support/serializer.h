@@ -1,8 +1,8 @@
 // The wire form of the types that TVM stores in model libraries and RPC messages.
 //
-// Facts of the format (they must match the compiler's side): little-endian scalars; every sequence is a
-// uint64 count and its elements; a map is a sequence of key, value; strings and bytes are sequences of
-// bytes; DLDataType is u8 code, u8 bits, u16 lanes; DLDevice is i32 type, i32 id.
+// Facts of the format (they must match the compiler's side): little-endian scalars; every sequence
+// is a uint64 count and its elements; a map is a sequence of key, value; strings and bytes are
+// sequences of bytes; DLDataType is u8 code, u8 bits, u16 lanes; DLDevice is i32 type, i32 id.
 // Written for Transom, for the little-endian target wasm32 only.
 #ifndef TRANSOM_TVM_SUPPORT_SERIALIZER_H_
 #define TRANSOM_TVM_SUPPORT_SERIALIZER_H_
@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "this runtime is for little-endian targets");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "this runtime is little-endian");
 
 namespace tvm {
 namespace support {
@@ -77,7 +77,8 @@ struct Serializer<std::string> : wire::Enabled {
 
 /// ffi::String and ffi::Bytes share std::string's form.
 template <typename T>
-struct Serializer<T, std::enable_if_t<std::is_same_v<T, ffi::String> || std::is_same_v<T, ffi::Bytes>>>
+struct Serializer<
+    T, std::enable_if_t<std::is_same_v<T, ffi::String> || std::is_same_v<T, ffi::Bytes>>>
     : wire::Enabled {
   static void Write(Stream* stream, const T& value) { wire::WriteText(stream, value); }
   static bool Read(Stream* stream, T* value) {

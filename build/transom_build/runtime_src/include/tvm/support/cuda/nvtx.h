@@ -1,4 +1,5 @@
-// Profiler ranges of NVIDIA's tools: nothing to do in a browser. Written for Transom; see build/README.md.
+// Profiler ranges of NVIDIA's tools: nothing to do in a browser. Written for Transom; see
+// build/README.md.
 #ifndef TRANSOM_TVM_SUPPORT_CUDA_NVTX_H_
 #define TRANSOM_TVM_SUPPORT_CUDA_NVTX_H_
 
