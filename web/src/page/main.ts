@@ -12,6 +12,7 @@ import { byId, make } from "./dom.ts";
 import { hideDoor, showChoice, showLoading, showNotice, showReady } from "./door-view.ts";
 import { showContext, showMachine, showSpeed } from "./status-view.ts";
 
+const dock = byId("dock", HTMLElement);
 const composer = byId("composer", HTMLFormElement);
 const question = byId("question", HTMLTextAreaElement);
 const sendButton = byId("send", HTMLButtonElement);
@@ -72,6 +73,7 @@ async function start(): Promise<LoadReport> {
 async function load(request: LoadRequest): Promise<LoadReport> {
   const name = nameOf(request);
   modelName.textContent = name;
+  dock.hidden = false;
   document.title = `${name} · Transom`;
   const report = await client.load(request, (progress) => {
     lastProgress = progress;
@@ -138,10 +140,20 @@ function send(): void {
     return;
   }
   question.value = "";
+  fitQuestion();
   ask(text, {}).catch(() => undefined);
 }
 
+/** Where CSS cannot let the field grow with its text (`field-sizing`), this does. */
+function fitQuestion(): void {
+  if (!CSS.supports("field-sizing", "content")) {
+    question.style.height = "auto";
+    question.style.height = `${question.scrollHeight}px`;
+  }
+}
+
 function showFailure(error: unknown): void {
+  dock.hidden = true;
   const code = error instanceof TransomError ? error.code : "internal";
   const again = make("a", "", "Try again");
   again.href = location.href;
@@ -174,7 +186,10 @@ composer.addEventListener("submit", (event) => {
   event.preventDefault();
   send();
 });
-question.addEventListener("input", updateControls);
+question.addEventListener("input", () => {
+  fitQuestion();
+  updateControls();
+});
 question.addEventListener("keydown", (event) => {
   // An input method uses Enter to accept its suggestion.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
