@@ -1,16 +1,16 @@
 """Step 8 of the walk: from an architecture's graph to a model library (wasm).
 
-Phases, each a named list of passes with a dump after it: `attach` (cache, samplers), `select` (kernels
-for the marker operations), `schedule` (what TVM's own operators left), `lower` (memory plan, VM code),
-then code generation and the link. Knows the order; each pass knows its own deed.
+Phases, each a named list of passes with a dump after it: `attach` (cache, samplers), `select`
+(kernels for the marker operations), `schedule` (what TVM's own operators left), `lower` (memory
+plan, VM code), then code generation and the link. Knows the order; each pass knows its own deed.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,9 @@ def build_library(
     module, parameters, cache = clock.run("graph", lambda: _export(request))
     phases = _phases(request, cache, target, _metadata(request, parameters, cache))
     for number, (name, passes) in enumerate(phases.items()):
-        # One Target object for all functions: pipelines of further device modules are not precompiled.
+        # One Target for all functions: tvmjs precompiles the pipelines of one device module only.
         with target, tvm.transform.PassContext(opt_level=3):
-            module = clock.run(name, lambda m=module, p=passes: tvm.transform.Sequential(p)(m))
+            module = clock.run(name, partial(tvm.transform.Sequential(passes), module))
         if dump_dir is not None:
             _dump(dump_dir / f"{number}-{name}.py", module.script())
     with target:
@@ -155,7 +155,7 @@ def _phases(
 
 
 def _metadata(request: LibraryRequest, parameters: Sequence[Any], cache: Any) -> dict[str, object]:
-    """`_metadata` in MLC's shape; WebLLM reads `params`, `prefill_chunk_size` and `kv_state_kind`."""
+    """`_metadata` in MLC's shape, as WebLLM reads it, and what only Transom reads."""
     return {
         "model_type": request.architecture,
         "quantization": "+".join(sorted(set(request.block_types.values()))).lower(),
@@ -220,9 +220,9 @@ def _link(executable: Any, runtime_dir: Path, out: Path) -> None:
 
     # Plain relocatable wasm objects, not bitcode for a second compiler to read.
     link.object_format = "o"  # type: ignore[attr-defined]
-    partial = out.with_suffix(".partial.wasm")
-    executable.export_library(str(partial), fcompile=link)
-    shutil.move(partial, out)
+    unfinished = out.with_suffix(".unfinished.wasm")
+    executable.export_library(str(unfinished), fcompile=link)
+    unfinished.replace(out)
 
 
 def _dump(path: Path, text: str) -> None:

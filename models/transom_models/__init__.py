@@ -1,1 +1,1 @@
-"""What a model is: names, digests, manifests, architectures. No I/O beyond its own files, no network."""
+"""What a model is: names, digests, manifests, architectures. No network."""

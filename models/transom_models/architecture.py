@@ -2,8 +2,9 @@
 
 `architectures/<name>.py`, where the name is GGUF's `general.architecture`, holds one architecture:
 `read_config` (typed sizes from the metadata), `parameters` (which stored parameter comes from which
-checkpoint tensors), `Graph` (the computation) and `cache_spec`. There is no list of them: the folder is
-the list. This contract knows no TVM (only the architecture files import it), block layouts or formats.
+checkpoint tensors), `Graph` (the computation) and `cache_spec`. There is no list of them: the
+folder is the list. This contract knows no TVM (only the architecture files import it), block
+layouts or formats.
 """
 
 import importlib
@@ -72,7 +73,7 @@ class Architecture(Protocol):
     """The names every file in `architectures/` exports."""
 
     Graph: Any
-    """`Graph(config, block_types, compute_dtype)`: an `nn.Module` with `embed`, `prefill`, `decode`."""
+    """`nn.Module` class, made from (config, block_types, compute_dtype)."""
 
     def read_config(self, metadata: Metadata) -> Any:
         """Typed sizes, or `UnsupportedModel` naming the key."""

@@ -1,7 +1,8 @@
 """GGML block types that Transom stores without loss, and the planes each one becomes.
 
-The one table that the repacker (NumPy), the graph (Relax) and the kernels (TIR) read, so that none of
-them can disagree on a shape. Pure data: no NumPy, no TVM. Byte level: `docs/formats/shards.md`.
+The one table that the repacker (NumPy), the graph (Relax) and the kernels (TIR) read, so that
+none of them can disagree on a shape. Pure data: no NumPy, no TVM. Byte level:
+`docs/formats/shards.md`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,8 @@ class Plane:
 class BlockType:
     """One GGML storage unit.
 
-    `elements` per block and `block_bytes` as GGML stores it. `word_elements`: elements in one u32 of the
-    `.q` plane, 0 for types without planes. The value of an element is `s * (q - zero) + m`.
+    `elements` per block and `block_bytes` as GGML stores it. `word_elements`: elements in one u32
+    of the `.q` plane, 0 for types without planes. An element's value is `s * (q - zero) + m`.
     """
 
     name: str
@@ -41,7 +42,7 @@ class BlockType:
     has_min: bool = False
 
     def planes(self, shape: Sequence[int]) -> tuple[Plane, ...]:
-        """Stored tensors of a parameter of `shape` (NumPy order; the last axis is the input axis)."""
+        """Stored tensors of a parameter of `shape`, in NumPy order: the last axis is the input."""
         cols = shape[-1]
         count = 1
         for extent in shape:

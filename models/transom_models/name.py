@@ -96,14 +96,15 @@ class ModelName:
         )
 
     @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """Host, namespace, model, tag."""
+        return (self.host, self.namespace, self.model, self.tag)
+
+    @property
     def folded(self) -> tuple[str, str, str, str]:
         """The parts in lower case: equal for names that are one model."""
-        return (
-            self.host.lower(),
-            self.namespace.lower(),
-            self.model.lower(),
-            self.tag.lower(),
-        )
+        host, namespace, model, tag = (part.lower() for part in self.parts)
+        return (host, namespace, model, tag)
 
     def manifest_path(self, root: Path) -> Path:
         """Where a store at `root` keeps this tag's index. Creates nothing; ignores `digest`."""

@@ -1,8 +1,9 @@
 """Rotary embedding, KV append and barrier-free attention over TVM's paged KV cache.
 
-Argument orders are those that TVM 0.27's `paged_kv_cache.cc` and `attn_backend.h` call with. Scores are
-kept in base 2 (exp2), as TVM's merge kernel expects of the log-sum-exp. Only "normal" rope mode:
-keys enter the cache already rotated. The gpu schedule takes TVM's own tiled attention instead.
+Argument orders are those that TVM 0.27's `paged_kv_cache.cc` and `attn_backend.h` call with.
+Scores are kept in base 2 (exp2), as TVM's merge kernel expects of the log-sum-exp. Only "normal"
+rope mode: keys enter the cache already rotated. The gpu schedule takes TVM's own tiled attention
+instead.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def split_rotary(
     """(qkv, positions, q, k, v, apply_rope): split the fused projection and rotate q and k.
 
     Half-split ("neox") pairs (i, i + head_dim/2) turn by position * frequencies[i]. Frequencies are
-    constants worked out in f64 when compiling; the angle is reduced to [-pi, pi] first, because WGSL
-    promises sin and cos only there.
+    constants worked out in f64 when compiling; the angle is reduced to [-pi, pi] first, because
+    WGSL promises sin and cos only there.
     """
     heads = shape.query_heads + 2 * shape.kv_heads
     half = shape.head_dim // 2
@@ -106,7 +107,7 @@ def _store_pair(
 
 
 def _pick(values: Sequence[float], index: Expr, base: int) -> Expr:
-    """values[index - base] as a balanced tree of selects: exact constants without a constant buffer."""
+    """values[index - base] as a balanced tree of selects: constants without a buffer for them."""
     if len(values) == 1:
         return exact(values[0])
     middle = len(values) // 2
@@ -116,7 +117,7 @@ def _pick(values: Sequence[float], index: Expr, base: int) -> Expr:
 
 
 def _reduce_angle(angle: Expr) -> Expr:
-    """angle modulo 2 pi in [-pi, pi] (Cody-Waite: 2 pi as a short high part and two corrections)."""
+    """angle modulo 2 pi in [-pi, pi] (Cody-Waite: 2 pi in three parts of growing precision)."""
     turns = let(T.round(angle * exact(1 / (2 * math.pi))))
     for part in (6.28125, 1.9350051879882812e-3, 3.0199159819567e-7):
         angle = let(angle - turns * exact(part))

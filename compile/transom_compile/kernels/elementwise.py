@@ -40,7 +40,7 @@ def embedding(block_type: str, rows: int, cols: int, dtype: str, *, threads: int
 
 
 def rms_norm(width: int, epsilon: float, tokens: int | None, dtype: str, schedule: str) -> object:
-    """y = x / sqrt(mean(x^2) + epsilon) * weight over the last axis, in f32 (Zhang & Sennrich 2019).
+    """y = x / sqrt(mean(x^2) + epsilon) * weight, in f32 (RMSNorm, Zhang & Sennrich 2019).
 
     x, y: (1, n, width) of `dtype`; weight: float32 (width,).
     """

@@ -1,7 +1,7 @@
 """Small words for writing scheduled TIR with the IR builder.
 
-Kernels here are written already bound to blocks and threads; Python loops unroll, builder loops stay
-loops. Knows TIR and WGSL's intrinsics; knows nothing of weights or models.
+Kernels here are written already bound to blocks and threads; Python loops unroll, builder loops
+stay loops. Knows TIR and WGSL's intrinsics; knows nothing of weights or models.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Kernel:
 
 @contextmanager
 def kernel(name: str) -> Iterator[Kernel]:
-    """Open a scheduled PrimFunc called `name`; declare parameters with `buffer_arg` and `int_arg`."""
+    """Open a scheduled PrimFunc; its parameters are what `buffer_arg` and `int_arg` declare."""
     made = Kernel(name)
     with IRBuilder() as builder:
         with T.prim_func(s_tir=True):
@@ -43,7 +43,7 @@ def kernel(name: str) -> Iterator[Kernel]:
 
 
 def buffer_arg(name: str, shape: Sequence[Expr], dtype: str, *, offset: bool = False) -> Buffer:
-    """A tensor parameter. `offset=True` accepts a view into a larger buffer (KV cache auxiliaries)."""
+    """A tensor parameter; `offset` accepts a view into a larger buffer (KV cache auxiliaries)."""
     handle = T.arg(name, T.handle())
     elem_offset = tirx.Var(f"{name}_elem_offset", "int32") if offset else None
     return T.match_buffer(handle, tuple(shape), dtype, elem_offset=elem_offset)
@@ -86,7 +86,7 @@ def launch(
 
 @contextmanager
 def each(count: Expr | int, threads: int) -> Iterator[Expr]:
-    """One thread per element of a flat range; the body runs only for real ones. Yields the index."""
+    """One thread per element of a flat range; yields the index. Spare threads do nothing."""
     static = isinstance(count, int)
     blocks = -(-count // threads) if static else tirx.floordiv(count + threads - 1, threads)
     with launch(grid=(blocks,), threads=(threads,)) as ((bx,), (tx,)):
@@ -139,8 +139,8 @@ def cast(dtype: str, value: Expr) -> Expr:
 def exact(value: float) -> Expr:
     """A float32 constant with all its bits.
 
-    TVM's WGSL generator prints constants with seven significant digits, which is not enough for most
-    float32 values; those go as bits.
+    TVM's WGSL generator prints constants with seven significant digits, which is not enough for
+    most float32 values; those go as bits.
     """
     bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
     rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]

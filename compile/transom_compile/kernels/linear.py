@@ -1,9 +1,9 @@
 """Fused dequantize + matrix product, in the two schedules.
 
-`fallback` needs no barrier and no shared memory: each thread walks whole rows of the weight. Software
-adapters run each invocation as a SIMD lane and pay dearly for barriers (FACTS 3).
-`gpu` splits each row over neighbouring lanes (coalesced loads) and meets once per workgroup.
-Knows shapes and block types; knows no model.
+`fallback` needs no barrier and no shared memory: each thread walks whole rows of the weight.
+Software adapters run each invocation as a SIMD lane and pay dearly for barriers (FACTS 3). `gpu`
+splits each row over neighbouring lanes (coalesced loads) and meets once per workgroup. Knows
+shapes and block types; knows no model.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
 class LinearSpec:
     """One product y[t, r] = sum_k W[r, k] x[t, k], then an epilogue.
 
-    `tokens`: 1 for decode, None for any number (prefill). `epilogue`: "none"; "residual" adds a tensor
-    of y's shape; "silu_gate" takes W as gate rows over up rows and gives silu(gate) * up.
+    `tokens`: 1 for decode, None for any number (prefill). `epilogue`: "none"; "residual" adds a
+    tensor of y's shape; "silu_gate" takes W as gate rows over up rows and gives silu(gate) * up.
     """
 
     block_type: str
@@ -51,7 +51,8 @@ class LinearSpec:
     def name(self) -> str:
         kind = "decode" if self.tokens == 1 else "prefill"
         dtypes = "" if self.in_dtype == self.out_dtype else f"_{self.out_dtype}"
-        return f"linear_{self.epilogue}_{kind}_{self.block_type.lower()}_{self.rows}x{self.cols}{dtypes}"
+        weight = f"{self.block_type.lower()}_{self.rows}x{self.cols}"
+        return f"linear_{self.epilogue}_{kind}_{weight}{dtypes}"
 
     @property
     def out_rows(self) -> int:
@@ -94,10 +95,10 @@ def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: l
 
 
 def fallback(spec: LinearSpec) -> object:
-    """No barrier: a thread owns a tile of whole weight rows by tokens and walks along the input axis.
+    """No barrier: a thread owns a tile of weight rows by tokens and walks along the input axis.
 
-    Each word is unpacked once for all tokens of the tile, each x prepared once for all its rows. Tile
-    sizes are measured on SwiftShader and llvmpipe (`docs/log.md`).
+    Each word is unpacked once for all tokens of the tile, each x prepared once for all its rows.
+    Tile sizes are measured on SwiftShader and llvmpipe (`docs/log.md`).
     """
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
@@ -263,8 +264,8 @@ def _sum(values: list[Expr]) -> Expr:
 def _even_threads(count: int, *, most: int = 16) -> int:
     """Threads of a workgroup, at most 16, such that `count` threads fill whole workgroups.
 
-    Software adapters run a workgroup on one core: small ones balance the cores. A multiple of 4 fills
-    SwiftShader's SIMD lanes.
+    Software adapters run a workgroup on one core: small ones balance the cores. A multiple of 4
+    fills SwiftShader's SIMD lanes.
     """
     sizes = [size for size in range(4, most + 1, 4) if count % size == 0]
     return max(sizes, default=most)

@@ -160,7 +160,7 @@ def sort_runs(vocab: int, *, threads: int = 64) -> object:
 
 
 def merge_runs(vocab: int, *, threads: int = 64) -> object:
-    """(values, indices, width, merged values, merged indices): neighbouring runs of `width` become one.
+    """(values, indices, width, merged values, merged indices): pairs of sorted runs become one.
 
     An element's new place is its own offset plus how many of the other run come before it, found by
     bisection. Stable: equal values keep the order of their token ids.
@@ -205,7 +205,7 @@ def merge_runs(vocab: int, *, threads: int = 64) -> object:
 
 
 def sample_top_p(vocab: int) -> object:
-    """(sorted probs (1, vocab), sorted indices, uniform (1,), sample_indices (1,), top_p (1,), token (1,)).
+    """(sorted probs (1, vocab), sorted indices, uniform (1,), sample_indices, top_p (1,), token).
 
     Nucleus sampling (Holtzman et al. 2020): the shortest prefix with mass >= top_p, then the first
     place where the running mass passes uniform * mass of that prefix.
@@ -250,7 +250,7 @@ def apply_logit_bias(vocab: int, *, threads: int = 64) -> object:
 
 
 def apply_penalty(vocab: int, *, threads: int = 64) -> object:
-    """In place: minus presence + count * frequency, then repetition divides or multiplies (CTRL)."""
+    """In place: minus presence + count * frequency, then repetition (Keskar et al. 2019)."""
     with kernel("apply_penalty_inplace") as made:
         batch, count, sequences = (tirx.Var(name, "int32") for name in ("batch", "count", "seqs"))
         logits = buffer_arg("logits", (batch, vocab), "float32")

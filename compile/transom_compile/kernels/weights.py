@@ -1,14 +1,14 @@
-"""How a kernel reads a stored weight: from planes of u32 to f32 values, block type by block type."""
+"""How a kernel reads a stored weight: from planes of u32 to f32 values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transom_models.block_type import BLOCK_TYPES, BlockType
 from tvm import tirx
 
 from transom_compile.kernels.emit import Buffer, Expr, buffer_arg, cast, f16_of_pair, halved, let
+from transom_models.block_type import BLOCK_TYPES, BlockType
 
 GROUP = 32
 """Elements handled at a time: one block of every quantized type here."""
@@ -100,8 +100,8 @@ class WeightGroup:
     def quant(self, k: int) -> Expr:
         """Element k without scale, zero point and minimum, times 2**quant_bits(k), as float32.
 
-        A nibble is masked where it stands instead of shifted down: one operation less, and the power
-        of two is divided out of the other factor exactly, once for many rows.
+        A nibble is masked where it stands instead of shifted down: one operation less, and the
+        power of two is divided out of the other factor exactly, once for many rows.
         """
         kind = self.reader.block_type
         if kind.name == "F32":
@@ -141,9 +141,10 @@ class WeightGroup:
             total = self.quant(k) * prepared.scaled[k] + total
         if scale is None:
             return total
+        sum_x: Expr = prepared.total
         if kind.zero:
-            total = total - prepared.total * float(kind.zero)
-        return total * scale if minimum is None else total * scale + prepared.total * minimum
+            total = total - sum_x * float(kind.zero)
+        return total * scale if minimum is None else total * scale + sum_x * minimum
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Phase 0: add `create_tir_paged_kv_cache`, the function that engine and WebLLM make their cache with."""
+"""Phase `attach`: add `create_tir_paged_kv_cache`, which engine and WebLLM call once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROPE_NORMAL = 1
 
 @tvm.transform.module_pass(opt_level=0, name="AttachKVCache")
 class AttachKVCache:
-    """Builds the cache from its spec: ours where the schedule is `fallback`, TVM's attention on GPUs."""
+    """The cache of a spec: our attention in the `fallback` schedule, TVM's tiled one on GPUs."""
 
     def __init__(self, spec: Any, dtype: str, schedule: str, target: Any) -> None:
         self.spec, self.dtype, self.schedule, self.target = spec, dtype, schedule, target
@@ -39,9 +39,7 @@ class AttachKVCache:
     def _arguments(self, builder: Any, sizes: list[Any]) -> list[Any]:
         """The 28 arguments of TVM 0.27's constructor, in its order (`paged_kv_cache.cc`)."""
         spec, prim = self.spec, relax.prim_value
-        shape = attention.AttentionShape(
-            spec.query_heads, spec.kv_heads, spec.head_dim, self.dtype
-        )
+        shape = attention.AttentionShape(spec.query_heads, spec.kv_heads, spec.head_dim, self.dtype)
         heads, dim = spec.kv_heads, spec.head_dim
 
         def add(prim_func: Any) -> Any:
@@ -82,15 +80,27 @@ class AttachKVCache:
             absent,
             absent,
             relax.Tuple(
-                [plain(tvm_kv._merge_state_inplace(spec.query_heads, dim, self.dtype, self.target), "kv_merge_state")]
+                [
+                    plain(
+                        tvm_kv._merge_state_inplace(spec.query_heads, dim, self.dtype, self.target),
+                        "kv_merge_state",
+                    )
+                ]
             ),
             add(attention.split_rotary(shape, spec.frequencies)),
-            plain(tvm_kv._copy_single_page(heads, attention.PAGE_SIZE, dim, self.dtype, self.target), "kv_copy_single_page"),
-            plain(tvm_kv._kv_cache_debug_get_kv(spec.layers, heads, dim, self.dtype), "kv_debug_get"),
+            plain(
+                tvm_kv._copy_single_page(heads, attention.PAGE_SIZE, dim, self.dtype, self.target),
+                "kv_copy_single_page",
+            ),
+            plain(
+                tvm_kv._kv_cache_debug_get_kv(spec.layers, heads, dim, self.dtype), "kv_debug_get"
+            ),
             plain(tvm_kv._compact_kv_copy(heads, dim, self.dtype, self.target), "kv_compact_copy"),
         ]
 
-    def _attention(self, shape: attention.AttentionShape, add: Any, plain: Any) -> tuple[Any, Any, Any]:
+    def _attention(
+        self, shape: attention.AttentionShape, add: Any, plain: Any
+    ) -> tuple[Any, Any, Any]:
         """Ragged prefill, paged prefill and decode."""
         if self.schedule == "fallback":
             return (

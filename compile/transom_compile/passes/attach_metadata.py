@@ -1,4 +1,4 @@
-"""Phase 3: add `_metadata`, the JSON that engine and WebLLM read before they load a weight."""
+"""Phase `lower`: add `_metadata`, the JSON that engine and WebLLM read before they load a weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tvm import ir, relax
 
 @tvm.transform.module_pass(opt_level=0, name="AttachMetadata")
 class AttachMetadata:
-    """MLC's shape of metadata plus `transom`; adds the memory that each function was planned to use."""
+    """The given metadata and the scratch memory that each function was planned to use."""
 
     def __init__(self, metadata: Mapping[str, object]) -> None:
         self.metadata = metadata

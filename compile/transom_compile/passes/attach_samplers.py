@@ -1,4 +1,4 @@
-"""Phase 0: add greedy choice and the sampler functions that WebLLM 0.2.86 looks up by name."""
+"""Phase `attach`: add greedy choice and the sampler functions that WebLLM 0.2.86 looks up."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ class AttachSamplers:
         self._argsort(builder)
         self._top_p(builder)
         module = builder.finalize()
-        for make in (sampling.apply_logit_bias, sampling.apply_penalty, sampling.apply_bitmask):
-            prim_func = make(self.vocab)
+        in_place: list[Any] = [
+            sampling.apply_logit_bias(self.vocab),
+            sampling.apply_penalty(self.vocab),
+            sampling.apply_bitmask(self.vocab),
+        ]
+        for prim_func in in_place:
             module[str(prim_func.attrs["global_symbol"])] = prim_func
         return module
 

@@ -1,7 +1,7 @@
-"""Phase 1: give every marker operation (`transom.linear`, …) the kernel of the wanted schedule.
+"""Phase `select`: give every marker operation (`transom.linear`, …) the kernel of a schedule.
 
-Knows which kernel serves which marker, shape, dtype and schedule. The graph says what, this says how.
-Equal calls in different layers share one kernel: 30 layers compile no more shaders than one.
+Knows which kernel serves which marker, shape, dtype and schedule. The graph says what, this says
+how. Equal calls in different layers share one kernel: 30 layers compile no more shaders than one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Marker:
     attributes: Sequence[Any]
     out: Any
 
-    def shape(self, index: int) -> Sequence[Any]:
+    def shape(self, index: int) -> Any:
         return self.tensors[index].ty.shape.values
 
     def dtype(self, index: int) -> str:
@@ -52,7 +52,7 @@ class SelectKernels:
 
 
 @mutator
-class _Rewriter(PyExprMutator):  # type: ignore[misc]
+class _Rewriter(PyExprMutator):
     def __init__(self, module: Any, schedule: str) -> None:
         super().__init__(module)
         self.schedule = schedule
@@ -71,7 +71,9 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
         tensors = [field for field in arguments.fields if isinstance(field.ty, relax.TensorType)]
         rest = [field for field in arguments.fields if not isinstance(field.ty, relax.TensorType)]
         out = call.ty_args[0]
-        marker = Marker(symbol.removeprefix(PREFIX), tensors, [_plain(field) for field in rest], out)
+        marker = Marker(
+            symbol.removeprefix(PREFIX), tensors, [_plain(field) for field in rest], out
+        )
         return relax.call_tir(self._kernel(marker), tensors, out)
 
     def _kernel(self, marker: Marker) -> Any:

@@ -1,7 +1,8 @@
 """Phase `codegen`: TIR to WGSL, TVM's pipeline without the simplification that undoes its own work.
 
-TVM simplifies device functions once more *after* common subexpressions were named, which writes each
-of them out again at every use: shaders many times as long, that some drivers compute as written.
+TVM simplifies device functions once more *after* common subexpressions were named, which writes
+each of them out again at every use: shaders many times as long, that some drivers compute as
+written.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Graph parts that several architectures share, written as marker operations.
 
-A layer says *what* is computed (`transom.linear` on planes of Q4_1, `transom.rms_norm`, …) as a call to
-an external function of that name; the compiler's `select_kernels` pass decides *how*, per schedule,
-dtype and shape. So an architecture file knows nothing of kernels, and kernels know no model.
+A layer says *what* is computed (`transom.linear` on planes of Q4_1, `transom.rms_norm`, …) as a
+call to an external function of that name; the compiler's `select_kernels` pass decides *how*, per
+schedule, dtype and shape. So an architecture file knows nothing of kernels, and kernels know no
+model.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Tensor = Any
 """`tvm.relax.frontend.nn.Tensor`; TVM ships no types."""
 
 
-def marker(name: str, tensors: Sequence[Tensor], attributes: Sequence[object], out: Tensor) -> Tensor:
+def marker(
+    name: str, tensors: Sequence[Tensor], attributes: Sequence[object], out: Tensor
+) -> Tensor:
     """Emit `transom.<name>(tensors..., attributes...)` with one output shaped like `out`."""
     arguments = [tensor._expr for tensor in tensors]
     for attribute in attributes:
@@ -122,5 +125,3 @@ def take_last(x: Tensor) -> Tensor:
 def rope_frequencies(theta: float, rotary_dim: int) -> list[float]:
     """Angle per position of each pair (RoFormer, Su et al. 2021), worked out in f64."""
     return [float(theta) ** (-2.0 * i / rotary_dim) for i in range(rotary_dim // 2)]
-
-

@@ -224,7 +224,7 @@ class Graph(nn.Module):
         return self.token_embd(tokens, self.compute_dtype)
 
     def prefill(self, embeddings: Tensor, cache: PagedKVCache) -> tuple[Tensor, PagedKVCache]:
-        """embeddings: (1, n, embedding_length) -> float32 logits (1, 1, vocab) of the last token."""
+        """embeddings: (1, n, embedding_length) -> the last token's float32 logits (1, 1, vocab)."""
         return self._logits(take_last(self._hidden(embeddings, cache))), cache
 
     def decode(self, embeddings: Tensor, cache: PagedKVCache) -> tuple[Tensor, PagedKVCache]:
