@@ -16,6 +16,8 @@ from transom_models.errors import TransomError
 
 # A message that names this many tensors says enough.
 MOST_NAMED = 8
+# Every converter writes norms and biases so, and the graph adds them in float32.
+VECTOR_TYPE = "F32"
 
 
 class TensorMismatch(TransomError):
@@ -58,6 +60,11 @@ def match_names(
             raise TensorMismatch(
                 f"tensor {source.name} has shape {list(info.shape)}, "
                 f"but the metadata asks for {list(source.shape)}"
+            )
+        if len(info.shape) == 1 and info.block_type != VECTOR_TYPE:
+            raise TensorMismatch(
+                f"tensor {source.name} is {info.block_type}, "
+                f"but Transom reads vectors as {VECTOR_TYPE} only"
             )
     return Plan(tuple(specs))
 

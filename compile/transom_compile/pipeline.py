@@ -21,6 +21,7 @@ from transom_compile import chat_config as chatting
 from transom_compile.bundle import Bundle, BundleFile, BundleParts, Source, seal_bundle
 from transom_compile.durable import sync_folder, write_durably
 from transom_compile.library_cache import cached_library, tool_versions
+from transom_compile.link import RUNTIME_FILE
 from transom_compile.names import Plan, match_names, read_parameter, release_parameter
 from transom_compile.progress import PhaseFigures, Phases, Progress
 from transom_compile.repack import repack
@@ -112,6 +113,7 @@ def compile_bundle(
 
     Raises `TransomError` for anything wrong with the input; nothing is left behind then.
     """
+    _check(options)
     phases = Phases(progress)
     with _workspace(out_dir) as folder:
         with phases.run("read"):
@@ -137,6 +139,18 @@ def compile_bundle(
             )
             bundle = seal_bundle(parts, folder)
     return CompileReport(bundle.moved_to(out_dir), phases.figures, cached, notes)
+
+
+def _check(options: CompileOptions) -> None:
+    """What can be known to be wrong before any work."""
+    for variant in options.variants:
+        if variant not in LIBRARY_KINDS:
+            known = ", ".join(LIBRARY_KINDS)
+            raise CompileError(f"there is no variant {variant!r}; choose from {known}")
+    if options.variants and not (options.runtime_dir / RUNTIME_FILE).is_file():
+        raise CompileError(
+            f"{options.runtime_dir} holds no wasm runtime; run `transom build runtime` first"
+        )
 
 
 @contextmanager

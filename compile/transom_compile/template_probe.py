@@ -17,8 +17,10 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# A template renders in milliseconds; the rest is the start of an interpreter on a slow machine.
-TIMEOUT_SECONDS = 10
+# A template renders in milliseconds. Counted in processor time, so that a busy machine decides alike;
+# the wall time is for systems without that limit and for a machine that swaps.
+CPU_SECONDS = 10
+TIMEOUT_SECONDS = 60
 # An interpreter with Jinja2 maps about 100 MiB; a template needs kilobytes.
 MEMORY_BYTES = 1024 * 1024 * 1024
 # The longest published templates are below 50 KiB.
@@ -140,7 +142,7 @@ def probe_template(template: str, bos: str, eos: str) -> ConversationParts:
     except subprocess.TimeoutExpired:
         raise ProbeFailed(f"rendering took longer than {TIMEOUT_SECONDS} s") from None
     if child.returncode != 0:
-        raise ProbeFailed("rendering failed or needed too much memory")
+        raise ProbeFailed(f"rendering needed more than {CPU_SECONDS} s or too much memory")
     answer = json.loads(child.stdout)
     if "problem" in answer:
         raise ProbeFailed(str(answer["problem"]))
@@ -212,7 +214,7 @@ def _default_system(prompt: str, head: str, after: str, user_role: str) -> tuple
 def main() -> None:
     """The child: a question on stdin, an answer on stdout."""
     question = json.load(sys.stdin)
-    _limit_memory()
+    _limit_resources()
     answer: dict[str, Any]
     try:
         answer = {"parts": asdict(find_parts(**question))}
@@ -225,13 +227,14 @@ def main() -> None:
     json.dump(answer, sys.stdout)
 
 
-def _limit_memory() -> None:
+def _limit_resources() -> None:
     try:
         import resource
 
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     except (ImportError, ValueError, OSError):
-        # Not every system has the limit; the time limit still holds.
+        # Not every system has these limits; the parent's time limit still holds.
         return
 
 
