@@ -1,4 +1,4 @@
-"""Phase `lower`: add `_metadata`, the JSON that engine and WebLLM read before they load a weight."""
+"""Phase `lower`: add `_metadata`, the JSON that engine and WebLLM read first of all."""
 
 from __future__ import annotations
 
