@@ -13,12 +13,15 @@ import type { ShardRecord } from "../store/tensor-cache.ts";
 import type { VerifiedBytes } from "../store/verify.ts";
 import { type LibraryMetadata, parseLibraryMetadata } from "./library-metadata.ts";
 import type { ModelRuntime } from "./runtime.ts";
+import { essenceOf } from "./tvm-message.ts";
 import { Wasi } from "./wasi.ts";
 
 /** Tokens per page of the KV cache, as MLC's libraries have it. */
 const PAGE_SIZE = 16;
 /** The one sequence that this engine runs. */
 const SEQUENCE_ID = 0;
+/** How long after a rejected wait the GPU may take to say why. */
+const REASON_PATIENCE_MS = 200;
 
 interface Functions {
   embed: tvmjs.PackedFunc;
@@ -86,7 +89,7 @@ export class TvmRuntime implements ModelRuntime {
       const words = wasi.lastWords();
       throw new TransomError(
         "engine-crashed",
-        `The model library does not start: ${words === "" ? describe(error) : words}`,
+        `The model library does not start: ${essenceOf(words === "" ? describe(error) : words)}`,
         { cause: error },
       );
     }
@@ -274,6 +277,11 @@ export class TvmRuntime implements ModelRuntime {
       this.#throwIfFailed();
       return result;
     } catch (error) {
+      if (isGpuRejection(error)) {
+        // Why the GPU let go is told a moment later.
+        const patience = new Promise((resolve) => setTimeout(resolve, REASON_PATIENCE_MS));
+        await Promise.race([patience, this.#failure.catch(() => undefined)]);
+      }
       throw this.#fail(error);
     }
   }
@@ -293,7 +301,7 @@ export class TvmRuntime implements ModelRuntime {
         this.#fail(
           new TransomError(
             "device-lost",
-            `The connection to the GPU was lost (${message || "no reason given"}). Reload the page.`,
+            `The connection to the GPU was lost (${message.replace(/\.$/, "") || "no reason given"}). Reload the page.`,
           ),
         );
       }
@@ -317,15 +325,22 @@ export class TvmRuntime implements ModelRuntime {
 
   /** A wasm trap says only "unreachable"; the reason is in what C++ wrote before. */
   #explain(error: unknown): TransomError {
+    if (isGpuRejection(error)) {
+      return new TransomError("device-lost", "The GPU no longer answers. Reload the page.");
+    }
     const isTrap = error instanceof WebAssembly.RuntimeError;
     const words = isTrap ? this.#lastError() || this.#wasi.lastWords() : "";
     const text = words === "" ? describe(error) : words;
     if (error instanceof RangeError || /out of memory/i.test(text)) {
-      return new TransomError("out-of-memory", `Not enough memory for this model: ${text}`, {
-        cause: error,
-      });
+      return new TransomError(
+        "out-of-memory",
+        `Not enough memory for this model: ${essenceOf(text)}`,
+        {
+          cause: error,
+        },
+      );
     }
-    return new TransomError("engine-crashed", `The engine stopped: ${firstLine(text)}`, {
+    return new TransomError("engine-crashed", `The engine stopped: ${essenceOf(text)}`, {
       cause: error,
     });
   }
@@ -340,7 +355,7 @@ export class TvmRuntime implements ModelRuntime {
   }
 }
 
-/** TVM's messages carry a stack trace after the first line; people need the first. */
-function firstLine(text: string): string {
-  return (text.trim().split("\n")[0] ?? "").slice(0, 500);
+/** A lost device rejects what waits for it in this way. */
+function isGpuRejection(error: unknown): boolean {
+  return error instanceof Error && (error.name === "AbortError" || error.name === "OperationError");
 }
