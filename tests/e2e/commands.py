@@ -8,8 +8,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,17 +38,20 @@ class Compiled:
     bundle: Path
     store: Path
     name: str
-    printed: str
-    """What `transom compile` wrote, both streams."""
+    report: dict[str, Any]
+    """What `transom compile --json` printed."""
 
 
 def transom(
-    *arguments: str | Path, store: Path, timeout: float = 120
+    *arguments: str | Path,
+    store: Path,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line on a store of its own; the caller looks at the exit code."""
     return subprocess.run(
         [str(TRANSOM), *map(str, arguments)],
-        env={**os.environ, "TRANSOM_MODELS": str(store)},
+        env={**os.environ, "TRANSOM_MODELS": str(store), **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

