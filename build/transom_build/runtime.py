@@ -1,10 +1,10 @@
 """Build the TVM web runtime into a cached folder that the compile room links model libraries with.
 
-    find the tools -> digest all inputs -> (cached? done) -> stage -> compile -> collect zig's libraries
-    -> write runtime.json -> publish the folder by rename
+    find the tools -> digest all inputs -> (cached? done) -> stage -> compile
+    -> collect zig's libraries -> write runtime.json -> publish the folder by rename
 
-The handover is the folder, not an import: objects, archives and `runtime.json`, which holds the link
-command. `transom_compile.link` reads it; see build/README.md. Knows no model.
+The handover is the folder, not an import: objects, archives and `runtime.json`, which holds the
+link command. `transom_compile.link` reads it; see build/README.md. Knows no model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +44,16 @@ ABANDONED_SECONDS = 24 * 3600.0
 """A build folder this old belongs to a build that was killed; no build takes near that long."""
 
 LIBRARIES_USUAL_SECONDS = 45.0
-"""zig builds libc, libc++ and compiler-rt from source once per machine, then takes them from its cache."""
+"""zig builds libc, libc++ and compiler-rt from source once per machine, then takes them from its
+cache.
+"""
 
 STACK_BYTES = 5 * 1024 * 1024
-"""What emscripten gives tvmjs by default for MLC's libraries; deep Relax calls stay far below."""
+"""What upstream links its model libraries with."""
 
 INITIAL_MEMORY_BYTES = 32 * 1024 * 1024
-"""Room for stack, data and the first objects; the heap grows with the tensors that pass through it."""
+"""Room for stack, data and the first objects; the heap grows with the tensors that pass through it.
+"""
 
 MAXIMUM_MEMORY_BYTES = 4 * 1024 * 1024 * 1024 - 65536
 """All that wasm32 can address but its last page: the heap's end must itself be an address."""
@@ -96,9 +99,10 @@ LINK_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """`done_seconds` of `usual_seconds` of work is finished (on a usual machine); `step` just ended."""
+    """Sent when a step starts or ends. Seconds of work are those of a usual machine (one core)."""
 
-    step: str
+    running: tuple[str, ...]
+    finished: str | None
     done_seconds: float
     usual_seconds: float
     elapsed_seconds: float
@@ -106,7 +110,9 @@ class BuildProgress:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeBuild:
-    """A runtime folder that is ready. `seconds` is what this call took; `digest` is `sha256:…` of all inputs."""
+    """A runtime folder that is ready. `seconds` is what this call took; `digest` is `sha256:…` of
+    all inputs.
+    """
 
     directory: Path
     object_paths: tuple[Path, ...]
@@ -120,8 +126,8 @@ def build_runtime(
 ) -> RuntimeBuild:
     """The runtime folder of the installed tools, built when the cache has none (or when `force`).
 
-    ToolchainError when tools are missing or a source does not compile. Killed at any moment, the build
-    leaves no folder that looks finished.
+    ToolchainError when tools are missing or a source does not compile. Killed at any moment, the
+    build leaves no folder that looks finished.
     """
     started = time.monotonic()
     toolchain = find_toolchain()
@@ -151,7 +157,7 @@ def build_runtime(
 
 
 def cache_folder() -> Path:
-    """`$TRANSOM_CACHE`, else `transom` in the platform's cache folder. May be deleted at any time."""
+    """`$TRANSOM_CACHE`, else `transom` in the platform's cache folder; may be deleted any time."""
     if chosen := os.environ.get("TRANSOM_CACHE"):
         return Path(chosen)
     if sys.platform == "darwin":
@@ -164,21 +170,32 @@ def cache_folder() -> Path:
 
 
 class _Meter:
-    """Counts finished work. Steps end on several threads, hence the lock."""
+    """Says what runs and counts what is done. Steps run on two threads, hence the lock."""
 
     def __init__(self, report: Callable[[BuildProgress], None] | None, started: float) -> None:
         self._report = report
         self._started = started
+        self._running: list[str] = []
         self._done = 0.0
         self._usual = sum(unit.usual_seconds for unit in UNITS) + LIBRARIES_USUAL_SECONDS
         self._lock = threading.Lock()
 
-    def finished(self, step: str, usual_seconds: float) -> None:
+    @contextlib.contextmanager
+    def step(self, name: str, usual_seconds: float) -> Iterator[None]:
         with self._lock:
+            self._running.append(name)
+            self._tell(finished=None)
+        yield
+        with self._lock:
+            self._running.remove(name)
             self._done += usual_seconds
-            if self._report is not None:
-                elapsed = time.monotonic() - self._started
-                self._report(BuildProgress(step, self._done, self._usual, elapsed))
+            self._tell(finished=name)
+
+    def _tell(self, finished: str | None) -> None:
+        if self._report is not None:
+            elapsed = time.monotonic() - self._started
+            running = tuple(self._running)
+            self._report(BuildProgress(running, finished, self._done, self._usual, elapsed))
 
 
 def _compile(tree: Path, folder: Path, meter: _Meter) -> tuple[str, ...]:
@@ -186,28 +203,36 @@ def _compile(tree: Path, folder: Path, meter: _Meter) -> tuple[str, ...]:
 
     def compile_unit(unit: Unit) -> str:
         output = folder / unit.object_name
-        run_zig(
-            [unit.compiler(), *COMMON_FLAGS, *unit.flags, "-c", unit.source, "-o", str(output)],
-            cwd=tree,
-            doing=f"compiling {unit.source}",
-        )
-        meter.finished(unit.source, unit.usual_seconds)
+        options = [*COMMON_FLAGS, *unit.flags]
+        with meter.step(unit.source, unit.usual_seconds):
+            run_zig(
+                [unit.compiler(), *options, "-c", unit.source, "-o", str(output)],
+                cwd=tree,
+                doing=f"compiling {unit.source}",
+            )
         return unit.object_name
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        return tuple(pool.map(compile_unit, UNITS))
+        try:
+            return tuple(pool.map(compile_unit, UNITS))
+        except BaseException:
+            # Also Ctrl-C: what has not begun must not begin.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _collect_libraries(tree: Path, folder: Path, meter: _Meter) -> tuple[str, ...]:
     """Copy the start file and archives that zig links with; their names, in link order.
 
-    zig keeps them in its cache under names it alone knows, so a probe link is asked to show its command.
+    zig keeps them in its cache under names it alone knows, so a probe link is asked to show its
+    command.
     """
-    output = run_zig(
-        ["c++", *COMMON_FLAGS, str(folder / "exception_tag.o"), "-o", "probe.wasm", "-v"],
-        cwd=tree,
-        doing="preparing the wasi libraries",
-    )
+    with meter.step("wasi libraries", LIBRARIES_USUAL_SECONDS):
+        output = run_zig(
+            ["c++", *COMMON_FLAGS, str(folder / "exception_tag.o"), "-o", "probe.wasm", "-v"],
+            cwd=tree,
+            doing="preparing the wasi libraries",
+        )
     commands = [line for line in output.splitlines() if line.startswith("wasm-ld ")]
     if not commands:
         raise ToolchainError("zig did not show its link command; is this another ziglang?")
@@ -220,7 +245,6 @@ def _collect_libraries(tree: Path, folder: Path, meter: _Meter) -> tuple[str, ..
     missing = {"crt1-reactor.o", "libc.a", "libc++.a", "libc++abi.a", "libcompiler_rt.a"} - {*names}
     if missing:
         raise ToolchainError(f"zig's link command does not name {', '.join(sorted(missing))}")
-    meter.finished("wasi libraries", LIBRARIES_USUAL_SECONDS)
     return tuple(names)
 
 
@@ -231,7 +255,7 @@ def _write_description(
     digest: str,
     toolchain: Toolchain,
 ) -> None:
-    """`runtime.json`: what lies here, and the link command with {runtime}, {objects} and {output}."""
+    """`runtime.json`: what lies here; the link command with {runtime}, {objects}, {output}."""
     (folder / "host-functions.txt").write_text("".join(f"{name}\n" for name in HOST_FUNCTIONS))
     start = [name for name in libraries if name.endswith(".o")]
     archives = [name for name in libraries if name.endswith(".a")]
@@ -256,7 +280,7 @@ def _write_description(
 
 
 def _publish(folder: Path, target: Path, work: Path) -> None:
-    """Rename the finished folder to its place; two builders at once both end up with a whole one."""
+    """Rename the finished folder to its place; two builders at once both get a whole one."""
     if target.exists():
         with contextlib.suppress(FileNotFoundError):
             target.rename(work / "replaced")
@@ -268,7 +292,7 @@ def _publish(folder: Path, target: Path, work: Path) -> None:
 
 
 def _intact_objects(folder: Path) -> tuple[str, ...] | None:
-    """The object names of a whole runtime folder; None when it is absent or not as it was written."""
+    """Object names of a whole runtime folder; None when absent or not as it was written."""
     try:
         description: Any = json.loads((folder / RUNTIME_FILE).read_bytes())
         files: dict[str, str] = description["files"]

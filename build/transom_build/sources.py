@@ -1,8 +1,8 @@
 """Everything that enters the runtime: which files, from where, and the digest over all of it.
 
-The wheels ship the sources of TVM's web runtime but not all headers; `runtime_src/` holds ours. Both
-are staged into one tree shaped like TVM's own, so that the sources' relative includes work and no
-machine path gets into the objects. Compiles nothing.
+The wheels ship the sources of TVM's web runtime but not all headers; `runtime_src/` holds ours.
+Both are staged into one tree shaped like TVM's own, so that the sources' relative includes work and
+no machine path gets into the objects. Compiles nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ OWN_SOURCES = Path(__file__).parent / "runtime_src"
 SUFFIXES = frozenset({".h", ".hpp", ".cc", ".cpp", ".c", ".s", ".inc", ".def"})
 
 LAYOUT_VERSION = 1
-"""Raise it when the shape of a runtime folder changes: old folders are then not taken for new ones."""
+"""Raise it when the shape of a runtime folder changes: old folders are then not taken for new ones.
+"""
 
 COMMON_FLAGS = (
     "-target",
     "wasm32-wasi",
-    # lime1 is what every browser with WebGPU has; exceptions are the addition that lets errors arrive.
+    # lime1 is what every browser with WebGPU has; exceptions come on top, so that errors arrive.
     "-mcpu=lime1+exception_handling",
     "-mexec-model=reactor",
     "-O2",
@@ -70,7 +71,9 @@ UNWIND_FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One source file to compile: path in the staged tree, its flags, its usual seconds on one core."""
+    """One source file to compile: path in the staged tree, its flags, its usual seconds on one
+    core.
+    """
 
     source: str
     flags: tuple[str, ...]
@@ -155,6 +158,6 @@ def stage_sources(sources: Mapping[str, Path], tree: Path) -> None:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        # libc++abi's and TVM's headers have suffixes; libc++'s public ones do not, but zig adds those.
+        # Headers without a suffix are libc++'s public ones; zig finds those itself.
         if path.suffix in SUFFIXES and path.is_file():
             yield path

@@ -1,7 +1,7 @@
 """The pinned tools: which wheels, where they lie, and how zig is run.
 
-Finds TVM by its metadata and folder only; importing it takes seconds and is not needed. Knows no source
-file and no flag of the runtime.
+Finds TVM by its metadata and folder only; importing it takes seconds and is not needed. Knows no
+source file and no flag of the runtime.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from transom_build.errors import ToolchainError
 PINNED: Mapping[str, str] = MappingProxyType(
     {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.15.post2", "ziglang": "0.17.0"}
 )
-"""Distribution to version. The same pins stand in pyproject's extra `build`; a test compares the two."""
+"""Distribution to version. The same pins stand in pyproject's extra `build`; a test compares the
+two.
+"""
 
 INSTALL_HINT = "install the tools with: pip install 'transom[build]'"
 

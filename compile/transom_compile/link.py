@@ -1,7 +1,8 @@
 """Link a model's wasm objects with the prebuilt runtime into one model library.
 
-The runtime is a folder that `transom build runtime` wrote; its `runtime.json` holds the link command.
-Knows neither how the runtime was made (it imports nothing of `transom_build`) nor what is in a model.
+The runtime is a folder that `transom build runtime` wrote; its `runtime.json` holds the link
+command. Knows neither how the runtime was made (it imports nothing of `transom_build`) nor what is
+in a model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from transom_models.errors import TransomError
 
 RUNTIME_FILE = "runtime.json"
 LAYOUT_VERSION = 1
-"""The shape of a runtime folder that this file reads; `transom_build.sources` writes the same number."""
+"""The shape of a runtime folder that this file reads; `transom_build.sources` writes the same
+number.
+"""
 
 LINK_LIMIT_SECONDS = 120.0
 """A link takes under a second; this is for a machine that swaps, and against one that hangs."""
@@ -30,7 +33,8 @@ class LinkError(TransomError):
 
 
 def link_library(objects: Sequence[Path], output: Path, runtime_dir: Path) -> None:
-    """Write `output` (wasm): `objects` (relocatable wasm, as TVM exports) and the runtime, stripped.
+    """Write `output` (wasm): `objects` (relocatable wasm, as TVM exports) and the runtime,
+    stripped.
 
     The same objects and runtime give the same bytes. `output` appears whole or not at all.
     LinkError names the missing file, tool or symbol.
@@ -47,7 +51,7 @@ def link_library(objects: Sequence[Path], output: Path, runtime_dir: Path) -> No
 
 
 def _read_link_command(runtime_dir: Path) -> list[str]:
-    """The command template of a runtime folder, after checking that the linker is the one it names."""
+    """The command template of a runtime folder, once the linker is the one it names."""
     path = runtime_dir / RUNTIME_FILE
     try:
         description = json.loads(path.read_bytes())
