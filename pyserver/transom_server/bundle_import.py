@@ -1,0 +1,77 @@
+"""Put a compiled bundle into the store: blobs first, then manifests, the index last.
+
+Knows what a bundle folder looks like (titles are file names, `index.json` on top) and nothing of
+how it was made.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from transom_models.digest import Digest
+from transom_models.manifest import (
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    Index,
+    InvalidManifest,
+    Manifest,
+)
+from transom_models.name import ModelName
+from transom_server.store import Store, StoreError
+
+INDEX_NAME: Final = "index.json"
+MANIFEST_FOLDER: Final = "manifests"
+
+_NOWHERE: Final[Mapping[Digest, Path]] = MappingProxyType({})
+
+
+def import_bundle(
+    store: Store,
+    folder: Path,
+    name: ModelName,
+    files: Mapping[Digest, Path] = _NOWHERE,
+    advance: Callable[[int], None] | None = None,
+) -> Digest:
+    """Keep the bundle in `folder` as `name`; gives the digest of its index.
+
+    `files` tells where blobs are that the folder lacks, as the checkpoint itself. Every byte is
+    checked against its digest on the way. Raises `StoreError`, `InvalidManifest`; the name is given
+    only when all is in the store. `advance` is told of bytes copied.
+    """
+    index_data = _read_small(folder / INDEX_NAME)
+    manifests = {}
+    for path in sorted((folder / MANIFEST_FOLDER).glob("*.json")):
+        data = _read_small(path)
+        manifests[Digest.of(data)] = data
+    index = Index.from_bytes(index_data)
+    # All is looked up before the first byte is copied: a folder that lacks a file leaves no trace.
+    paths: dict[Digest, Path] = {}
+    for row in index.manifests:
+        if row.digest not in manifests:
+            raise StoreError(f"{folder / MANIFEST_FOLDER} lacks the manifest {row.digest}")
+        for part in Manifest.from_bytes(manifests[row.digest]).descriptors:
+            paths[part.digest] = files.get(part.digest) or _path_of(part, folder)
+    for digest, path in paths.items():
+        store.put_file(path, digest, advance)
+    for row in index.manifests:
+        store.put_bytes(manifests[row.digest])
+    return store.put_index(name, index_data)
+
+
+def _path_of(part: Descriptor, folder: Path) -> Path:
+    """Where a blob lies in a bundle folder. The title was checked: it cannot leave the folder."""
+    if part.title is None or not (folder / part.title).is_file():
+        raise StoreError(f"{folder} lacks {part.title or 'the file'} ({part.digest})")
+    return folder / part.title
+
+
+def _read_small(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}; is it a bundle folder?") from error
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise InvalidManifest(f"{path} is too large to be a manifest")
+    return data
