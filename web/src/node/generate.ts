@@ -178,6 +178,17 @@ main().then(
   () => process.exit(0),
   (error: unknown) => {
     console.error(`error: ${describe(error)}`);
-    process.exit(error instanceof TransomError ? 2 : 1);
+    process.exit(isUserError(error) ? 2 : 1);
   },
 );
+
+/** Ours, or Node's own words for a wrong option, a missing file, or a file that is no JSON. */
+function isUserError(error: unknown): boolean {
+  const code = String((error as { code?: unknown } | null)?.code ?? "");
+  return (
+    error instanceof TransomError ||
+    error instanceof SyntaxError ||
+    code === "ENOENT" ||
+    code.startsWith("ERR_PARSE_ARGS")
+  );
+}
