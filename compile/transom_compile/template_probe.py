@@ -17,8 +17,8 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# A template renders in milliseconds. Counted in processor time, so that a busy machine decides alike;
-# the wall time is for systems without that limit and for a machine that swaps.
+# A template renders in milliseconds. Counted in processor time, so that a busy machine decides
+# alike; the wall time is for systems without that limit and for a machine that swaps.
 CPU_SECONDS = 10
 TIMEOUT_SECONDS = 60
 # An interpreter with Jinja2 maps about 100 MiB; a template needs kilobytes.

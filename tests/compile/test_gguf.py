@@ -1,4 +1,4 @@
-"""The GGUF reader against the `gguf` package: its writer makes the file, its reader is the oracle."""
+"""The GGUF reader against the `gguf` package: its writer makes the file, its reader judges."""
 
 from collections.abc import Callable
 from pathlib import Path

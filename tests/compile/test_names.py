@@ -44,9 +44,9 @@ def test_a_good_checkpoint_gives_a_plan(match: Match) -> None:
 
 def test_all_missing_tensors_are_named(match: Match) -> None:
     lost = ["blk.0.attn_q.weight", "blk.1.ffn_norm.weight"]
-    with pytest.raises(TensorMismatch, match="lacks tensors blk.0.attn_q.weight, blk.1.ffn_norm"):
+    with pytest.raises(TensorMismatch, match=r"lacks tensors blk.0.attn_q.weight, blk.1.ffn_norm"):
         match(without=lost)
-    with pytest.raises(TensorMismatch, match="lacks tensor token_embd.weight$"):
+    with pytest.raises(TensorMismatch, match=r"lacks tensor token_embd.weight$"):
         match(without=["token_embd.weight"])
 
 
@@ -58,7 +58,7 @@ def test_an_unused_tensor_is_never_dropped(match: Match, name: str) -> None:
 
 def test_a_long_list_is_cut(match: Match) -> None:
     extra = [TinyTensor(f"x{number}") for number in range(20)]
-    with pytest.raises(TensorMismatch, match="x7 and 12 more"):
+    with pytest.raises(TensorMismatch, match=r"x7 and 12 more"):
         match(extra=extra)
 
 
@@ -83,7 +83,7 @@ def test_an_unsupported_block_type_names_its_tensor(match: Match) -> None:
 
 def test_a_vector_that_is_not_f32_is_named(match: Match) -> None:
     kinds = {"blk.0.attn_norm.weight": GGMLQuantizationType.F16}
-    with pytest.raises(TensorMismatch, match="blk.0.attn_norm.weight is F16, but .* F32"):
+    with pytest.raises(TensorMismatch, match=r"blk.0.attn_norm.weight is F16, but .* F32"):
         match(kinds=kinds)
 
 

@@ -130,7 +130,7 @@ def test_f32_is_a_view_of_the_file() -> None:
 
 
 def test_an_unknown_block_type_is_named_with_the_way_out() -> None:
-    with pytest.raises(UnsupportedBlockType, match="Q6_K.*quantize the model to one of"):
+    with pytest.raises(UnsupportedBlockType, match=r"Q6_K.*quantize the model to one of"):
         repack(np.zeros((1, 210), np.uint8), "Q6_K", (1, 256))
 
 

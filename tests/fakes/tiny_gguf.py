@@ -1,7 +1,7 @@
 """GGUF files built in memory, byte by byte, so that a test can lie about any single field.
 
-Knows the format from its specification, not from our reader. `tiny_llama` is a whole small checkpoint
-with random blocks; it is what the compile tests walk.
+Knows the format from its specification, not from our reader. `tiny_llama` is a whole small
+checkpoint with random blocks; it is what the compile tests walk.
 """
 
 import struct
@@ -111,8 +111,8 @@ def random_blocks(
     return blocks.tobytes()
 
 
-# Every byte of GPT-2's byte-level alphabet is a token, plus a few merges: enough to encode any text.
 def byte_alphabet() -> list[str]:
+    """GPT-2's character for each byte; with a token for each, any text can be encoded."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in printable]
     table = {byte: chr(byte) for byte in printable}

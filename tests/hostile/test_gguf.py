@@ -256,9 +256,9 @@ def test_refuses_a_file_cut_off_anywhere(open_bytes: Open) -> None:
 def test_names_an_empty_and_a_missing_file(open_bytes: Open, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not a GGUF file \(it is empty\)"):
         open_bytes(b"")
-    with pytest.raises(CheckpointError, match="cannot open .*No such file"):
+    with pytest.raises(CheckpointError, match=r"cannot open .*No such file"):
         open_checkpoint(tmp_path / "nothing.gguf")
-    with pytest.raises(CheckpointError, match="cannot open .*directory"):
+    with pytest.raises(CheckpointError, match=r"cannot open .*directory"):
         open_checkpoint(tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_the_folder_is_the_list() -> None:
     "name", ["gemma9", "", "../llama", "Llama", "llama.x", "_layers", "l" * 99]
 )
 def test_an_unknown_name_lists_what_exists(name: str) -> None:
-    with pytest.raises(UnknownArchitecture, match="this version runs .*llama"):
+    with pytest.raises(UnknownArchitecture, match=r"this version runs .*llama"):
         load_architecture(name)
 
 
@@ -49,7 +49,7 @@ def test_a_broken_file_is_a_bug_not_an_unknown_name(
 ) -> None:
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
     monkeypatch.setattr(architectures, "__path__", [*architectures.__path__, str(tmp_path)])
-    with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
+    with pytest.raises(ModuleNotFoundError, match=r"no_such_module_anywhere"):
         load_architecture("broken")
 
 

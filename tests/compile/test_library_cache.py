@@ -1,0 +1,81 @@
+"""The library cache: one build per request and compiler, and no trust in a damaged file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from transom_compile import library_cache
+from transom_compile.library_cache import cached_library, tool_versions
+
+
+@dataclass(frozen=True)
+class Request:
+    compute_dtype: str = "float32"
+
+
+class Builder:
+    """Counts its builds; each gives other bytes, so that a rebuild shows."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.builds = out, 0
+
+    def __call__(self) -> None:
+        self.builds += 1
+        self.out.write_bytes(b"library %d" % self.builds)
+
+
+@pytest.fixture
+def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime" / "runtime.json").write_text("{}")
+    return Builder(tmp_path / "out.wasm")
+
+
+def ask(builder: Builder, request: Request | None = None) -> bool:
+    runtime = builder.out.parent / "runtime"
+    builder.out.unlink(missing_ok=True)
+    return cached_library(request or Request(), runtime, builder.out, builder).hit
+
+
+def test_the_second_build_is_a_cache_hit_with_the_same_bytes(builder: Builder) -> None:
+    assert not ask(builder)
+    assert ask(builder)
+    assert builder.out.read_bytes() == b"library 1"
+
+
+def test_another_request_runtime_or_tool_is_another_library(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(builder)
+    assert not ask(builder, replace(Request(), compute_dtype="float16"))
+    (builder.out.parent / "runtime" / "runtime.json").write_text('{"other": 1}')
+    assert not ask(builder)
+    monkeypatch.setattr(library_cache, "tool_versions", lambda: "other tools")
+    assert not ask(builder)
+    assert builder.builds == 4
+
+
+def test_a_damaged_file_is_built_again(builder: Builder) -> None:
+    ask(builder)
+    (kept,) = (builder.out.parent / "cache").rglob("*.wasm")
+    kept.write_bytes(b"damaged")
+    assert not ask(builder)
+    assert builder.out.read_bytes() == b"library 2"
+    assert ask(builder)
+
+
+def test_a_build_that_fails_leaves_nothing_in_the_cache(builder: Builder) -> None:
+    runtime = builder.out.parent / "runtime"
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        cached_library(Request(), runtime, builder.out, fail)
+    assert not list((builder.out.parent / "cache").rglob("*"))
+
+
+def test_versions_are_one_line() -> None:
+    assert "apache-tvm 0." in tool_versions()
