@@ -61,7 +61,7 @@ def transom(
 
 
 def run_checked(*command: str | Path, timeout: float) -> str:
-    """Run a build step; its output is shown when it fails, and only then."""
+    """Run a build step; gives its stdout; both streams are shown when it fails."""
     done = subprocess.run(
         list(map(str, command)),
         stdin=subprocess.DEVNULL,
@@ -70,10 +70,10 @@ def run_checked(*command: str | Path, timeout: float) -> str:
         timeout=timeout,
         cwd=ROOT,
     )
-    output = done.stdout + done.stderr
     if done.returncode != 0:
-        pytest.fail(f"{' '.join(map(str, command))} ended with {done.returncode}\n{output[-6000:]}")
-    return output
+        output = (done.stdout + done.stderr)[-6000:]
+        pytest.fail(f"{' '.join(map(str, command))} ended with {done.returncode}\n{output}")
+    return done.stdout
 
 
 def read_prompts() -> list[Prompt]:

@@ -46,9 +46,10 @@ def oracle_answers(
 
 
 @pytest.fixture(scope="session")
-def runtime() -> str:
-    """The wasm runtime, built once per machine into the user's cache folder."""
-    return run_checked(TRANSOM, "build", "runtime", timeout=BUILD_TIMEOUT_SECONDS)
+def runtime() -> Path:
+    """Folder of the wasm runtime, built once per machine into the user's cache folder."""
+    printed = run_checked(TRANSOM, "build", "runtime", timeout=BUILD_TIMEOUT_SECONDS)
+    return Path(printed.splitlines()[-1].rpartition(": ")[2])
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +63,7 @@ def web_build(missing_tool: MissingTool) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compiled(smollm2: Path, runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+def compiled(smollm2: Path, runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     """SmolLM2 compiled once for the session, in a store of its own."""
     folder = tmp_path_factory.mktemp("compiled")
     bundle, store = folder / "smollm2", folder / "models"

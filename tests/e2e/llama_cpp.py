@@ -19,8 +19,7 @@ TIMEOUT_SECONDS = 600
 
 
 def ask(model: Path, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    """Greedy tokens of llama.cpp on a GGUF file as it is, one list per prompt, without the stop
-    token."""
+    """Greedy tokens of llama.cpp on a GGUF file as it is: one list per prompt, no stop token."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.e2e.llama_cpp", str(model), str(tokens)],
         input=json.dumps([list(prompt) for prompt in prompts]),

@@ -46,8 +46,7 @@ class Answer:
     """[steps, TOP]"""
 
     def gap(self, step: int, token_id: int) -> float:
-        """How far below the best logit `token_id` was at `step`; infinite outside of the best
-        TOP."""
+        """How far `token_id` was below the best logit at `step`; infinite outside of the TOP."""
         found = np.flatnonzero(self.top_ids[step] == token_id)
         if found.size == 0:
             return float("inf")

@@ -40,7 +40,7 @@ BAD = {
 
 @pytest.mark.parametrize(("content", "named"), BAD.values(), ids=BAD.keys())
 def test_one_line_names_it_and_nothing_stays(
-    content: bytes, named: str, runtime: str, tmp_path: Path
+    content: bytes, named: str, runtime: Path, tmp_path: Path
 ) -> None:
     store, work = tmp_path / "models", tmp_path / "work"
     work.mkdir()
@@ -56,7 +56,7 @@ def test_one_line_names_it_and_nothing_stays(
     assert list(work.iterdir()) == [model]
 
 
-def test_the_small_good_one_is_no_error(runtime: str, tmp_path: Path) -> None:
+def test_the_small_good_one_is_no_error(runtime: Path, tmp_path: Path) -> None:
     """Else the cases above could all fail for a reason that they share."""
     model = tmp_path / "model.gguf"
     model.write_bytes(WHOLE)

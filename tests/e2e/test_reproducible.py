@@ -1,4 +1,4 @@
-"""The same checkpoint and the same tools give the same digests; what was built is not built again."""
+"""The same checkpoint and the same tools give the same digests; nothing is built twice."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * COMPILE_TIMEOUT_SECONDS)
 
 
 def test_compiling_twice_gives_identical_digests(
-    compiled: Compiled, smollm2: Path, runtime_dir: Path, tmp_path: Path
+    compiled: Compiled, smollm2: Path, runtime: Path, tmp_path: Path
 ) -> None:
     """Once with an empty cache, so that every library is really built, and once more from it."""
     reports = []
     for number in range(2):
         done = transom(
             "compile", smollm2, "--out", tmp_path / f"bundle{number}", "--json",
-            "--runtime-dir", runtime_dir,
+            "--runtime-dir", runtime,
             store=tmp_path / "models",
             environment={"XDG_CACHE_HOME": str(tmp_path), "TRANSOM_CACHE": str(tmp_path)},
             timeout=COMPILE_TIMEOUT_SECONDS,

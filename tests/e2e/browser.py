@@ -1,0 +1,72 @@
+"""A headless Chromium with WebGPU on the CPU, and plain file serving for its pages.
+
+SwiftShader is the one WebGPU adapter that headless Chromium offers without a GPU. Knows nothing of
+Transom.
+"""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+FLAGS = (
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    # Tests run as root on a machine of their own; Chromium's sandbox refuses root.
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+)
+PAGE_TIMEOUT_SECONDS = 600
+"""A CPU compiles shaders and answers: minutes where a GPU takes a moment."""
+
+
+@contextmanager
+def open_chromium(executable: str, profile: Path) -> Iterator[BrowserContext]:
+    """A browser with an empty profile of its own; closed at the end."""
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(profile), executable_path=executable, headless=True, args=list(FLAGS)
+        )
+        context.set_default_timeout(PAGE_TIMEOUT_SECONDS * 1000)
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def watch(page: Page) -> list[str]:
+    """Everything the page complains of from now on, as it comes."""
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    return complaints
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """One line per shard is nothing that a test's output needs."""
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """The folder as any plain static host would hand it out; gives its address."""
+    handler = partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
