@@ -184,7 +184,7 @@ main().then(
 
 /** Ours, or Node's own words for a wrong option, a missing file, or a file that is no JSON. */
 function isUserError(error: unknown): boolean {
-  const code = String((error as { code?: unknown } | null)?.code ?? "");
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return (
     error instanceof TransomError ||
     error instanceof SyntaxError ||
