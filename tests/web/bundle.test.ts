@@ -7,7 +7,14 @@ import { MemoryStore } from "../../web/src/store/memory.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
 import type { BlobStore } from "../../web/src/store/store.ts";
 import { type Digest, digestOf } from "../../web/src/store/verify.ts";
-import { SHARD, bytesOf, describeFile, manifestJson, patternBytes } from "./bundle-fixture.ts";
+import {
+  SHARD,
+  bytesOf,
+  describeFile,
+  indexJson,
+  manifestJson,
+  patternBytes,
+} from "./bundle-fixture.ts";
 import { FakeNetwork, type Reply, status, whole } from "./fake-network.ts";
 
 const LOCATION = locate({
@@ -112,6 +119,15 @@ describe("reading index and manifest", () => {
     const other = bytesOf({ ...(await manifestJson()), annotations: { evil: "yes" } });
     const lying = open(null, whole(other));
     await expect(lying.bundle.readManifest(row)).rejects.toMatchObject({ code: "digest-mismatch" });
+  });
+
+  it("asks for the index anew each time, because a tag moves", async () => {
+    const { bundle, network } = open(null, whole(bytesOf(await indexJson())));
+    await bundle.readIndex();
+    expect(network.asked[0]).toMatchObject({
+      url: "http://host/app/v2/library/tiny/manifests/latest",
+      cache: "no-cache",
+    });
   });
 
   it("says how to make a model that is not there", async () => {

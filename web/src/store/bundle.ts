@@ -61,7 +61,7 @@ class HttpBundle implements BundleReader {
     // A tag moves: always ask the server, which answers 304 when nothing changed.
     const url = this.#location.indexUrl;
     try {
-      return parseIndex(await this.#document(`model ${this.name}`, url));
+      return parseIndex(await this.#document(`model ${this.name}`, url, "no-cache"));
     } catch (error) {
       if (error instanceof TransomError && error.code === "model-not-found") {
         throw new TransomError(
@@ -81,7 +81,7 @@ class HttpBundle implements BundleReader {
     if (cached !== null) {
       return parseManifest(cached);
     }
-    const bytes = await this.#document(name, this.#location.manifestUrl(row));
+    const bytes = await this.#document(name, this.#location.manifestUrl(row), "default");
     const manifest = await verifyBlob(name, bytes, row);
     await this.#keep(row, manifest);
     return parseManifest(manifest);
@@ -108,22 +108,22 @@ class HttpBundle implements BundleReader {
 
   /** Download and verify; a mismatch is asked for once more, past all caches, then is an error. */
   async #fetchVerified(file: FileDescriptor): Promise<VerifiedBytes> {
-    const first = await checkDigest(await this.#fetch(file, false), file);
+    const first = await checkDigest(await this.#fetch(file, "default"), file);
     if (first.ok) {
       return first.bytes;
     }
-    const second = await checkDigest(await this.#fetch(file, true), file);
+    const second = await checkDigest(await this.#fetch(file, "reload"), file);
     if (second.ok) {
       return second.bytes;
     }
     throw digestMismatch(file.title, file, second.actual);
   }
 
-  #fetch(file: FileDescriptor, bypassCaches: boolean): Promise<Bytes> {
+  #fetch(file: FileDescriptor, cache: RequestCache): Promise<Bytes> {
     const { meter, onProgress } = this.#options;
     return downloadFile(file.title, this.#location.blobUrl(file), file.size, {
       ...this.#network(),
-      bypassCaches,
+      cache,
       onBytes: (doneBytes) => {
         meter.arrived(file.title, doneBytes);
         onProgress?.(file.title);
@@ -131,8 +131,8 @@ class HttpBundle implements BundleReader {
     });
   }
 
-  #document(name: string, url: string): Promise<Bytes> {
-    return downloadDocument(name, url, MAX_MANIFEST_BYTES, this.#network());
+  #document(name: string, url: string, cache: RequestCache): Promise<Bytes> {
+    return downloadDocument(name, url, MAX_MANIFEST_BYTES, { ...this.#network(), cache });
   }
 
   #network(): DownloadOptions {

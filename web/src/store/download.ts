@@ -16,8 +16,8 @@ export interface DownloadOptions {
   /** Called with the bytes held so far; they may fall back to 0 when a server cannot resume. */
   onBytes?: (doneBytes: number) => void;
   signal?: AbortSignal;
-  /** Pass by every HTTP cache on the way. */
-  bypassCaches?: boolean;
+  /** How to treat HTTP caches on the way: "reload" passes by all, "no-cache" asks again. */
+  cache?: RequestCache;
   /** For tests: the network and the clock. */
   fetch?: typeof fetch;
   pause?: (milliseconds: number) => Promise<void>;
@@ -137,7 +137,7 @@ async function request(
   options: DownloadOptions,
   signal: AbortSignal | undefined,
 ): Promise<Response> {
-  const init: RequestInit = { cache: options.bypassCaches ? "reload" : "default" };
+  const init: RequestInit = { cache: options.cache ?? "default" };
   if (signal !== undefined) {
     init.signal = signal;
   }
