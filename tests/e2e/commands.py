@@ -6,9 +6,13 @@ what is tested is what is shipped.
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ TRANSOM = Path(sys.executable).with_name("transom")
 TOKENS = 64
 COMPILE_TIMEOUT_SECONDS = 1500
 BUILD_TIMEOUT_SECONDS = 1500
+START_TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,18 @@ class Compiled:
     name: str
     report: dict[str, Any]
     """What `transom compile --json` printed."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `transom serve`."""
+
+    address: str
+    log_path: Path
+
+    def log(self) -> list[str]:
+        """What it has printed so far, requests among it."""
+        return self.log_path.read_text(errors="replace").splitlines()
 
 
 def transom(
@@ -79,3 +96,40 @@ def run_checked(*command: str | Path, timeout: float) -> str:
 def read_prompts() -> list[Prompt]:
     rows = json.loads((Path(__file__).parent / "prompts.json").read_text())
     return [Prompt(row["name"], tuple(row["messages"]), tuple(row["token_ids"])) for row in rows]
+
+
+@contextmanager
+def serve(store: Path, log_path: Path) -> Iterator[Server]:
+    """`transom serve` on a free port until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [str(TRANSOM), "serve", "--port", str(port)],
+            env={**os.environ, "TRANSOM_MODELS": str(store), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+        )
+        try:
+            _wait_until_healthy(address, process, log_path)
+            yield Server(address, log_path)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{address}/healthz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"transom serve did not come up\n{log_path.read_text(errors='replace')[-4000:]}")

@@ -7,7 +7,7 @@ reuse it.
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -102,3 +102,13 @@ def chromium(missing_tool: MissingTool) -> str:
         if path is not None:
             return path
     missing_tool("no Chromium here: apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def server(
+    compiled: Compiled, web_build: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[commands.Server]:
+    """`transom serve` over the session's store, with the page built from this tree."""
+    log_path = tmp_path_factory.mktemp("server") / "log.txt"
+    with commands.serve(compiled.store, log_path) as running:
+        yield running

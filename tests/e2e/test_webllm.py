@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.browser import open_chromium, serve_folder, watch
-from tests.e2e.commands import ROOT, Prompt
+from tests.e2e.commands import ROOT, Prompt, Server
 
 MAX_TOKENS = 9
 LIBRARY = "library-f32-fallback.wasm"
@@ -74,8 +74,8 @@ def test_webllm_from_a_plain_static_host(
 
 
 def test_webllm_from_transom_serve(
-    static_host: str, server: str, chromium: str, prompts: list[Prompt], tmp_path: Path
+    static_host: str, server: Server, chromium: str, prompts: list[Prompt], tmp_path: Path
 ) -> None:
-    model = f"{server}/webllm/smollm2/latest"
+    model = f"{server.address}/webllm/smollm2/latest"
     reply = _answer(chromium, tmp_path, static_host, model, prompts[0])
     _check("transom serve", reply, prompts[0])
