@@ -29,9 +29,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from transom_compile import pipeline
 from transom_compile.bundle import Bundle
 from transom_compile.chat_config import DEFAULT_PREFILL_CHUNK
+from transom_compile.libraries import VARIANTS, LibraryFigures
 from transom_compile.pipeline import CompileOptions, CompileReport, compile_bundle
 from transom_compile.progress import Progress, Silent
 from transom_models.errors import TransomError
@@ -65,7 +65,7 @@ def compile_command(
     @click.option(
         "--variant",
         "variants",
-        default=",".join(pipeline.VARIANTS),
+        default=",".join(VARIANTS),
         show_default=True,
         help="Compute types to build libraries for, separated by commas.",
     )
@@ -164,7 +164,16 @@ def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]
             }
             for phase in report.phases
         ],
-        "cached_libraries": list(report.cached_libraries),
+        "libraries": [
+            {
+                "name": library.file_name,
+                "size_bytes": library.size_bytes,
+                "cached": library.cached,
+                "seconds": {name: round(cost, 3) for name, cost in library.seconds.items()},
+            }
+            for library in report.libraries
+        ],
+        "cached_libraries": [library.file_name for library in report.libraries if library.cached],
         "notes": list(report.notes),
     }
 
@@ -238,13 +247,22 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _cost(library: LibraryFigures) -> str:
+    if library.cached:
+        return "built before, taken from the cache"
+    total = sum(library.seconds.values())
+    return f"{total:.1f} s, of which the link {library.seconds.get('link', 0.0):.1f} s"
+
+
 def _print_report(report: CompileReport, folder: str | None) -> None:
     console = Console(stderr=True, highlight=False)
     for phase in report.phases:
         peak = phase.peak_rss_bytes / 1e6
         console.print(f"{phase.name:<12}{phase.seconds:8.2f} s   peak {peak:6.0f} MB")
-    for name in report.cached_libraries:
-        console.print(f"{name}: built before, taken from the cache")
+    for library in report.libraries:
+        console.print(
+            f"{library.file_name:<26}{library.size_bytes / 1e6:6.2f} MB   {_cost(library)}"
+        )
     for note in report.notes:
         console.print(f"note: {note}")
     if folder is not None:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,18 @@ from transom_models.digest import Digest, Hasher, InvalidDigest
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "ziglang")
 
 
-@dataclass(frozen=True, slots=True)
-class CachedLibrary:
-    """Where the library was put, and whether it had been built before."""
-
-    path: Path
-    hit: bool
-
-
-def cached_library(
-    request: Any, runtime_dir: Path, out: Path, build: Callable[[], object]
-) -> CachedLibrary:
-    """Put the library of `request` (a dataclass) at `out`: from the cache, else by `build()`."""
+def cached_library(request: Any, runtime_dir: Path, out: Path, build: Callable[[], object]) -> bool:
+    """Put the library of `request` (a dataclass) at `out`: True from the cache, False by `build()`."""
     kept = _cache_folder() / f"{_key(request, runtime_dir).hex}.wasm"
     if _is_whole(kept):
         shutil.copyfile(kept, out)
-        return CachedLibrary(out, hit=True)
+        return True
     build()
     data = out.read_bytes()
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_durably(kept, data)
     write_durably(_note(kept), str(Digest.of(data)).encode())
-    return CachedLibrary(out, hit=False)
+    return False
 
 
 def tool_versions() -> str:

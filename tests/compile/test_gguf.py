@@ -59,7 +59,8 @@ def test_tensors_have_numpy_shapes_and_zero_copy_blocks(written: Path) -> None:
     matrix = checkpoint.tensors["matrix"]
     assert (matrix.shape, matrix.block_type, matrix.nbytes) == ((2, 3), "F32", 24)
     blocks = checkpoint.read_blocks("matrix")
-    assert (blocks.shape, blocks.dtype) == ((2, 12), np.uint8)
+    assert blocks.shape == (2, 12)
+    assert blocks.dtype == np.uint8
     assert not blocks.flags.owndata
     assert not blocks.flags.writeable
     assert blocks.view(np.float32).tolist() == [[0, 1, 2], [3, 4, 5]]

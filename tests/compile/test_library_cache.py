@@ -36,7 +36,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
 def ask(builder: Builder, request: Request | None = None) -> bool:
     runtime = builder.out.parent / "runtime"
     builder.out.unlink(missing_ok=True)
-    return cached_library(request or Request(), runtime, builder.out, builder).hit
+    return cached_library(request or Request(), runtime, builder.out, builder)
 
 
 def test_the_second_build_is_a_cache_hit_with_the_same_bytes(builder: Builder) -> None:

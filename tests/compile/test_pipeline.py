@@ -12,7 +12,8 @@ from gguf import quants
 from gguf.constants import GGMLQuantizationType
 
 from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
-from transom_compile import pipeline
+from transom_compile import libraries
+from transom_compile.libraries import LibraryFigures, LibraryKind
 from transom_compile.pipeline import CompileError, CompileOptions, compile_bundle
 from transom_compile.progress import Silent
 from transom_compile.repack import StoredTensor, dequantize
@@ -185,15 +186,20 @@ def test_libraries_are_asked_for_by_variant(
 ) -> None:
     """With the compiler replaced: which libraries, in which manifest, under which annotation."""
 
-    def build(model: Any, kind: Any, options: Any, path: Path, progress: Any) -> bool:
-        path.write_text(f"{kind.compute_dtype} {kind.schedule} {model.context_window}")
-        return kind.schedule == "fallback"
+    def build(source: Any, kind: LibraryKind, path: Path, progress: Any) -> LibraryFigures:
+        path.write_text(f"{kind.compute_dtype} {kind.schedule} {source.context_window}")
+        cached = kind.schedule == "fallback"
+        return LibraryFigures(kind.file_name, path.stat().st_size, cached, {})
 
-    monkeypatch.setattr(pipeline, "_build_library", build)
+    monkeypatch.setattr(libraries, "build_one", build)
     (tmp_path / "runtime.json").touch()
     options = CompileOptions(runtime_dir=tmp_path)
     report = compile_bundle(tiny_llama_path, tmp_path / "out", options, Silent())
-    assert report.cached_libraries == ("library-f32-fallback.wasm",)
+    assert [(library.file_name, library.cached) for library in report.libraries] == [
+        ("library-f16.wasm", False),
+        ("library-f32.wasm", False),
+        ("library-f32-fallback.wasm", True),
+    ]
     assert (tmp_path / "out" / "library-f16.wasm").read_text() == "float16 gpu 256"
     assert [str(row.platform) for row in report.bundle.index.manifests] == [
         "native/gguf",

@@ -9,6 +9,7 @@ from gguf import quants
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from transom_compile.repack import BlockRepacker, StoredTensor, dequantize, repack, unpack
+from transom_compile.sources.checkpoint import Blocks
 from transom_compile.sources.gguf import open_checkpoint
 from transom_models.block_type import BLOCK_TYPES, UnsupportedBlockType
 
@@ -17,7 +18,7 @@ TYPES = list(BLOCK_TYPES)
 SHAPES = [(1, 32), (3, 96), (2, 64), (1100, 480)]
 
 
-def random_bytes(name: str, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+def random_bytes(name: str, shape: tuple[int, int], seed: int = 0) -> Blocks:
     """Any bit pattern at all: scales may be NaN or infinite."""
     elements, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
     row_bytes = shape[1] // elements * block_bytes
@@ -53,7 +54,8 @@ def test_stored_tensors_have_the_shapes_of_the_table(name: str, shape: tuple[int
 def test_every_byte_pattern_survives_at_every_place(name: str) -> None:
     _, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
     elements = 32 if block_bytes > 4 else 1
-    blocks = np.arange(256, dtype=np.uint8)[:, None] + np.arange(block_bytes, dtype=np.uint8)
+    patterns = np.arange(256, dtype=np.uint8)[:, None]
+    blocks: Blocks = np.add(patterns, np.arange(block_bytes, dtype=np.uint8), dtype=np.uint8)
     shape = (256, elements)
     assert np.array_equal(unpack(repack(blocks, name, shape), name, shape), blocks)
 
@@ -113,8 +115,8 @@ def test_q8_0_by_hand() -> None:
 )
 def test_f16_by_hand(shape: tuple[int, ...], stored_shape: tuple[int, ...]) -> None:
     count = int(np.prod(shape))
-    blocks = np.arange(count, dtype=np.float16).view(np.uint8)
-    blocks = blocks.reshape(int(np.prod(shape[:-1])), -1)
+    halves = np.arange(count, dtype=np.float16).view(np.uint8)
+    blocks = halves.reshape(int(np.prod(shape[:-1])), -1)
     (stored,) = repack(blocks, "F16", shape)
     assert (stored.suffix, stored.array.shape) == ("", stored_shape)
     assert stored.array.reshape(-1)[0] == 0x3C000000  # 0.0 low, 1.0 high

@@ -10,7 +10,7 @@ from gguf.constants import GGMLQuantizationType, GGUFValueType
 from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, string, typed
 from transom_compile.sources import limits
 from transom_compile.sources.checkpoint import CheckpointError
-from transom_compile.sources.gguf import GgufCheckpoint, open_checkpoint
+from transom_compile.sources.gguf import GgufCheckpoint, StringArray, open_checkpoint
 
 U32, U64_MAX = GGUFValueType.UINT32, 2**64 - 1
 STRING, ARRAY = GGUFValueType.STRING, GGUFValueType.ARRAY
@@ -266,9 +266,10 @@ def test_bad_utf8_in_an_array_is_named_when_it_is_read(open_bytes: Open) -> None
     payload = string("good") + string(b"\xff")
     checkpoint = open_bytes(keys(("k", array(STRING, 2, payload))))
     words = checkpoint.metadata["k"]
-    assert words[0] == "good"  # type: ignore[index]
+    assert isinstance(words, StringArray)
+    assert words[0] == "good"
     with pytest.raises(CheckpointError, match=r"k\[1\] is not valid UTF-8"):
-        list(words)  # type: ignore[call-overload]
+        list(words)
 
 
 def test_any_flipped_byte_gives_an_error_or_a_checkpoint(open_bytes: Open) -> None:
