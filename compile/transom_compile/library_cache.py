@@ -24,7 +24,7 @@ TOOLS = ("apache-tvm", "apache-tvm-ffi", "ziglang")
 
 
 def cached_library(request: Any, runtime_dir: Path, out: Path, build: Callable[[], object]) -> bool:
-    """Put the library of `request` (a dataclass) at `out`: True from the cache, False by `build()`."""
+    """Put the library of `request` (a dataclass) at `out`; True when it was in the cache."""
     kept = _cache_folder() / f"{_key(request, runtime_dir).hex}.wasm"
     if _is_whole(kept):
         shutil.copyfile(kept, out)

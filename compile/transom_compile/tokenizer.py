@@ -63,16 +63,10 @@ class PreTokenizer:
         """Hugging Face's `pre_tokenizer`."""
         steps: list[dict[str, Any]] = []
         if self.digits:
-            steps.append({"type": "Digits", "individual_digits": True})
+            # Not "Digits": Rust's cuts every \p{N} off, JavaScript's only 0 to 9.
+            steps.append(_split(r"\p{N}"))
         if self.split is not None:
-            steps.append(
-                {
-                    "type": "Split",
-                    "pattern": {"Regex": self.split},
-                    "behavior": "Isolated",
-                    "invert": False,
-                }
-            )
+            steps.append(_split(self.split))
         steps.append(_byte_level(use_regex=self.split is None, add_prefix_space=False))
         return steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps}
 
@@ -271,6 +265,15 @@ def _post_processor(tokens: Sequence[str], bos: int | None, eos: int | None) -> 
         },
     }
     return {"type": "Sequence", "processors": [trim, template]}
+
+
+def _split(pattern: str) -> dict[str, Any]:
+    return {
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Isolated",
+        "invert": False,
+    }
 
 
 def _byte_level(*, use_regex: bool, add_prefix_space: bool) -> dict[str, Any]:

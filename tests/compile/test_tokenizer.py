@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001 (look-alike characters are what is tested)
 
+import importlib.util
 import json
 import socket
 import subprocess
@@ -150,7 +151,8 @@ def llama_cpp_tokens(
     smollm2: Path, missing_tool: Callable[[str], Any]
 ) -> Iterator[Callable[[str], list[int]]]:
     """llama.cpp's own tokenizer over SmolLM2, in a child process: native code may die."""
-    pytest.importorskip("xllamacpp", reason="pip install xllamacpp==2026.10.11549")
+    if importlib.util.find_spec("xllamacpp") is None:
+        missing_tool("llama.cpp is not installed: pip install xllamacpp==2026.10.11549")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
