@@ -43,7 +43,7 @@ RUNTIME_FILE = "runtime.json"
 ABANDONED_SECONDS = 24 * 3600.0
 """A build folder this old belongs to a build that was killed; no build takes near that long."""
 
-LIBRARIES_USUAL_SECONDS = 45.0
+LIBRARIES_USUAL_SECONDS = 40.0
 """zig builds libc, libc++ and compiler-rt from source once per machine, then takes them from its
 cache.
 """
@@ -147,13 +147,20 @@ def build_runtime(
         folder.mkdir()
         stage_sources(sources, tree)
         meter = _Meter(progress, started)
-        names = _compile(tree, folder, meter)
-        archives = _collect_libraries(tree, folder, meter)
-        _write_description(folder, names, archives, digest, toolchain)
+        names, libraries = _make_files(tree, folder, meter)
+        _write_description(folder, names, libraries, digest, toolchain)
         _publish(folder, target, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return _describe(target, names, digest, cached=False, started=started)
+
+
+def find_runtime() -> Path | None:
+    """The runtime folder of the installed tools when the cache has it; builds nothing."""
+    toolchain = find_toolchain()
+    digest = digest_inputs(list_sources(toolchain), toolchain, LINK_OPTIONS)
+    target = cache_folder() / "runtime" / digest
+    return target if _intact_objects(target) is not None else None
 
 
 def cache_folder() -> Path:
@@ -198,38 +205,44 @@ class _Meter:
             self._report(BuildProgress(running, finished, self._done, self._usual, elapsed))
 
 
-def _compile(tree: Path, folder: Path, meter: _Meter) -> tuple[str, ...]:
-    """Compile every unit into `folder`; two at a time, since one of them outweighs all others."""
+def _make_files(tree: Path, folder: Path, meter: _Meter) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Fill `folder`; names of our objects, and of zig's start file and archives, in link order.
 
-    def compile_unit(unit: Unit) -> str:
-        output = folder / unit.object_name
-        options = [*COMMON_FLAGS, *unit.flags]
-        with meter.step(unit.source, unit.usual_seconds):
-            run_zig(
-                [unit.compiler(), *options, "-c", unit.source, "-o", str(output)],
-                cwd=tree,
-                doing=f"compiling {unit.source}",
-            )
-        return unit.object_name
-
+    Two jobs at a time: the first unit outweighs all the others and the libraries together.
+    """
+    first, *others = UNITS
     with ThreadPoolExecutor(max_workers=2) as pool:
         try:
-            return tuple(pool.map(compile_unit, UNITS))
+            compiled = [pool.submit(_compile, first, tree, folder, meter)]
+            libraries = pool.submit(_collect_libraries, tree, folder, meter)
+            compiled += [pool.submit(_compile, unit, tree, folder, meter) for unit in others]
+            return tuple(job.result() for job in compiled), libraries.result()
         except BaseException:
             # Also Ctrl-C: what has not begun must not begin.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
+def _compile(unit: Unit, tree: Path, folder: Path, meter: _Meter) -> str:
+    output = folder / unit.object_name
+    with meter.step(unit.source, unit.usual_seconds):
+        run_zig(
+            [unit.compiler(), *COMMON_FLAGS, *unit.flags, "-c", unit.source, "-o", str(output)],
+            cwd=tree,
+            doing=f"compiling {unit.source}",
+        )
+    return unit.object_name
+
+
 def _collect_libraries(tree: Path, folder: Path, meter: _Meter) -> tuple[str, ...]:
     """Copy the start file and archives that zig links with; their names, in link order.
 
-    zig keeps them in its cache under names it alone knows, so a probe link is asked to show its
+    zig keeps them in its cache under names it alone knows, so a small link is asked to show its
     command.
     """
     with meter.step("wasi libraries", LIBRARIES_USUAL_SECONDS):
         output = run_zig(
-            ["c++", *COMMON_FLAGS, str(folder / "exception_tag.o"), "-o", "probe.wasm", "-v"],
+            ["c++", *COMMON_FLAGS, "transom/exception_tag.s", "-o", "probe.wasm", "-v"],
             cwd=tree,
             doing="preparing the wasi libraries",
         )
