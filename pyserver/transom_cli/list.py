@@ -1,0 +1,87 @@
+"""`transom list`: what the store holds. Reads the store's folder; no server needed."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transom_server.config import Config
+from transom_server.store import Store, StoredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the list. `size_bytes` counts every blob of the model once."""
+
+    name: str
+    digest: str
+    platforms: tuple[str, ...]
+    size_bytes: int
+    modified: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "platforms": list(self.platforms),
+            "size_bytes": self.size_bytes,
+            "modified": self.modified.isoformat(timespec="seconds"),
+        }
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def command(as_json: bool) -> None:
+    """List the models of the store.
+
+    SIZE counts every file of a model once; files that models share are on the disk once, too.
+    """
+    store = Store(Config.read(os.environ).models)
+    rows = [_row(store, model) for model in store.list_models()]
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+    elif rows:
+        _print_table(rows)
+    else:
+        click.echo(f"no models in {_short(store.root)}; make one with: transom compile", err=True)
+
+
+def _row(store: Store, model: StoredModel) -> Row:
+    sizes = {part.digest: part.size for part in store.descriptors(model)}
+    return Row(
+        name=str(model.name),
+        digest=str(model.digest),
+        platforms=tuple(str(row.platform or "any") for row in model.index.manifests),
+        size_bytes=sum(sizes.values()) + len(model.data),
+        modified=datetime.fromtimestamp(model.modified, UTC),
+    )
+
+
+def _print_table(rows: list[Row]) -> None:
+    lines = [("NAME", "PLATFORMS", "SIZE", "MODIFIED")]
+    for row in rows:
+        modified = f"{row.modified.astimezone():%Y-%m-%d %H:%M}"
+        lines.append((row.name, ", ".join(row.platforms), size_text(row.size_bytes), modified))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def size_text(size_bytes: int) -> str:
+    """A size in decimal units, as disks and downloads are sold."""
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

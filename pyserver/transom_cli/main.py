@@ -1,0 +1,118 @@
+"""`transom`: finds the verb, runs it, and turns errors into one line and an exit code.
+
+A verb's file is imported only when the verb is used: `transom list` must not wait for TVM, nor fail
+for want of it. Knows of a verb its name, one line of help, and the extra with its packages.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import click
+
+from transom_models.errors import TransomError
+
+EXIT_USER_ERROR: Final = 2
+# 128 + SIGINT, as a shell counts it.
+EXIT_INTERRUPTED: Final = 130
+
+_ROOMS: Final = "transom_"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A row of `transom --help`. The file `transom_cli/<verb>.py` has the command as `command`."""
+
+    help: str
+    extra: str
+
+
+VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
+    {
+        "compile": Verb("Compile a checkpoint into a bundle that runs in the browser.", "compile"),
+        "serve": Verb("Serve the store and the chat page.", "server"),
+        "list": Verb("List the models of the store.", "server"),
+        "ask": Verb("Ask a model one question, in a headless browser.", "browser,server"),
+        "build": Verb("Build what is built once, with tools from PyPI only.", "build"),
+    }
+)
+
+
+class MissingPackages(TransomError):
+    """A verb needs packages that this install lacks."""
+
+
+class _Verbs(click.Group):
+    """A group that knows its commands by name and loads one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return load_verb(cmd_name) if cmd_name in VERBS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+
+def load_verb(name: str) -> click.Command:
+    """The command of a verb. Raises `MissingPackages`."""
+    try:
+        command = importlib.import_module(f"transom_cli.{name}").command
+    except ModuleNotFoundError as error:
+        # A module of ours that is missing is a fault of ours, not of the install.
+        if error.name is None or error.name.startswith(_ROOMS):
+            raise
+        raise MissingPackages(
+            f"`transom {name}` needs {error.name}; "
+            f"install it with: pip install 'transom[{VERBS[name].extra}]'"
+        ) from error
+    assert isinstance(command, click.Command)
+    return command
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="transom")
+def cli() -> None:
+    """Run open language models on your own hardware, first of all in the browser."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; gives the exit code. User errors are one `error:` line on stderr."""
+    try:
+        result = cli.main(arguments, prog_name="transom", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(error.format_message() + _hint(error), error.exit_code)
+    except TransomError as error:
+        return _fail(str(error), EXIT_USER_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # `transom list | head`: whoever reads has enough. Nothing may be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+def _hint(error: click.ClickException) -> str:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f" (see: {error.ctx.command_path} --help)"
+    return ""
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return code

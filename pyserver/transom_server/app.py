@@ -1,0 +1,71 @@
+"""The Flask app: which blueprints it has, who is let in, and the headers on every answer.
+
+Each answer is a line of the log (INFO), for whoever turns it on.
+"""
+
+import logging
+import os
+from typing import Final
+
+from flask import Flask, Response, request
+
+from transom_server.access import host_allowed, origin_allowed
+from transom_server.config import Config
+from transom_server.errors import HostNotAllowed, register_errors
+from transom_server.routes import blobs, health, manifests, models, web, webllm
+from transom_server.store import Store
+
+# Pages of other origins may read these, if their origin is allowed. The page itself stays private.
+SHARED_PREFIXES: Final = ("/v1/", "/v2/", "/webllm/")
+_EXPOSED: Final = "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag"
+_REQUEST_HEADERS: Final = "Content-Type, If-None-Match, If-Range, Range"
+PREFLIGHT_SECONDS: Final = 600
+
+_LOG = logging.getLogger(__name__)
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """An app over the store that `config` names; without it, settings come from the environment."""
+    config = config or Config.read(os.environ)
+    app = Flask("transom_server", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    store = Store(config.models)
+    app.register_blueprint(health.blueprint())
+    app.register_blueprint(manifests.blueprint(store))
+    app.register_blueprint(blobs.blueprint(store))
+    app.register_blueprint(webllm.blueprint(store))
+    app.register_blueprint(models.blueprint(store))
+    app.register_blueprint(web.blueprint(config.web_dir))
+    register_errors(app)
+    _guard(app, config)
+    return app
+
+
+def _guard(app: Flask, config: Config) -> None:
+    """The doors: no strange Host gets an answer, no strange page can read one."""
+
+    @app.before_request
+    def check_host() -> None:
+        header = request.headers.get("Host")
+        if not host_allowed(header, config):
+            raise HostNotAllowed(
+                f"this server does not go by the name {header or ''!r:.100}; "
+                "if it should, add the name to TRANSOM_HOSTS"
+            )
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if request.path.startswith(SHARED_PREFIXES):
+            # Also without an Origin: a cache must not give one page's answer to another.
+            response.vary.add("Origin")
+            origin = request.headers.get("Origin")
+            if origin is not None and origin_allowed(origin, config):
+                response.headers["Access-Control-Allow-Origin"] = origin
+                response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+                if request.method == "OPTIONS":
+                    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD"
+                    response.headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
+                    response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+        _LOG.info("%s %s %s", request.method, request.full_path.rstrip("?"), response.status_code)
+        return response

@@ -1,0 +1,121 @@
+"""A blob as an HTTP response: validators, ranges, and the bytes straight from the file.
+
+Knows the store and HTTP; does not know which route asked.
+"""
+
+import io
+import os
+from typing import BinaryIO, Final, cast
+
+from flask import Response, request
+from werkzeug.wsgi import wrap_file
+
+from transom_models.digest import Digest
+from transom_models.media_types import LIBRARY, OLLAMA_LICENSE, OLLAMA_SYSTEM, OLLAMA_TEMPLATE
+from transom_server.byte_range import UnsatisfiableRange, read_range
+from transom_server.store import Store
+
+# A digest names its bytes for ever; a year is the longest that caches are asked to believe.
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+# May be kept, must be asked about before each use; the ETag makes that a 304.
+REVALIDATE: Final = "no-cache"
+SEND_BYTES: Final = 256 * 1024
+OCTET_STREAM: Final = "application/octet-stream"
+
+_TEXTS: Final = frozenset({OLLAMA_TEMPLATE, OLLAMA_SYSTEM, OLLAMA_LICENSE})
+
+
+def content_type(media_type: str) -> str:
+    """What to call a descriptor's bytes in HTTP; never a type that a browser shows as a page."""
+    if media_type == LIBRARY:
+        return "application/wasm"  # the only type that WebAssembly.compileStreaming takes
+    if media_type.endswith("+json"):
+        return "application/json"
+    if media_type in _TEXTS:
+        return "text/plain; charset=utf-8"
+    return OCTET_STREAM
+
+
+def blob_response(store: Store, digest: Digest, kind: str, cache_control: str) -> Response:
+    """Answer GET or HEAD for a blob, with Range, If-Range and If-None-Match.
+
+    `kind` is the Content-Type. Raises `BlobNotFound`.
+    """
+    response = Response(content_type=kind)
+    response.headers["Accept-Ranges"] = "bytes"
+    add_validators(response, digest, cache_control)
+    size = store.blob_size(digest)
+    if is_current(digest):
+        response.status_code = 304
+        return response
+    first, count = 0, size
+    # RFC 9110: Range means something for GET only.
+    if request.method == "GET" and "Range" in request.headers and _same_as_before(digest):
+        try:
+            found = read_range(request.headers["Range"], size)
+        except UnsatisfiableRange:
+            response.status_code = 416
+            response.headers["Content-Range"] = f"bytes */{size}"
+            response.headers["Cache-Control"] = "no-store"
+            response.content_length = 0
+            return response
+        if found is not None:
+            first, count = found
+            response.status_code = 206
+            response.headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{size}"
+    response.content_length = count
+    if request.method == "GET":
+        part = FilePart(store.open_blob(digest), first, count)
+        response.response = wrap_file(request.environ, cast(BinaryIO, part), SEND_BYTES)
+        response.direct_passthrough = True
+    return response
+
+
+def add_validators(response: Response, digest: Digest, cache_control: str) -> None:
+    """The digest as strong ETag, and how long to believe it."""
+    response.headers["ETag"] = f'"{digest}"'
+    response.headers["Cache-Control"] = cache_control
+
+
+def is_current(digest: Digest) -> bool:
+    """Whether the client has these bytes already (If-None-Match)."""
+    return request.if_none_match.contains_weak(str(digest))
+
+
+def _same_as_before(digest: Digest) -> bool:
+    """If-Range: only a strong ETag that is equal lets a range be taken; dates we never gave out."""
+    condition = request.headers.get("If-Range")
+    return condition is None or condition.strip() == f'"{digest}"'
+
+
+class FilePart(io.RawIOBase):
+    """`count` bytes of a file from `first` on, as a file of its own. Closes the file too."""
+
+    def __init__(self, file: BinaryIO, first: int, count: int) -> None:
+        super().__init__()
+        self._file = file
+        self._first = first
+        self._count = count
+        file.seek(first)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = self._count - self.tell()
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def tell(self) -> int:
+        return self._file.tell() - self._first
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._count}[whence]
+        self._file.seek(self._first + min(max(base + offset, 0), self._count))
+        return self.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

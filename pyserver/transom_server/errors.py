@@ -1,0 +1,87 @@
+"""Errors as HTTP answers, in the words of the dialect whose path was asked.
+
+/v2/…    {"errors": [{"code": "MANIFEST_UNKNOWN", "message": …}]}     OCI distribution
+/v1/…    {"error": {"message": …, "type": …}}                         OpenAI
+else     one line of plain text
+"""
+
+import json
+import logging
+from typing import Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from transom_api import openai
+from transom_models.digest import InvalidDigest
+from transom_models.errors import TransomError
+from transom_models.name import InvalidName
+from transom_server.store import BlobNotFound, ModelNotFound
+
+_LOG = logging.getLogger(__name__)
+
+
+class HostNotAllowed(TransomError):
+    """The Host header is not one that this server goes by."""
+
+
+class ManifestNotFound(TransomError):
+    """The digest names no manifest of this store."""
+
+
+class FileNotInModel(TransomError):
+    """The model has no file of this title."""
+
+
+# Error -> status and OCI code. What is not here is our own fault: 500.
+_ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
+    InvalidName: (400, "NAME_INVALID"),
+    InvalidDigest: (400, "DIGEST_INVALID"),
+    HostNotAllowed: (403, "DENIED"),
+    ModelNotFound: (404, "MANIFEST_UNKNOWN"),
+    ManifestNotFound: (404, "MANIFEST_UNKNOWN"),
+    FileNotInModel: (404, "BLOB_UNKNOWN"),
+    BlobNotFound: (404, "BLOB_UNKNOWN"),
+}
+
+
+def error_response(status: int, code: str, message: str) -> Response:
+    """An error in the dialect of the path that was asked."""
+    if request.path.startswith("/v2/"):
+        body = json.dumps({"errors": [{"code": code, "message": message}]})
+        kind = "application/json"
+    elif request.path.startswith("/v1/"):
+        fault = "server_error" if status >= 500 else "invalid_request_error"
+        body = json.dumps(openai.error_body(message, fault, code.lower()))
+        kind = "application/json"
+    else:
+        body, kind = f"error: {message}\n", "text/plain; charset=utf-8"
+    response = Response(body, status, content_type=kind)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def register_errors(app: Flask) -> None:
+    """Every error that leaves a route goes through here."""
+
+    @app.errorhandler(TransomError)
+    def known(error: TransomError) -> Response:
+        status, code = _ANSWERS.get(type(error), (500, "UNKNOWN"))
+        if status >= 500:
+            _LOG.error("%s %s: %s", request.method, request.path, error)
+        return error_response(status, code, str(error))
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        message = f"{request.path:.200}: {error.name.lower()}"
+        response = error_response(error.code or 500, "UNSUPPORTED", message)
+        # Headers that the error is about, as Allow; those of its HTML body are not ours.
+        for key, value in error.get_headers():
+            if key.lower() not in ("content-type", "content-length"):
+                response.headers[key] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def unknown(error: Exception) -> Response:
+        _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+        return error_response(500, "UNKNOWN", "the server failed; its log says why")

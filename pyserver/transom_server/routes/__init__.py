@@ -1,0 +1,1 @@
+"""HTTP routes, one blueprint per subject. Handlers only: the work is done elsewhere."""

@@ -1,0 +1,86 @@
+"""The built web page: `index.html`, its assets, and the headers that keep strange code out."""
+
+from pathlib import Path
+from typing import Final
+
+from flask import Blueprint, Response, send_from_directory
+from werkzeug.exceptions import NotFound
+
+from transom_server.blob_response import IMMUTABLE, REVALIDATE
+from transom_server.errors import error_response
+
+NOT_BUILT: Final = "the web page is not built; run `npm ci && npm run build` in the checkout"
+
+# As in web/content-security-policy.ts, which writes it into the page for static hosts; a worker
+# hears the header only. `frame-ancestors` counts in a header alone.
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+# Vite puts a digest of the content into the name of everything in here.
+_HASHED_FOLDER: Final = "assets/"
+# Python's own table reads the machine's mime.types, which may say anything.
+_TYPES: Final = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain",
+}
+
+
+def find_web_dir(configured: Path | None) -> Path | None:
+    """The folder of the built page, or None. Without a setting: `web/dist` of this checkout."""
+    folder = configured or Path(__file__).resolve().parents[3] / "web" / "dist"
+    return folder if (folder / "index.html").is_file() else None
+
+
+def blueprint(configured: Path | None) -> Blueprint:
+    """Looks for the folder at each request: the page may be built while the server runs."""
+    routes = Blueprint("web", __name__)
+
+    @routes.get("/")
+    def index() -> Response:
+        folder = find_web_dir(configured)
+        if folder is None:
+            return error_response(503, "UNAVAILABLE", NOT_BUILT)
+        return _send(folder, "index.html")
+
+    @routes.get("/<path:file>")
+    def asset(file: str) -> Response:
+        folder = find_web_dir(configured)
+        if folder is None:
+            raise NotFound
+        return _send(folder, file)
+
+    return routes
+
+
+def _send(folder: Path, file: str) -> Response:
+    kind = _TYPES.get(Path(file).suffix.lower(), "application/octet-stream")
+    response = send_from_directory(folder, file, mimetype=kind)
+    hashed = file.startswith(_HASHED_FOLDER)
+    response.headers["Cache-Control"] = IMMUTABLE if hashed else REVALIDATE
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
