@@ -30,8 +30,9 @@ class NodeRun:
     """The engine's load report (web/src/protocol.ts, LoadReport)."""
     answers: tuple[dict[str, Any], ...]
     """One per prompt: promptTokenIds, tokenIds, text, finishReason, timings."""
-    first_logits: npt.NDArray[np.float32] | None
+    first_logits: npt.NDArray[np.float32]
     """[prompts, vocab]"""
+    stderr: str
 
 
 def mesa_environment() -> dict[str, str] | None:
@@ -58,6 +59,7 @@ def generate(
     tokens: int,
     work_dir: Path,
     driver: dict[str, str],
+    node_arguments: Sequence[str] = (),
 ) -> NodeRun:
     """Answer prompts greedily with one library of a bundle.
 
@@ -68,12 +70,13 @@ def generate(
         tokens: most tokens to generate for each.
         work_dir: takes the prompt file and the logits.
         driver: environment variables that choose the Vulkan driver.
+        node_arguments: what Node itself is told.
     """
     prompts_path = work_dir / "prompts.json"
     logits_path = work_dir / f"{library}.logits"
     prompts_path.write_text(json.dumps([list(prompt) for prompt in prompts]))
     command = [
-        "node", str(GENERATE),
+        "node", *node_arguments, str(GENERATE),
         "--bundle", str(bundle),
         "--library", library,
         "--prompts", str(prompts_path),
@@ -96,4 +99,4 @@ def generate(
     if len(answers) != len(prompts):
         raise RuntimeError(f"{len(prompts)} prompts, {len(answers)} answers\n{done.stdout[-2000:]}")
     logits = np.fromfile(logits_path, np.float32).reshape(len(prompts), -1)
-    return NodeRun(load, tuple(answers), logits)
+    return NodeRun(load, tuple(answers), logits, done.stderr)

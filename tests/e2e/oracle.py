@@ -207,9 +207,10 @@ def load_model(path: Path) -> tuple[Any, set[int]]:
             "rope_theta": metadata.get("llama.rope.freq_base", 10000.0),
         },
         tie_word_embeddings="lm_head.weight" not in weights,
-        attn_implementation="eager",
     )
-    model = LlamaForCausalLM(config).to(torch.float32).eval()
+    model: Any = LlamaForCausalLM(config)
+    model.set_attn_implementation("eager")
+    model = model.to(torch.float32).eval()
     missing, unexpected = model.load_state_dict(weights, strict=False)
     unexplained = set(missing) - ({"lm_head.weight"} if config.tie_word_embeddings else set())
     if unexplained or unexpected:

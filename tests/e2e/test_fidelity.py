@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.e2e import llama_cpp, node_engine, oracle
@@ -38,7 +39,6 @@ class Row:
 def _against(
     answers: list[oracle.Answer], run: node_engine.NodeRun, prompts: list[Prompt]
 ) -> list[Row]:
-    assert run.first_logits is not None
     stop_ids = [_stop_id(answers)]
     rows = []
     for prompt, answer, ours, logits in zip(
@@ -58,7 +58,7 @@ def _against(
     return rows
 
 
-def _best(logits: np.ndarray) -> list[int]:  # type: ignore[type-arg]
+def _best(logits: npt.NDArray[np.float32]) -> list[int]:
     return [int(token) for token in np.argpartition(logits, -TOP)[-TOP:]]
 
 
