@@ -82,16 +82,16 @@ def test_tvmjs_still_hears_it_after_memory_growth(
     assert any("said after growth" in line for line in seen["log"])
 
 
-def test_the_heap_keeps_its_promises(
+def test_heap_stack_and_last_words_keep_their_promises(
     runtime: RuntimeBuild, tmp_path: Path, run_node: Callable[..., Any]
 ) -> None:
-    source = Path(__file__).with_name("heap_stress.cc")
-    stress = tmp_path / "heap_stress.o"
+    source = Path(__file__).with_name("memory_stress.cc")
+    stress = tmp_path / "memory_stress.o"
     compiler = [sys.executable, "-m", "ziglang", "c++", *COMMON_FLAGS]
     subprocess.run([*compiler, "-c", str(source), "-o", str(stress)], check=True)
-    wasm = tmp_path / "heap_stress.wasm"
+    wasm = tmp_path / "memory_stress.wasm"
     link_library([stress], wasm, runtime.directory)
-    seen = run_node("heap_stress.mjs", wasm)
+    seen = run_node("memory_stress.mjs", wasm)
     assert seen["stress"] == [0] * 5
     assert seen["pagesAfterMoreStress"] == seen["pagesAfterStress"], "freed memory is not reused"
     assert seen["largeFits"] == 1
@@ -101,9 +101,19 @@ def test_the_heap_keeps_its_promises(
     assert seen["hugeFits"] == 0
     assert seen["newError"].startswith("out of memory: no room for 4294967280 bytes")
     # A trap has a last word, on stderr and for the engine to fetch.
-    assert seen["trap"] == "RuntimeError"
-    assert "is no block in use" in seen["lastError"]
-    assert seen["stderr"] == seen["lastError"] + "\n"
+    last_words = {
+        "freeTwice": "is no block in use",
+        "uncatchable": "terminated: an exception left",
+        "givenUp": "abort() was called",
+    }
+    for name, text in last_words.items():
+        assert seen[name]["error"] == "RuntimeError"
+        assert text in seen[name]["lastError"]
+        assert seen[name]["stderr"] == seen[name]["lastError"] + "\n"
+    # 5 MiB of stack hold 60 frames of 64 KiB; 200 leave the memory instead of eating data.
+    assert seen["deep"]["error"] == "none"
+    assert seen["tooDeep"]["error"] == "RuntimeError"
+    assert "out of bounds" in seen["tooDeep"]["message"]
 
 
 def test_the_same_objects_give_the_same_bytes_in_under_two_seconds(

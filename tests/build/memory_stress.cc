@@ -1,10 +1,11 @@
-// Drives the runtime's heap for test_heap.py: random allocations that carry a pattern, checked on
+// Drives the runtime's heap for test_runtime.py: random allocations that carry a pattern, checked on
 // each free.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <new>
+#include <stdexcept>
 
 extern "C" size_t malloc_usable_size(void* payload);
 
@@ -116,5 +117,17 @@ __attribute__((export_name("free_twice"))) void free_twice() {
   void* at = Needed(malloc(100));
   free(at);
   free(Needed(at));
+}
+
+static void Throw() { throw std::runtime_error("thrown in noexcept"); }
+__attribute__((export_name("uncatchable"))) void uncatchable() noexcept { Throw(); }
+__attribute__((export_name("give_up"))) void give_up() { abort(); }
+
+/// Frames of 64 KiB, so that the wasm stack ends long before the engine's own.
+__attribute__((export_name("recurse"), noinline)) int recurse(int depth) {
+  unsigned char frame[65536];
+  memset(frame, depth, sizeof(frame));
+  Needed(frame);
+  return depth == 0 ? 0 : recurse(depth - 1) + frame[depth];
 }
 }

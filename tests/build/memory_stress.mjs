@@ -1,4 +1,4 @@
-// Runs heap_stress.wasm (argument 1) and prints one JSON object; test_heap.py judges it.
+// Runs memory_stress.wasm (argument 1) and prints one JSON object; test_runtime.py judges it.
 import { readFileSync } from "node:fs";
 
 let growths = 0;
@@ -29,11 +29,28 @@ const env = {
   TVMFFIWasmFunctionDeleter: () => undefined,
 };
 const module = new WebAssembly.Module(readFileSync(process.argv[2]));
-instance = new WebAssembly.Instance(module, { env, wasi_snapshot_preview1: refuse });
-const call = instance.exports;
-const pages = () => call.memory.buffer.byteLength / 65536;
-call._initialize();
+const pages = () => instance.exports.memory.buffer.byteLength / 65536;
 
+/** A fresh instance: one that trapped is done for. */
+function start() {
+  instance = new WebAssembly.Instance(module, { env, wasi_snapshot_preview1: refuse });
+  stderr = "";
+  instance.exports._initialize();
+  return instance.exports;
+}
+
+function trap(deed) {
+  const fresh = start();
+  try {
+    deed(fresh);
+    return { error: "none" };
+  } catch (error) {
+    const lastError = text(fresh.transom_last_error());
+    return { error: error.constructor.name, message: error.message, lastError, stderr };
+  }
+}
+
+const call = start();
 const report = { stress: [] };
 for (let seed = 1; seed <= 5; seed++) report.stress.push(call.stress(seed * 7919, 20000));
 report.pagesAfterStress = pages();
@@ -47,11 +64,9 @@ report.pagesForLargeAgain = pages() - before;
 report.growths = growths;
 report.hugeFits = call.try_bytes(0xffffffff);
 report.newError = text(call.new_error(0xfffffff0));
-try {
-  call.free_twice();
-} catch (error) {
-  report.trap = error.constructor.name;
-}
-report.lastError = text(call.transom_last_error());
-report.stderr = stderr;
+report.freeTwice = trap((fresh) => fresh.free_twice());
+report.uncatchable = trap((fresh) => fresh.uncatchable());
+report.givenUp = trap((fresh) => fresh.give_up());
+report.deep = trap((fresh) => fresh.recurse(60));
+report.tooDeep = trap((fresh) => fresh.recurse(200));
 console.log(JSON.stringify(report));
