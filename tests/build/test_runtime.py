@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.build.wasm_sections import read_exports, read_imports
-from transom_build.runtime import EXPORTS, RuntimeBuild, build_runtime
+from transom_build.runtime import EXPORTS, RuntimeBuild, build_runtime, find_runtime
 from transom_build.sources import COMMON_FLAGS
 from transom_compile.link import LinkError, link_library
 
@@ -54,6 +54,7 @@ def test_a_second_build_takes_the_first_one(runtime: RuntimeBuild) -> None:
     again = build_runtime()
     assert (again.cached, again.directory) == (True, runtime.directory)
     assert again.seconds < 5
+    assert find_runtime() == runtime.directory
     assert all(path.is_file() for path in again.object_paths)
 
 
