@@ -16,8 +16,9 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e import oracle
 from tests.e2e.browser import open_chromium, serve_folder, watch
-from tests.e2e.commands import ROOT, Prompt, Server
+from tests.e2e.commands import ROOT, Compiled, Prompt, Server, transom
 
+QUESTION = "What is the capital of France?"
 TOKENS_IN_CHROMIUM = 16
 DECODE_TOKENS_PER_SECOND = 0.5
 """Upstream's kernels decode 0.05 to 0.1 on this adapter."""
@@ -139,6 +140,16 @@ def test_the_page_complained_of_nothing(visit: Visit) -> None:
     assert visit.complaints == []
 
 
+def test_transom_ask_answers_on_the_terminal(compiled: Compiled, web_build: Path) -> None:
+    """What `make chat ASK=…` ends with: a server of its own, a browser, an answer, and out."""
+    done = transom("ask", compiled.name, QUESTION, store=compiled.store, timeout=600)
+    print(f"\n{done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "The capital of France is Paris.\n"
+    assert "swiftshader" in done.stderr.lower()
+    assert "tok/s" in done.stderr
+
+
 def test_a_plain_static_host_will_do(
     bundle: Path, web_build: Path, chromium: str, tmp_path: Path
 ) -> None:
@@ -152,5 +163,5 @@ def test_a_plain_static_host_will_do(
         page = context.new_page()
         page.goto(f"{address}/?bundle=demo/")
         wait_until_ready(page)
-        report = ask(page, "What is the capital of France?", TOKENS_IN_CHROMIUM)
+        report = ask(page, QUESTION, TOKENS_IN_CHROMIUM)
     assert "Paris" in report["text"]
