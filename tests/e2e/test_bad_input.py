@@ -73,5 +73,5 @@ def test_a_name_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
     model.write_bytes(WHOLE)
     done = transom("compile", model, "--name", "../etc/passwd", store=tmp_path / "models")
     assert done.returncode == EXIT_USER_ERROR
-    assert "../etc/passwd" in done.stderr
+    assert "'..'" in done.stderr
     assert not (tmp_path / "models").exists()
