@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
+
 from tests.e2e import node_engine
 from tests.e2e.browser import open_chromium, serve_folder
 from tests.e2e.commands import ROOT, read_prompts
@@ -55,7 +57,11 @@ def in_chromium(bundle: Path, tokens: int, executable: str) -> Measure:
         for path in (ROOT / "web" / "dist").iterdir():
             (site / path.name).symlink_to(path)
         (site / "demo").symlink_to(bundle.resolve())
-        with serve_folder(site) as address, open_chromium(executable, work_dir / "p") as context:
+        with (
+            serve_folder(site) as address,
+            sync_playwright() as playwright,
+            open_chromium(playwright, executable, work_dir / "profile") as context,
+        ):
             page = context.new_page()
             page.goto(f"{address}/?bundle=demo/")
             load: dict[str, Any] = page.evaluate("() => window.transom.ready")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright
 
 FLAGS = (
     "--enable-unsafe-webgpu",
@@ -29,17 +29,21 @@ PAGE_TIMEOUT_SECONDS = 600
 
 
 @contextmanager
-def open_chromium(executable: str, profile: Path) -> Iterator[BrowserContext]:
-    """A browser with an empty profile of its own; closed at the end."""
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=executable, headless=True, args=list(FLAGS)
-        )
-        context.set_default_timeout(PAGE_TIMEOUT_SECONDS * 1000)
-        try:
-            yield context
-        finally:
-            context.close()
+def open_chromium(
+    playwright: Playwright, executable: str, profile: Path
+) -> Iterator[BrowserContext]:
+    """A browser with an empty profile of its own; closed at the end.
+
+    One `playwright` serves any number of browsers; a second one beside it does not start.
+    """
+    context = playwright.chromium.launch_persistent_context(
+        str(profile), executable_path=executable, headless=True, args=list(FLAGS)
+    )
+    context.set_default_timeout(PAGE_TIMEOUT_SECONDS * 1000)
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 def watch(page: Page) -> list[str]:

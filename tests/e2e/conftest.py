@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from playwright.sync_api import Playwright, sync_playwright
 
 from tests.e2e import commands, node_engine, oracle
 from tests.e2e.commands import (
@@ -111,4 +112,10 @@ def server(
     """`transom serve` over the session's store, with the page built from this tree."""
     log_path = tmp_path_factory.mktemp("server") / "log.txt"
     with commands.serve(compiled.store, log_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
         yield running

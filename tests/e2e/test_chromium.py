@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Playwright, expect
 
 from tests.e2e import oracle
 from tests.e2e.browser import open_chromium, serve_folder, watch
@@ -39,9 +39,13 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def visit(
-    server: Server, chromium: str, tmp_path_factory: pytest.TempPathFactory
+    server: Server,
+    playwright: Playwright,
+    chromium: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Visit]:
-    with open_chromium(chromium, tmp_path_factory.mktemp("profile")) as context:
+    profile = tmp_path_factory.mktemp("profile")
+    with open_chromium(playwright, chromium, profile) as context:
         page = context.new_page()
         complaints = watch(page)
         page.goto(f"{server.address}/?model=smollm2")
@@ -96,7 +100,7 @@ def test_the_capital_of_france(
     assert report["tokenIds"] == list(expected[:-1])
     assert report["finishReason"] == "stop"
     assert report["decodeTokensPerSecond"] >= DECODE_TOKENS_PER_SECOND
-    expect(visit.page.locator("#status")).to_contain_text("tok/s")
+    expect(visit.page.locator("#status")).to_contain_text("tokens/s")
 
 
 def test_sixteen_tokens_are_the_oracles(
@@ -151,7 +155,7 @@ def test_transom_ask_answers_on_the_terminal(compiled: Compiled, web_build: Path
 
 
 def test_a_plain_static_host_will_do(
-    bundle: Path, web_build: Path, chromium: str, tmp_path: Path
+    bundle: Path, web_build: Path, playwright: Playwright, chromium: str, tmp_path: Path
 ) -> None:
     """The built page and a bundle in a folder beside it: no server of ours, no special headers."""
     site = tmp_path / "site"
@@ -159,7 +163,11 @@ def test_a_plain_static_host_will_do(
     for path in (ROOT / "web" / "dist").iterdir():
         (site / path.name).symlink_to(path)
     (site / "demo").symlink_to(bundle)
-    with serve_folder(site) as address, open_chromium(chromium, tmp_path / "profile") as context:
+    profile = tmp_path / "profile"
+    with (
+        serve_folder(site) as address,
+        open_chromium(playwright, chromium, profile) as context,
+    ):
         page = context.new_page()
         page.goto(f"{address}/?bundle=demo/")
         wait_until_ready(page)

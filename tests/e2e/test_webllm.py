@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Playwright
 
 from tests.e2e.browser import open_chromium, serve_folder, watch
 from tests.e2e.commands import ROOT, Prompt, Server
@@ -18,6 +19,14 @@ LIBRARY = "library-f32-fallback.wasm"
 """WebLLM takes one library and does not choose by adapter; SwiftShader wants this one."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1200)]
+
+
+Browser = tuple[Playwright, str]
+
+
+@pytest.fixture
+def browser(playwright: Playwright, chromium: str) -> Browser:
+    return playwright, chromium
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +46,10 @@ def static_host(
         yield address
 
 
-def _answer(chromium: str, profile: Path, host: str, model: str, prompt: Prompt) -> dict[str, Any]:
-    with open_chromium(chromium, profile) as context:
+def _answer(
+    browser: Browser, profile: Path, host: str, model: str, prompt: Prompt
+) -> dict[str, Any]:
+    with open_chromium(*browser, profile) as context:
         page = context.new_page()
         complaints = watch(page)
         page.goto(f"{host}/index.html")
@@ -66,16 +77,16 @@ def _check(title: str, reply: dict[str, Any], prompt: Prompt) -> None:
 
 
 def test_webllm_from_a_plain_static_host(
-    static_host: str, chromium: str, prompts: list[Prompt], tmp_path: Path
+    static_host: str, browser: Browser, prompts: list[Prompt], tmp_path: Path
 ) -> None:
     model = f"{static_host}/smollm2"
-    reply = _answer(chromium, tmp_path, static_host, model, prompts[0])
+    reply = _answer(browser, tmp_path, static_host, model, prompts[0])
     _check("a static host", reply, prompts[0])
 
 
 def test_webllm_from_transom_serve(
-    static_host: str, server: Server, chromium: str, prompts: list[Prompt], tmp_path: Path
+    static_host: str, server: Server, browser: Browser, prompts: list[Prompt], tmp_path: Path
 ) -> None:
     model = f"{server.address}/webllm/smollm2/latest"
-    reply = _answer(chromium, tmp_path, static_host, model, prompts[0])
+    reply = _answer(browser, tmp_path, static_host, model, prompts[0])
     _check("transom serve", reply, prompts[0])
