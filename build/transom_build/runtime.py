@@ -15,7 +15,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from transom_build.errors import ToolchainError
 from transom_build.sources import (
@@ -165,15 +166,8 @@ def find_runtime() -> Path | None:
 
 def cache_folder() -> Path:
     """`$TRANSOM_CACHE`, else `transom` in the platform's cache folder; may be deleted any time."""
-    if chosen := os.environ.get("TRANSOM_CACHE"):
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "transom"
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return (Path(base) if base else Path.home() / "AppData" / "Local") / "transom" / "Cache"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "transom"
+    chosen = os.environ.get("TRANSOM_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("transom")
 
 
 class _Meter:

@@ -10,8 +10,10 @@ from typing import Any
 
 from transom_compile.bundle import BundleFile
 from transom_compile.library_cache import cached_library
+from transom_compile.library_request import LibraryRequest
 from transom_compile.progress import Progress
 from transom_models import media_types
+from transom_models.architecture import ParameterSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class LibrarySource:
 
     architecture: str
     config: Any
-    block_types: Mapping[str, str]
+    parameters: tuple[ParameterSpec, ...]
     context_window: int
     prefill_chunk: int
     runtime_dir: Path
@@ -78,12 +80,10 @@ def build_one(
     source: LibrarySource, kind: LibraryKind, path: Path, progress: Progress
 ) -> LibraryFigures:
     """One library at `path`."""
-    from transom_compile.lower import LibraryRequest, build_library
-
     request = LibraryRequest(
         architecture=source.architecture,
         config=source.config,
-        block_types=source.block_types,
+        parameters=source.parameters,
         compute_dtype=kind.compute_dtype,
         schedule=kind.schedule,
         context_window=source.context_window,
@@ -93,6 +93,8 @@ def build_one(
     seconds: dict[str, float] = {}
 
     def build() -> None:
+        from transom_compile.lower import build_library
+
         report = build_library(
             request,
             source.runtime_dir,

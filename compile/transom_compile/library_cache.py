@@ -2,7 +2,7 @@
 
 A library depends on sizes, block types, dtype, schedule and on the tools, never on weights or
 names: a fine-tune finds its base model's. The key covers the request, the tool versions, the
-runtime's files and the source of the compiler itself, so an edited kernel never meets an old
+runtime's files and the source of what makes a library, so an edited kernel never meets an old
 library. A cache: anything in it may be deleted at any time, and a file that does not match its
 digest is built again.
 """
@@ -14,18 +14,33 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+import platformdirs
 
 import transom_models
 from transom_compile.durable import write_durably
+from transom_compile.library_request import LibraryRequest
 from transom_models.digest import Digest, Hasher, InvalidDigest
 
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "ziglang")
 
+# What a library's bytes come from, as globs: in this package, and in transom_models.
+COMPILER_PARTS = (
+    "graph.py",
+    "library_request.py",
+    "lower.py",
+    "link.py",
+    "kernels/*.py",
+    "passes/*.py",
+)
+MODEL_PARTS = ("architecture.py", "architectures/*.py", "block_type.py", "rope.py")
 
-def cached_library(request: Any, runtime_dir: Path, out: Path, build: Callable[[], object]) -> bool:
-    """Put the library of `request` (a dataclass) at `out`; True when it was in the cache."""
-    kept = _cache_folder() / f"{_key(request, runtime_dir).hex}.wasm"
+
+def cached_library(
+    request: LibraryRequest, runtime_dir: Path, out: Path, build: Callable[[], object]
+) -> bool:
+    """Put the library of `request` at `out`; True when it was in the cache."""
+    kept = cache_folder() / f"{_key(request, runtime_dir).hex}.wasm"
     if _is_whole(kept):
         shutil.copyfile(kept, out)
         return True
@@ -42,9 +57,10 @@ def tool_versions() -> str:
     return " ".join(f"{tool} {version(tool)}" for tool in TOOLS)
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "transom" / "libraries"
+def cache_folder() -> Path:
+    """`libraries` in `$TRANSOM_CACHE`, else in the platform's cache folder for `transom`."""
+    chosen = os.environ.get("TRANSOM_CACHE")
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("transom")) / "libraries"
 
 
 def _note(kept: Path) -> Path:
@@ -58,7 +74,7 @@ def _is_whole(kept: Path) -> bool:
         return False
 
 
-def _key(request: Any, runtime_dir: Path) -> Digest:
+def _key(request: LibraryRequest, runtime_dir: Path) -> Digest:
     hasher = Hasher()
     hasher.update(json.dumps(asdict(request), sort_keys=True).encode())
     hasher.update(tool_versions().encode())
@@ -70,8 +86,8 @@ def _key(request: Any, runtime_dir: Path) -> Digest:
 
 
 def _inputs(runtime_dir: Path) -> Iterator[tuple[Path, Iterator[Path]]]:
-    """The compiler's source (this package and the architectures) and the runtime's files."""
+    """The source of what makes a library (graph, kernels, passes, architectures), the runtime."""
     compiler, models = Path(__file__).parent, Path(next(iter(transom_models.__path__)))
-    yield compiler, compiler.rglob("*.py")
-    yield models, models.rglob("*.py")
+    yield compiler, (path for part in COMPILER_PARTS for path in compiler.glob(part))
+    yield models, (path for part in MODEL_PARTS for path in models.glob(part))
     yield runtime_dir, (path for path in runtime_dir.rglob("*") if path.is_file())

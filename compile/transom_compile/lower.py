@@ -8,7 +8,7 @@ plan, VM code), then code generation and the link. Knows the order; each pass kn
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -18,37 +18,24 @@ from typing import Any
 import tvm
 from tvm import relax
 from tvm.relax import transform
-from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn.llm.kv_cache import PagedKVCache
 from tvm.s_tir import dlight
 from tvm.target import Target
 
+from transom_compile.graph import build_module, stored_parameters
+from transom_compile.library_request import LibraryRequest
 from transom_compile.link import link_library
 from transom_compile.passes import tir_pipeline
 from transom_compile.passes.attach_kv_cache import AttachKVCache
 from transom_compile.passes.attach_metadata import AttachMetadata
 from transom_compile.passes.attach_samplers import AttachSamplers
 from transom_compile.passes.select_kernels import SelectKernels
-from transom_models.architecture import load_architecture
+from transom_models.architecture import (
+    Architecture,
+    CacheSpec,
+    load_architecture,
+)
 
 WASM_HOST = {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm"}
-
-
-@dataclass(frozen=True)
-class LibraryRequest:
-    """All that a model library depends on besides tool versions; never weights, never names.
-
-    `block_types` maps each parameter to its block type; `compute_dtype` is "float32" or "float16";
-    `schedule` is "gpu" or "fallback" (no barriers, for software adapters).
-    """
-
-    architecture: str
-    config: Any
-    block_types: Mapping[str, str]
-    compute_dtype: str
-    schedule: str
-    context_window: int
-    prefill_chunk: int
 
 
 @dataclass
@@ -76,8 +63,10 @@ def build_library(
     report = LibraryReport()
     clock = _Clock(report, progress)
     target = Target({"kind": "webgpu", "host": WASM_HOST})
-    module, parameters, cache = clock.run("graph", lambda: _export(request))
-    phases = _phases(request, cache, target, _metadata(request, parameters, cache))
+    architecture = load_architecture(request.architecture)
+    cache = architecture.cache_spec(request.config)
+    module = clock.run("graph", lambda: _graph(request, architecture))
+    phases = _phases(request, cache, target)
     for number, (name, passes) in enumerate(phases.items()):
         # One Target for all functions: tvmjs precompiles the pipelines of one device module only.
         with target, tvm.transform.PassContext(opt_level=3):
@@ -95,32 +84,16 @@ def build_library(
     return report
 
 
-def _export(request: LibraryRequest) -> tuple[Any, Sequence[Any], Any]:
-    architecture = load_architecture(request.architecture)
-    graph = architecture.Graph(request.config, request.block_types, request.compute_dtype)
-    width, dtype = request.config.embedding_length, request.compute_dtype
-    packed = {"param_mode": "packed", "effect_mode": "none"}
-    cache = nn.spec.Object(object_type=PagedKVCache)
-    spec = {
-        "embed": {"tokens": nn.spec.Tensor(["n"], "int32"), "$": packed},
-        "prefill": {
-            "embeddings": nn.spec.Tensor([1, "n", width], dtype),
-            "cache": cache,
-            "$": packed,
-        },
-        "decode": {"embeddings": nn.spec.Tensor([1, 1, width], dtype), "cache": cache, "$": packed},
-    }
-    module, parameters = graph.export_tvm(spec)
+def _graph(request: LibraryRequest, architecture: Architecture) -> Any:
+    module = build_module(architecture, request.config, request.parameters, request.compute_dtype)
     for name in ("embed", "prefill"):
         # A bound on n lets memory be planned ahead instead of allocated per call.
         bounded = module[name].with_attr("tir_var_upper_bound", {"n": request.prefill_chunk})
         module[name] = bounded.with_attr("tir_non_negative_var", ["n"])
-    return module, parameters, architecture.cache_spec(request.config)
+    return module
 
 
-def _phases(
-    request: LibraryRequest, cache: Any, target: Any, metadata: Mapping[str, object]
-) -> dict[str, list[Any]]:
+def _phases(request: LibraryRequest, cache: CacheSpec, target: Any) -> dict[str, list[Any]]:
     dtype, schedule = request.compute_dtype, request.schedule
     return {
         "attach": [
@@ -143,7 +116,7 @@ def _phases(
             transform.RemovePurityChecking(),
             transform.CallTIRRewrite(),
             transform.StaticPlanBlockMemory(),
-            AttachMetadata(metadata),
+            AttachMetadata(_metadata(request, cache)),
             transform.LowerAllocTensor(),
             transform.KillAfterLastUse(),
             transform.LowerRuntimeBuiltin(),
@@ -154,11 +127,11 @@ def _phases(
     }
 
 
-def _metadata(request: LibraryRequest, parameters: Sequence[Any], cache: Any) -> dict[str, object]:
+def _metadata(request: LibraryRequest, cache: CacheSpec) -> dict[str, object]:
     """`_metadata` in MLC's shape, as WebLLM reads it, and what only Transom reads."""
     return {
         "model_type": request.architecture,
-        "quantization": "+".join(sorted(set(request.block_types.values()))).lower(),
+        "quantization": "+".join(sorted({spec.block_type for spec in request.parameters})).lower(),
         "context_window_size": request.context_window,
         "sliding_window_size": -1,
         "attention_sink_size": -1,
@@ -172,14 +145,13 @@ def _metadata(request: LibraryRequest, parameters: Sequence[Any], cache: Any) ->
         "model_task": "chat",
         "params": [
             {
-                # A parameter without planes is stored under its own name.
-                "name": name.removesuffix(".data"),
-                "shape": [int(extent) for extent in parameter.shape],
-                "dtype": str(parameter.dtype),
+                "name": stored.name,
+                "shape": list(stored.shape),
+                "dtype": stored.dtype,
                 "preprocs": [],
                 "pipeline_stages": [0],
             }
-            for name, parameter in parameters
+            for stored in stored_parameters(request.parameters)
         ],
         "kv_cache": {
             "num_hidden_layers": cache.layers,

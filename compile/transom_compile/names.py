@@ -30,11 +30,6 @@ class Plan:
 
     rows: tuple[ParameterSpec, ...]
 
-    @property
-    def block_types(self) -> Mapping[str, str]:
-        """Parameter name -> block type: what the model library depends on."""
-        return {row.name: row.block_type for row in self.rows}
-
 
 def match_names(
     specs: Sequence[ParameterSpec], tensors: Mapping[str, TensorInfo], architecture: str

@@ -260,7 +260,7 @@ def _library_source(model: _Model, options: CompileOptions) -> LibrarySource:
     return LibrarySource(
         architecture=model.architecture,
         config=model.config,
-        block_types=model.plan.block_types,
+        parameters=model.plan.rows,
         context_window=model.context_window,
         prefill_chunk=model.prefill_chunk,
         runtime_dir=options.runtime_dir,

@@ -2,9 +2,9 @@
 
 `architectures/<name>.py`, where the name is GGUF's `general.architecture`, holds one architecture:
 `read_config` (typed sizes from the metadata), `parameters` (which stored parameter comes from which
-checkpoint tensors), `Graph` (the computation) and `cache_spec`. There is no list of them: the
-folder is the list. This contract knows no TVM (only the architecture files import it), block
-layouts or formats.
+checkpoint tensors), `embed`, `hidden`, `logits` (the computation, in the words of `Graph`) and
+`cache_spec`. There is no list of them: the folder is the list. All of it is plain Python: no TVM,
+no block layouts, no formats.
 """
 
 import importlib
@@ -22,6 +22,8 @@ ARCHITECTURE_KEY = "general.architecture"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Metadata = Mapping[str, Any]
+Value = Any
+"""A value in the graph under construction; only the compiler looks inside."""
 Number = TypeVar("Number", int, float)
 
 
@@ -59,6 +61,17 @@ class ParameterSpec:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CacheSpec:
+    """What a paged KV cache holds: `frequencies` are radians per position, one for each pair."""
+
+    layers: int
+    query_heads: int
+    kv_heads: int
+    head_dim: int
+    frequencies: tuple[float, ...]
+
+
 class Config(Protocol):
     """What the rest of the walk needs of any architecture's config."""
 
@@ -72,9 +85,6 @@ class Config(Protocol):
 class Architecture(Protocol):
     """The names every file in `architectures/` exports."""
 
-    Graph: Any
-    """`nn.Module` class, made from (config, block_types, compute_dtype)."""
-
     def read_config(self, metadata: Metadata) -> Any:
         """Typed sizes, or `UnsupportedModel` naming the key."""
         ...
@@ -87,8 +97,63 @@ class Architecture(Protocol):
         """
         ...
 
-    def cache_spec(self, config: Any) -> Any:
-        """The `CacheSpec` of its paged KV cache."""
+    def embed(self, graph: "Graph", config: Any, tokens: Value) -> Value:
+        """Token ids int32 (n,) -> (n, width)."""
+        ...
+
+    def hidden(self, graph: "Graph", config: Any, x: Value) -> Value:
+        """(1, n, width) -> the same, through all blocks."""
+        ...
+
+    def logits(self, graph: "Graph", config: Any, x: Value) -> Value:
+        """(1, n, width) -> float32 (1, n, vocabulary)."""
+        ...
+
+    def cache_spec(self, config: Any) -> CacheSpec:
+        """What its paged KV cache holds."""
+        ...
+
+
+class Graph(Protocol):
+    """The words an architecture computes with; `transom_compile.graph` gives them meaning.
+
+    Values are (1, n, width) unless said otherwise; a weight is named as its parameter.
+    """
+
+    def has(self, name: str) -> bool:
+        """Whether the model has this parameter."""
+        ...
+
+    def embedding(self, name: str, tokens: Value) -> Value:
+        """Rows of a matrix: int32 (n,) -> (n, cols)."""
+        ...
+
+    def linear(
+        self,
+        name: str,
+        x: Value,
+        *,
+        residual: Value | None = None,
+        gated: bool = False,
+        dtype: str | None = None,
+    ) -> Value:
+        """x W^T; plus `residual`, or silu(gate) * up where W holds gate rows over up rows."""
+        ...
+
+    def rms_norm(self, name: str, x: Value, epsilon: float) -> Value:
+        """x / rms(x) * weight."""
+        ...
+
+    def attention(self, layer: int, qkv: Value, *, heads: int, head_dim: int) -> Value:
+        """Causal attention over the cache: (queries, keys, values) -> (1, n, heads * head_dim)."""
+        ...
+
+    def concat(self, values: Sequence[Value]) -> Value:
+        """Side by side along the last axis."""
+        ...
+
+    def silu_mul(self, gate: Value, up: Value) -> Value:
+        """silu(gate) * up, for weights that could not be fused."""
         ...
 
 

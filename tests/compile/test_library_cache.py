@@ -27,7 +27,7 @@ class Builder:
 
 @pytest.fixture
 def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TRANSOM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "runtime").mkdir()
     (tmp_path / "runtime" / "runtime.json").write_text("{}")
     return Builder(tmp_path / "out.wasm")

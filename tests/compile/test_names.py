@@ -37,8 +37,9 @@ def match(write_gguf: Callable[[TinyGguf], Path]) -> Match:
 
 def test_a_good_checkpoint_gives_a_plan(match: Match) -> None:
     _, plan = match()
-    assert plan.block_types["blk.1.attn_qkv.weight"] == "Q4_1"
-    assert plan.block_types["output_norm.weight"] == "F32"
+    kinds = {row.name: row.block_type for row in plan.rows}
+    assert kinds["blk.1.attn_qkv.weight"] == "Q4_1"
+    assert kinds["output_norm.weight"] == "F32"
     assert len(plan.rows) == 1 + 2 * 6 + 1
 
 

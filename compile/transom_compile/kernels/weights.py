@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from transom_compile.kernels.emit import Buffer, Expr, buffer_arg, cast, f16_of_pair, halved, let
+from transom_compile.kernels.emit import (
+    Buffer,
+    Expr,
+    buffer_arg,
+    cast,
+    exact,
+    f16_of_pair,
+    halved,
+    let,
+)
 from transom_models.block_type import BLOCK_TYPES, BlockType
 
 GROUP = 32
@@ -129,7 +138,7 @@ class WeightGroup:
             return quant
         bits = self.reader.quant_bits(k)
         if kind.zero:
-            quant = quant - float(kind.zero << bits)
+            quant = quant - exact(float(kind.zero << bits))
         scaled = quant * halved(scale, bits)
         return scaled if minimum is None else scaled + minimum
 

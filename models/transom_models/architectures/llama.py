@@ -4,31 +4,20 @@ Llama 1 to 3 (without rope scaling), SmolLM, SmolLM2, TinyLlama and whoever else
 `general.architecture = llama`. Read it from top to bottom: sizes, parameters, graph.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn.llm.kv_cache import PagedKVCache
-
 from transom_models.architecture import (
+    CacheSpec,
+    Graph,
     Metadata,
     MetadataReader,
     ParameterSpec,
     SourceTensor,
     UnsupportedModel,
+    Value,
 )
-from transom_models.architectures._layers import (
-    CacheSpec,
-    Embedding,
-    Linear,
-    RMSNorm,
-    Tensor,
-    linear,
-    rope_frequencies,
-    take_last,
-)
+from transom_models.rope import rope_frequencies
 
 NAME = "llama"
 # Caps: about four times the largest published llama (405B: 126 blocks of 16 384, 128 heads), so
@@ -147,111 +136,56 @@ def parameters(config: LlamaConfig, block_types: Mapping[str, str]) -> tuple[Par
     return tuple(specs)
 
 
-class Block(nn.Module):
-    """One decoder block: x + attention(norm(x)), then + gated MLP(norm(x)).
-
-    Attribute names are GGUF's tensor names, so that parameters need no second naming.
-    """
-
-    def __init__(self, config: LlamaConfig, kinds: Mapping[str, str], layer: int) -> None:
-        self.config, self.layer = config, layer
-        width, hidden = config.embedding_length, config.feed_forward_length
-        query_rows = config.head_count * config.head_dim
-        kv_rows = config.head_count_kv * config.head_dim
-
-        def linear(part: str, rows: int, cols: int) -> Linear:
-            name = f"blk.{layer}.{part}.weight"
-            return Linear(name, kinds[name], rows, cols)
-
-        self.fused_qkv = f"blk.{layer}.attn_qkv.weight" in kinds
-        self.fused_gate_up = f"blk.{layer}.ffn_gate_up.weight" in kinds
-        self.attn_norm = RMSNorm(width, config.rms_norm_epsilon)
-        if self.fused_qkv:
-            self.attn_qkv = linear("attn_qkv", query_rows + 2 * kv_rows, width)
-        else:
-            self.attn_q = linear("attn_q", query_rows, width)
-            self.attn_k = linear("attn_k", kv_rows, width)
-            self.attn_v = linear("attn_v", kv_rows, width)
-        self.attn_output = linear("attn_output", width, query_rows)
-        self.ffn_norm = RMSNorm(width, config.rms_norm_epsilon)
-        if self.fused_gate_up:
-            self.ffn_gate_up = linear("ffn_gate_up", 2 * hidden, width)
-        else:
-            self.ffn_gate = linear("ffn_gate", hidden, width)
-            self.ffn_up = linear("ffn_up", hidden, width)
-        self.ffn_down = linear("ffn_down", width, hidden)
-
-    def forward(self, x: Tensor, cache: PagedKVCache) -> Tensor:
-        """x: (1, n, embedding_length) -> the same shape."""
-        x = self.attn_output(self._attend(self.attn_norm(x), cache), residual=x)
-        h = self.ffn_norm(x)
-        if self.fused_gate_up:
-            h = self.ffn_gate_up(h, gated=True)
-        else:
-            h = nn.op.silu(self.ffn_gate(h)) * self.ffn_up(h)
-        return self.ffn_down(h, residual=x)
-
-    def _attend(self, x: Tensor, cache: PagedKVCache) -> Tensor:
-        config = self.config
-        if self.fused_qkv:
-            qkv = self.attn_qkv(x)
-        else:
-            qkv = nn.op.concat([self.attn_q(x), self.attn_k(x), self.attn_v(x)], dim=2)
-        n = x.shape[1]
-        heads = config.head_count + 2 * config.head_count_kv
-        qkv = nn.op.reshape(qkv, (1, n, heads, config.head_dim))
-        scale = config.head_dim**-0.5
-        out = cache.attention_with_fused_qkv(self.layer, qkv, config.head_count, scale)
-        return nn.op.reshape(out, (1, n, config.head_count * config.head_dim))
+def embed(graph: Graph, config: LlamaConfig, tokens: Value) -> Value:
+    """Token ids to the input of `hidden`."""
+    return graph.embedding("token_embd.weight", tokens)
 
 
-class Graph(nn.Module):
-    """The functions that the engine calls; `compute_dtype` is that of activations and KV cache."""
+def hidden(graph: Graph, config: LlamaConfig, x: Value) -> Value:
+    """Through all blocks: x + attention(norm(x)), then + gated MLP(norm(x))."""
+    for layer in range(config.block_count):
+        block = f"blk.{layer}"
+        h = graph.rms_norm(f"{block}.attn_norm.weight", x, config.rms_norm_epsilon)
+        h = _attention(graph, config, layer, h)
+        x = graph.linear(f"{block}.attn_output.weight", h, residual=x)
+        h = graph.rms_norm(f"{block}.ffn_norm.weight", x, config.rms_norm_epsilon)
+        x = graph.linear(f"{block}.ffn_down.weight", _gated(graph, block, h), residual=x)
+    return x
 
-    def __init__(self, config: LlamaConfig, kinds: Mapping[str, str], compute_dtype: str) -> None:
-        self.compute_dtype = compute_dtype
-        embd, width, vocab = "token_embd.weight", config.embedding_length, config.vocab_size
-        self.token_embd = Embedding(embd, kinds[embd], vocab, width)
-        self.blk = nn.ModuleList([Block(config, kinds, i) for i in range(config.block_count)])
-        self.output_norm = RMSNorm(width, config.rms_norm_epsilon)
-        # Tied embeddings: the output projection is the embedding matrix itself.
-        self.tied = "output.weight" not in kinds
-        if not self.tied:
-            self.output = Linear("output.weight", kinds["output.weight"], vocab, width)
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """tokens: int32 (n,) -> (n, embedding_length)."""
-        return self.token_embd(tokens, self.compute_dtype)
-
-    def prefill(self, embeddings: Tensor, cache: PagedKVCache) -> tuple[Tensor, PagedKVCache]:
-        """embeddings: (1, n, embedding_length) -> the last token's float32 logits (1, 1, vocab)."""
-        return self._logits(take_last(self._hidden(embeddings, cache))), cache
-
-    def decode(self, embeddings: Tensor, cache: PagedKVCache) -> tuple[Tensor, PagedKVCache]:
-        """embeddings: (1, 1, embedding_length) -> float32 logits (1, 1, vocab)."""
-        return self._logits(self._hidden(embeddings, cache)), cache
-
-    def _hidden(self, x: Tensor, cache: PagedKVCache) -> Tensor:
-        for block in self.blk:
-            x = block(x, cache)
-        return x
-
-    def _logits(self, x: Tensor) -> Tensor:
-        x = self.output_norm(x)
-        if self.tied:
-            return linear(x, self.token_embd.weight, dtype="float32")
-        return self.output(x, dtype="float32")
+def logits(graph: Graph, config: LlamaConfig, x: Value) -> Value:
+    """What `hidden` gave, for the positions that are asked about, to float32 logits."""
+    x = graph.rms_norm("output_norm.weight", x, config.rms_norm_epsilon)
+    tied = not graph.has("output.weight")
+    return graph.linear("token_embd.weight" if tied else "output.weight", x, dtype="float32")
 
 
 def cache_spec(config: LlamaConfig) -> CacheSpec:
-    """What the paged KV cache of this architecture holds."""
+    """What the KV cache holds, and by which angles queries and keys turn."""
     return CacheSpec(
         layers=config.block_count,
         query_heads=config.head_count,
         kv_heads=config.head_count_kv,
         head_dim=config.head_dim,
-        frequencies=tuple(rope_frequencies(config.rope_freq_base, config.head_dim)),
+        frequencies=rope_frequencies(config.rope_freq_base, config.head_dim),
     )
+
+
+def _attention(graph: Graph, config: LlamaConfig, layer: int, x: Value) -> Value:
+    block = f"blk.{layer}"
+    if graph.has(f"{block}.attn_qkv.weight"):
+        qkv = graph.linear(f"{block}.attn_qkv.weight", x)
+    else:
+        parts = ("attn_q", "attn_k", "attn_v")
+        qkv = graph.concat([graph.linear(f"{block}.{part}.weight", x) for part in parts])
+    return graph.attention(layer, qkv, heads=config.head_count, head_dim=config.head_dim)
+
+
+def _gated(graph: Graph, block: str, x: Value) -> Value:
+    if graph.has(f"{block}.ffn_gate_up.weight"):
+        return graph.linear(f"{block}.ffn_gate_up.weight", x, gated=True)
+    gate = graph.linear(f"{block}.ffn_gate.weight", x)
+    return graph.silu_mul(gate, graph.linear(f"{block}.ffn_up.weight", x))
 
 
 def _head_dim(read: MetadataReader, embedding_length: int, head_count: int) -> int:

@@ -1,0 +1,180 @@
+"""From an architecture's plain functions to a Relax module of marker operations.
+
+An architecture file says *what* is computed, naming parameters as the checkpoint does and calling
+the words of `Graph`. Each word emits a call to an external function (`transom.linear` on planes of
+Q4_1, `transom.rms_norm`, …); the pass `select_kernels` decides *how*, per schedule, dtype and shape.
+So an architecture knows neither TVM nor kernels, and kernels know no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import ir, relax, tirx
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn.llm.kv_cache import PagedKVCache
+
+from transom_models.architecture import Architecture, ParameterSpec
+from transom_models.block_type import block_type
+
+Tensor = Any
+"""`tvm.relax.frontend.nn.Tensor`; TVM ships no types."""
+
+
+@dataclass(frozen=True)
+class StoredParameter:
+    """One stored tensor as the library expects it, in the order it is handed over."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def stored_parameters(specs: Sequence[ParameterSpec]) -> list[StoredParameter]:
+    """The planes of all parameters, in order: what `_metadata.params` lists."""
+    return [
+        StoredParameter(spec.name + plane.suffix, plane.shape, plane.dtype)
+        for spec in specs
+        for plane in block_type(spec.block_type, spec.name).planes(spec.shape)
+    ]
+
+
+def build_module(
+    architecture: Architecture, config: Any, specs: Sequence[ParameterSpec], compute_dtype: str
+) -> Any:
+    """IRModule with `embed`, `prefill` and `decode`, as engine and WebLLM call them.
+
+    `compute_dtype` is that of activations and KV cache; logits are always float32.
+    """
+    builder = relax.BlockBuilder()
+    width = config.embedding_length
+
+    def function(name: str, inputs: Sequence[Any], body: Callable[[Graph], Any]) -> None:
+        stored = stored_parameters(specs)
+        packed = relax.Var(
+            "params", relax.TupleType([relax.TensorType(p.shape, p.dtype) for p in stored])
+        )
+        attributes = {"num_input": len(inputs)}
+        with builder.function(name, [*inputs, packed], attrs=attributes):
+            with builder.dataflow():
+                output = builder.emit_output(body(Graph(specs, packed, compute_dtype)))
+            builder.emit_func_output(output)
+
+    n = tirx.Var("n", "int64")
+    tokens = relax.Var("tokens", relax.TensorType((n,), "int32"))
+    function(
+        "embed",
+        [tokens],
+        lambda graph: architecture.embed(graph, config, nn.Tensor(_expr=tokens))._expr,
+    )
+    for name, count in (("prefill", tirx.Var("n", "int64")), ("decode", 1)):
+        embeddings = relax.Var("embeddings", relax.TensorType((1, count, width), compute_dtype))
+        cache = relax.Var("cache", relax.AnyType())
+
+        def forward(graph: Graph, embeddings: Any = embeddings, cache: Any = cache) -> Any:
+            graph.cache = PagedKVCache(_expr=cache, _name="cache")
+            x = architecture.hidden(graph, config, nn.Tensor(_expr=embeddings))
+            logits = architecture.logits(graph, config, graph.take_last(x))
+            return relax.Tuple([logits._expr, cache])
+
+        function(name, [embeddings, cache], forward)
+    return builder.finalize()
+
+
+class Graph:
+    """The words an architecture computes with. Shapes: (1, n, width) unless said otherwise."""
+
+    def __init__(self, specs: Sequence[ParameterSpec], packed: Any, compute_dtype: str) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._packed = packed
+        self._compute_dtype = compute_dtype
+        self._places = {p.name: i for i, p in enumerate(stored_parameters(specs))}
+        self.cache: Any = None
+
+    def has(self, name: str) -> bool:
+        """Whether the model has this parameter (tied or separately stored ones it has not)."""
+        return name in self._specs
+
+    def embedding(self, name: str, tokens: Tensor) -> Tensor:
+        """Rows of a stored matrix: tokens int32 (n,) -> (n, cols)."""
+        rows, cols = self._specs[name].shape
+        out = nn.Tensor.placeholder((tokens.shape[0], cols), self._compute_dtype)
+        kind = self._specs[name].block_type
+        return _marker("embedding", [tokens, *self._planes(name)], [kind, rows], out)
+
+    def linear(
+        self,
+        name: str,
+        x: Tensor,
+        *,
+        residual: Tensor | None = None,
+        gated: bool = False,
+        dtype: str | None = None,
+    ) -> Tensor:
+        """x W^T of shape (1, n, rows), with an epilogue fused in.
+
+        `residual` of the result's shape is added; `gated` takes W as gate rows over up rows and
+        gives silu(gate) * up of shape (1, n, rows / 2). `dtype` of the result: that of x if None.
+        """
+        rows, _ = self._specs[name].shape
+        epilogue = "silu_gate" if gated else "residual" if residual is not None else "none"
+        width = rows // 2 if gated else rows
+        out = nn.Tensor.placeholder((*x.shape[:-1], width), dtype or x.dtype)
+        tensors = [x, *self._planes(name), *([] if residual is None else [residual])]
+        kind = self._specs[name].block_type
+        return _marker("linear", tensors, [kind, rows, epilogue], out)
+
+    def rms_norm(self, name: str, x: Tensor, epsilon: float) -> Tensor:
+        """x / rms(x) * weight, in f32."""
+        out = nn.Tensor.placeholder(x.shape, x.dtype)
+        return _marker("rms_norm", [x, *self._planes(name)], [float(epsilon)], out)
+
+    def take_last(self, x: Tensor) -> Tensor:
+        """The last position only, (1, 1, width); x itself where there is just one."""
+        if isinstance(x.shape[1], int):
+            return x
+        return _marker("take_last", [x], [], nn.Tensor.placeholder((1, 1, x.shape[-1]), x.dtype))
+
+    def attention(self, layer: int, qkv: Tensor, *, heads: int, head_dim: int) -> Tensor:
+        """Rotate q and k, append k and v to the cache, attend: (1, n, heads * head_dim).
+
+        `qkv`: (1, n, (heads + 2 * kv heads) * head_dim), queries first, then keys, then values.
+        """
+        _, n, width = qkv.shape
+        qkv = nn.op.reshape(qkv, (1, n, width // head_dim, head_dim))
+        out = self.cache.attention_with_fused_qkv(layer, qkv, heads, head_dim**-0.5)
+        return nn.op.reshape(out, (1, n, heads * head_dim))
+
+    def concat(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Side by side along the last axis."""
+        return nn.op.concat(list(tensors), dim=2)
+
+    def silu_mul(self, gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up, for weights that could not be fused."""
+        return nn.op.silu(gate) * up
+
+    def _planes(self, name: str) -> list[Tensor]:
+        spec = self._specs[name]
+        builder = relax.BlockBuilder.current()
+        return [
+            nn.Tensor(
+                _expr=builder.emit(relax.TupleGetItem(self._packed, self._places[stored.name]))
+            )
+            for stored in stored_parameters([spec])
+        ]
+
+
+def _marker(
+    name: str, tensors: Sequence[Tensor], attributes: Sequence[object], out: Tensor
+) -> Tensor:
+    """Emit `transom.<name>(tensors..., attributes...)` with one output shaped like `out`."""
+    arguments = [tensor._expr for tensor in tensors]
+    for attribute in attributes:
+        if isinstance(attribute, str):
+            arguments.append(ir.StringImm(attribute))
+        else:
+            arguments.append(relax.prim_value(attribute))
+    call = relax.call_dps_packed(f"transom.{name}", arguments, out_ty=out._expr.ty)
+    return nn.Tensor(_expr=relax.BlockBuilder.current().emit(call))

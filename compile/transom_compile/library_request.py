@@ -1,0 +1,23 @@
+"""What a model library is made from. Apart from `lower`, so that the cache can be asked without TVM."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from transom_models.architecture import ParameterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryRequest:
+    """All that a model library depends on besides tool versions; never weights, never names.
+
+    `parameters` are those of the architecture, in order; `compute_dtype` is "float32" or "float16";
+    `schedule` is "gpu" or "fallback" (no barriers, for software adapters).
+    """
+
+    architecture: str
+    config: Any
+    parameters: tuple[ParameterSpec, ...]
+    compute_dtype: str
+    schedule: str
+    context_window: int
+    prefill_chunk: int
