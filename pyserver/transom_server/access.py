@@ -5,10 +5,13 @@ DNS rebinding it can even pass for the same origin; but then `Host` carries the 
 """
 
 import ipaddress
+import re
 from typing import Final
 
 from transom_server.config import ANY_ADDRESS, Config, split_origin
 
+# A name or an address, and any port.
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d*)?")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -16,7 +19,10 @@ def host_allowed(header: str | None, config: Config) -> bool:
     """Whether a request with this Host header is for us; any port will do."""
     if header is None:
         return False
-    host = _without_port(header.strip().lower())
+    match = _HOST.fullmatch(header.strip().lower())
+    if match is None:
+        return False
+    host = match[1]
     if host in _LOOPBACK or host in config.hosts or host == bracketed(config.host.lower()):
         return True
     # Listening on all addresses means to be called by any of them. A number cannot be rebound.
@@ -38,12 +44,6 @@ def origin_allowed(origin: str, config: Config) -> bool:
 def bracketed(host: str) -> str:
     """A host as a URL has it: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
-
-
-def _without_port(header: str) -> str:
-    if header.startswith("["):
-        return header[: header.find("]") + 1]
-    return header.partition(":")[0]
 
 
 def _is_address(host: str) -> bool:

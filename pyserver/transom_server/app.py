@@ -6,6 +6,7 @@ Each answer is a line of the log (INFO), for whoever turns it on.
 import logging
 import os
 from typing import Final
+from urllib.parse import quote
 
 from flask import Flask, Response, request
 
@@ -67,5 +68,7 @@ def _guard(app: Flask, config: Config) -> None:
                     response.headers["Access-Control-Allow-Methods"] = "GET, HEAD"
                     response.headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
                     response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
-        _LOG.info("%s %s %s", request.method, request.full_path.rstrip("?"), response.status_code)
+        # Quoted again: what was asked for must not write lines of its own into the log.
+        address = quote(request.full_path.rstrip("?"), safe="/?&=:@,;")
+        _LOG.info("%s %s %s", request.method, address, response.status_code)
         return response

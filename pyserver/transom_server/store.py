@@ -128,14 +128,14 @@ class Store:
         try:
             return self.blob_path(digest).stat().st_size
         except FileNotFoundError:
-            raise BlobNotFound(f"no blob {digest} in {self.root}") from None
+            raise BlobNotFound(f"no blob {digest} in the store") from None
 
     def open_blob(self, digest: Digest) -> BinaryIO:
         """The blob, to read from its start; the caller closes it. Raises `BlobNotFound`."""
         try:
             return self.blob_path(digest).open("rb")
         except FileNotFoundError:
-            raise BlobNotFound(f"no blob {digest} in {self.root}") from None
+            raise BlobNotFound(f"no blob {digest} in the store") from None
 
     def read_manifest_bytes(self, digest: Digest) -> bytes:
         """A small blob whole: an index, a manifest or a config.
@@ -197,14 +197,14 @@ class Store:
         """
         stored = self.resolve(name)
         if stored is None:
-            raise ModelNotFound(f"no model {name} in {self.root}; `transom list` shows what is")
+            raise ModelNotFound(f"no model {name} in the store; `transom list` shows what is")
         model = self._read_model(stored)
         if name.digest is None or name.digest == model.digest:
             return model
         try:
             data = self.read_manifest_bytes(name.digest)
         except BlobNotFound:
-            raise ModelNotFound(f"no model {name} in {self.root}") from None
+            raise ModelNotFound(f"no model {name} in the store") from None
         return StoredModel(name, Index.from_bytes(data), data, model.modified)
 
     def list_models(self) -> list[StoredModel]:
@@ -277,7 +277,7 @@ class Store:
                 modified = os.fstat(file.fileno()).st_mtime
                 data = file.read(MAX_MANIFEST_BYTES + 1)
         except FileNotFoundError:
-            raise ModelNotFound(f"no model {name} in {self.root}") from None
+            raise ModelNotFound(f"no model {name} in the store") from None
         return StoredModel(name, Index.from_bytes(data), data, modified)
 
 

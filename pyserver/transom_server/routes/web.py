@@ -3,10 +3,18 @@
 from pathlib import Path
 from typing import Final
 
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
+from werkzeug.security import safe_join
 
-from transom_server.blob_response import IMMUTABLE, REVALIDATE
+from transom_models.digest import Digest
+from transom_server.blob_response import (
+    IMMUTABLE,
+    OCTET_STREAM,
+    REVALIDATE,
+    add_validators,
+    is_current,
+)
 from transom_server.errors import error_response
 
 NOT_BUILT: Final = "the web page is not built; run `npm ci && npm run build` in the checkout"
@@ -77,10 +85,19 @@ def blueprint(configured: Path | None) -> Blueprint:
 
 
 def _send(folder: Path, file: str) -> Response:
-    kind = _TYPES.get(Path(file).suffix.lower(), "application/octet-stream")
-    response = send_from_directory(folder, file, mimetype=kind)
+    """A file of the page, whole: the largest are a few megabytes. Raises `NotFound`."""
+    path = safe_join(str(folder), file)
+    if path is None or not Path(path).is_file():
+        raise NotFound
+    data = Path(path).read_bytes()
+    digest = Digest.of(data)
     hashed = file.startswith(_HASHED_FOLDER)
-    response.headers["Cache-Control"] = IMMUTABLE if hashed else REVALIDATE
+    response = Response(mimetype=_TYPES.get(Path(file).suffix.lower(), OCTET_STREAM))
+    add_validators(response, digest, IMMUTABLE if hashed else REVALIDATE)
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
+    if is_current(digest):
+        response.status_code = 304
+    else:
+        response.set_data(data)
     return response

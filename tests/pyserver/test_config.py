@@ -1,0 +1,127 @@
+"""pytest tests/pyserver/test_config.py: settings are read once, checked, and documented."""
+
+from pathlib import Path
+
+import pytest
+
+from transom_server.access import host_allowed, origin_allowed
+from transom_server.config import SETTINGS, Config, InvalidSetting, settings_table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_docs_have_the_table() -> None:
+    docs = (ROOT / "docs" / "settings.md").read_text()
+    assert settings_table() in docs, "run: python -m transom_server.config, into docs/settings.md"
+    assert len({setting.env for setting in SETTINGS}) == len(SETTINGS)
+
+
+def test_overrides_come_before_the_environment_and_that_before_defaults() -> None:
+    environ = {"TRANSOM_PORT": "1", "TRANSOM_HOST": "::1", "TRANSOM_MODELS": ""}
+    config = Config.read(environ, port="2", host=None)
+    assert (config.port, config.host) == (2, "::1")
+    assert config.models == Path.home() / ".transom" / "models"
+    assert config.web_dir is None
+
+
+@pytest.mark.parametrize(
+    ("env", "text"),
+    [
+        ("TRANSOM_PORT", "x"),
+        ("TRANSOM_PORT", "-1"),
+        ("TRANSOM_PORT", "65536"),
+        ("TRANSOM_PORT", "1" * 5000),
+        ("TRANSOM_PORT", "\u0661"),
+        ("TRANSOM_ORIGINS", "localhost"),
+        ("TRANSOM_ORIGINS", "http://a, *"),
+        ("TRANSOM_ORIGINS", "http://a/path"),
+        ("TRANSOM_ORIGINS", "file://x"),
+        ("TRANSOM_HOSTS", "a:80"),
+        ("TRANSOM_HOSTS", "http://a"),
+    ],
+)
+def test_names_the_variable_that_is_wrong(env: str, text: str) -> None:
+    with pytest.raises(InvalidSetting, match=env) as caught:
+        Config.read({env: text})
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1:11435",
+        "[::1]",
+        "[::1]:80",
+        "box.local",
+        "box.local:1",
+    ],
+)
+def test_hosts_that_are_ours(header: str) -> None:
+    assert host_allowed(header, Config.read({"TRANSOM_HOSTS": "box.local"}))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "evil.example:11435",
+        "127.0.0.1.evil.example",
+        "localhost.",
+        "[::1].evil.example",
+        "[::1",
+        "192.168.0.2",
+        "localhost@evil.example",
+        "localhost:80@evil.example",
+        "evil.example:localhost",
+        "box.local",
+    ],
+)
+def test_hosts_that_are_not(header: str | None) -> None:
+    assert not host_allowed(header, Config.read({}))
+
+
+def test_listening_on_all_addresses_is_to_go_by_any_address_but_not_by_any_name() -> None:
+    config = Config.read({"TRANSOM_HOST": "0.0.0.0"})
+    assert host_allowed("192.168.0.2:11435", config)
+    assert host_allowed("[fe80::1]:11435", config)
+    assert not host_allowed("evil.example", config)
+    assert host_allowed("192.168.0.2", Config.read({"TRANSOM_HOST": "192.168.0.2"}))
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost", True),
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:8", True),
+        ("http://[::1]:8", True),
+        ("https://localhost:8", True),
+        ("null", False),
+        ("", False),
+        ("*", False),
+        ("http://localhost:*", False),
+        ("http://localhost.evil.example", False),
+        ("http://evil.example", False),
+        ("file://", False),
+        ("http://localhost:3000/", False),
+        ("http://user@localhost", False),
+    ],
+)
+def test_origins(origin: str, allowed: bool) -> None:
+    assert origin_allowed(origin, Config.read({})) is allowed
+
+
+def test_origins_can_be_set() -> None:
+    config = Config.read({"TRANSOM_ORIGINS": "https://App.example, http://a:8080"})
+    assert origin_allowed("https://app.example", config)
+    assert origin_allowed("https://app.example:443", config)
+    assert not origin_allowed("http://app.example", config)
+    assert not origin_allowed("http://a", config)
+    assert origin_allowed("http://a:8080", config)
+    assert not origin_allowed("http://localhost", config)
+    assert origin_allowed("null", Config.read({"TRANSOM_ORIGINS": "*"}))
