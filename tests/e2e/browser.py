@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, Playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
 FLAGS = (
     "--enable-unsafe-webgpu",
@@ -26,6 +26,9 @@ FLAGS = (
 )
 PAGE_TIMEOUT_SECONDS = 600
 """A CPU compiles shaders and answers: minutes where a GPU takes a moment."""
+
+# Playwright's own five seconds are less than one prefill on a CPU.
+expect.set_options(timeout=60_000)
 
 
 @contextmanager
