@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from transom_models.errors import TransomError
 from transom_server.config import Config
 from transom_server.store import Store, StoredModel
 
@@ -41,7 +42,13 @@ def command(as_json: bool) -> None:
     SIZE counts every file of a model once; files that models share are on the disk once, too.
     """
     store = Store(Config.read(os.environ).models)
-    rows = [_row(store, model) for model in store.list_models()]
+    rows = []
+    for model in store.list_models():
+        try:
+            rows.append(_row(store, model))
+        except TransomError as error:
+            # One damaged model must not hide the others.
+            click.echo(f"model {model.name} is left out: {error}", err=True)
     if as_json:
         click.echo(json.dumps([row.to_json() for row in rows], indent=2))
     elif rows:

@@ -100,6 +100,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # `transom list | head`: whoever reads has enough. Nothing may be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}", EXIT_USER_ERROR)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ what a living one is writing, without trusting process ids. Knows nothing of dig
 Needs a POSIX system (flock, fsync of folders).
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -69,15 +70,18 @@ def remove_stale(folder: Path) -> int:
     for path in folder.glob("*" + SUFFIX):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # published or removed meanwhile
+        except (FileNotFoundError, PermissionError):
+            continue  # published or removed meanwhile; or another user's
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The name is random and never used twice: it is this file or none.
             path.unlink(missing_ok=True)
             removed += 1
-        except BlockingIOError:
-            pass  # its writer lives
+        except (BlockingIOError, PermissionError):
+            pass  # its writer lives, or the store is another user's
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
         finally:
             os.close(descriptor)
     return removed

@@ -16,6 +16,7 @@ from tests.pyserver.bundles import TinyBundle, write_bundle
 from transom_cli import ask, chromium
 from transom_cli.list import size_text
 from transom_cli.main import VERBS, load_verb, run
+from transom_models.manifest import Index
 from transom_models.name import ModelName
 from transom_server.bundle_import import import_bundle
 from transom_server.store import Store
@@ -107,6 +108,24 @@ def test_list(cli: RunCli, bundle: TinyBundle, filled: Store) -> None:
     assert listed["name"] == "tiny"
     assert listed["platforms"][0] == "native/gguf"
     assert listed["modified"].endswith("+00:00")
+
+
+def test_a_damaged_model_does_not_hide_the_others(cli: RunCli, filled: Store) -> None:
+    model = filled.get_index(ModelName.parse("tiny"))
+    filled.put_index(ModelName.parse("other"), Index(()))
+    filled.blob_path(model.index.manifests[0].digest).unlink()
+    code, out, err = cli("list")
+    assert code == 0
+    assert "other" in out
+    assert "model tiny is left out: no blob sha256:" in err
+
+
+def test_a_store_that_cannot_be_read_is_said(cli: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/models")
+
+    monkeypatch.setattr(Store, "list_models", refuse)
+    assert cli("list") == (2, "", "error: Permission denied: /models\n")
 
 
 def test_list_of_nothing(cli: RunCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

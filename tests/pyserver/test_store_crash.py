@@ -158,6 +158,7 @@ def test_a_read_only_store_can_be_read(tmp_path: Path) -> None:
     store = Store(tmp_path / "models")
     bundle = write_bundle(tmp_path / "bundle")
     import_bundle(store, bundle.folder, ModelName.parse("tiny"), bundle.files)
+    (store.root / ".tmp" / "0123.partial").write_bytes(b"left by the dead")
     folders = [tmp_path, store.root, *(path for path in store.root.rglob("*") if path.is_dir())]
     # pytest's own folders above are the user's alone.
     parents = [path for path in tmp_path.parents if path.is_relative_to(tmp_path.parents[2])]
