@@ -23,7 +23,7 @@ def test_compiling_twice_gives_identical_digests(
             "compile", smollm2, "--out", tmp_path / f"bundle{number}", "--json",
             "--runtime-dir", runtime,
             store=tmp_path / "models",
-            environment={"XDG_CACHE_HOME": str(tmp_path), "TRANSOM_CACHE": str(tmp_path)},
+            environment={"TRANSOM_CACHE": str(tmp_path)},
             timeout=COMPILE_TIMEOUT_SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
