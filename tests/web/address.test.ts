@@ -16,6 +16,7 @@ describe("readAddress", () => {
   it.each([
     ["?model=smollm2", "http://host/app/v2/library/smollm2/manifests/latest"],
     ["?model=me/tiny:q4_1", "http://host/app/v2/me/tiny/manifests/q4_1"],
+    ["?model=SmolLM2", "http://host/app/v2/library/SmolLM2/manifests/latest"],
     ["?bundle=demo/smollm2", "http://host/app/demo/smollm2/index.json"],
     ["?bundle=/other/", "http://host/other/index.json"],
   ])("%s is at %s", (query, url) => {

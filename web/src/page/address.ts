@@ -8,9 +8,8 @@
 import { TransomError } from "../errors.ts";
 import type { BundleSource, LoadRequest } from "../protocol.ts";
 
-/** Names as OCI registries take them: lower case, `library/` when there is no namespace. */
-const NAME =
-  /^(?:([a-z0-9._-]+)\/)?([a-z0-9][a-z0-9._-]*)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?$/;
+/** Names as the store takes them (`transom_models/name.py`), `library/` without a namespace. */
+const NAME = /^(?:(\w[\w-]{0,79})\/)?(\w[\w.-]{0,79})(?::(\w[\w.-]{0,79}))?$/;
 
 /** @returns null when the address names no model. @throws TransomError `invalid-request`. */
 export function readAddress(address: URL): LoadRequest | null {
@@ -41,7 +40,7 @@ function readSource(address: URL, model: string | null, bundle: string | null) {
     return null;
   }
   const [, namespace = "library", name, reference = "latest"] = NAME.exec(model) ?? [];
-  if (name === undefined || /^\.+$/.test(namespace)) {
+  if (name === undefined) {
     throw new TransomError(
       "invalid-request",
       `"${model}" is not a model name. Names look like smollm2, smollm2:latest or me/smollm2.`,
