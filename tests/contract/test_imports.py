@@ -30,8 +30,8 @@ def run(code: str) -> str:
     "module",
     [
         "transom_models.manifest",
-    "transom_models.architectures.llama",
-    "transom_compile.libraries",
+        "transom_models.architectures.llama",
+        "transom_compile.libraries",
         "transom_models.name",
         "transom_models.block_type",
         "transom_compile.sources.gguf",
