@@ -1,6 +1,7 @@
 """What every test gets: its own store folder, and one way to say that a tool is missing."""
 
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -8,6 +9,12 @@ from typing import NoReturn
 import pytest
 
 E2E = Path(__file__).parent / "e2e"
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and children inherit that; some tests send
+    it to their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
