@@ -22,12 +22,18 @@ from tvm.target import Target
 from tests.e2e.node_engine import mesa_environment
 from transom_build.runtime import build_runtime
 from transom_compile import lower
+from transom_compile.library_request import LibraryRequest
+from transom_models.architecture import CacheSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_SCRIPT = Path(__file__).with_name("kernel_runner.mjs")
 NODE_LIMIT_SECONDS = 400
 UNWRITTEN = 0xFF
 """What outputs are filled with before the call: NaN in f32 and f16, -1 in int32."""
+
+NO_MODEL = LibraryRequest("none", SimpleNamespace(vocab_size=1), (), "float32", "gpu", 16, 16)
+NO_CACHE = CacheSpec(layers=1, query_heads=1, kv_heads=1, head_dim=2, frequencies=(1.0,))
+"""Lowering wants to describe a model in the metadata; there is none here."""
 
 Array = npt.NDArray[Any]
 
@@ -96,11 +102,8 @@ def module_of(kernels: Mapping[str, Any]) -> Any:
 
 def generate(module: Any) -> Any:
     """Relax functions lowered, all code generated, as `lower.build_library` does."""
-    stub = SimpleNamespace(
-        compute_dtype="float32", schedule="gpu", config=SimpleNamespace(vocab_size=1)
-    )
     goal = target()
-    passes = lower._phases(stub, None, goal, {})["lower"]
+    passes = lower._phases(NO_MODEL, NO_CACHE, goal)["lower"]
     with goal, tvm.transform.PassContext(opt_level=3):
         module = tvm.transform.Sequential(passes)(module)
     with goal:
@@ -140,8 +143,6 @@ def _write_cases(cases: Sequence[Case], folder: Path) -> None:
 
         def put(array: Array, skip: int = 0) -> dict[str, Any]:
             data = np.ascontiguousarray(array)
-            # What lies before a view must not be mistaken for it.
-            file.write(np.full(skip * data.itemsize, UNWRITTEN, np.uint8).tobytes())
             start = file.tell()
             file.write(data.tobytes())
             row = {"shape": list(data.shape), "dtype": data.dtype.name, "skip": skip}

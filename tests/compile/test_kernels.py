@@ -1,0 +1,304 @@
+"""Matrix products, embedding, norm and take_last against NumPy, on llvmpipe.
+
+The oracle is f64 on the values that `gguf` dequantizes. Error bounds are a priori ones: each sum of n
+products in f32 is off by at most n + 16 half units (the 16 is for scale, minimum and epilogue) of the
+sum of magnitudes; one wrong element among 576 is fifty times that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from gguf import quants
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from tests.compile import kernel_runner
+from tests.compile.kernel_runner import Answers, Array, Case, Out
+from transom_compile.kernels import elementwise, linear
+from transom_compile.repack import repack
+from transom_models.block_type import BLOCK_TYPES
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+
+TYPES = list(BLOCK_TYPES)
+SCHEDULES = ["gpu", "fallback"]
+EPILOGUES = ["none", "residual", "silu_gate"]
+DTYPES = ["float32", "float16"]
+TOKENS = [1, 3, 16, 17, 40]
+"""Prefill: less than a tile, whole tiles, one more than a tile, several."""
+COLS = [32, 96, 576]
+ROWS = [75, 37, 131]
+"""Multiples of no tile; 75 rows of 96 are an odd number of blocks, so the last scale word is half
+empty. Gated weights have twice as many."""
+HALF_ULP = 2.0**-24
+F16_ULP = 2.0**-10
+"""WGSL may round a conversion to f16 either way: one unit, not half a one."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A stored matrix: blocks as GGML has them, exact values, planes as we store them."""
+
+    values: Array
+    planes: list[Array]
+    magnitudes: Array
+    """Bound on what the kernel adds up for an element: values before zero point and minimum cancel."""
+
+
+def make_weight(kind: str, rows: int, cols: int, largest: float, seed: int) -> Weight:
+    """Random blocks; rows 0 to 4 have subnormal, zero, negative, `largest` scales and no scale but a
+    minimum."""
+    random = np.random.default_rng(seed)
+    elements, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    if elements == 1:
+        dtype = np.dtype(kind.replace("F", "float"))
+        values = random.normal(0, 0.1, (rows, cols)).astype(dtype)
+        values[0] = random.integers(1, 1024, cols).astype(np.uint16).view(np.float16)
+        values[1], values[2], values[3] = 0, -abs(values[2]), values[3] * largest
+        blocks = values.view(np.uint8)
+        extra: Array = np.zeros((rows, cols))
+    else:
+        blocks = random.integers(0, 256, (rows, cols // elements, block_bytes), dtype=np.uint8)
+        fields = 2 if BLOCK_TYPES[kind].has_min else 1
+        shape = (rows, cols // elements, fields)
+        scales = random.normal(0, 0.02, shape).astype(np.float16)
+        scales[0] = random.integers(1, 1024, shape[1:]).astype(np.uint16).view(np.float16)
+        scales[1], scales[2], scales[3] = 0, -abs(scales[2]), largest
+        scales[4, :, 0] = 0
+        blocks[:, :, : 2 * fields] = scales.view(np.uint8)
+        last_field = abs(scales[:, :, -1].astype(np.float64))
+        times = {"Q4_0": 16, "Q4_1": 2, "Q8_0": 0}[kind]
+        extra = np.repeat(times * last_field, elements, axis=1)
+        blocks = blocks.reshape(rows, -1)
+    exact = quants.dequantize(blocks, GGMLQuantizationType[kind]).reshape(rows, cols)
+    exact = exact.astype(np.float64)
+    planes = [stored.array for stored in repack(blocks, kind, (rows, cols))]
+    return Weight(exact, planes, abs(exact) + extra)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One linear kernel under test."""
+
+    kind: str
+    schedule: str
+    epilogue: str
+    dtype: str
+    out_dtype: str
+    single: bool
+
+    @property
+    def label(self) -> str:
+        phase = "decode" if self.single else "prefill"
+        dtypes = f"{self.dtype}-{self.out_dtype}"
+        return f"{phase}-{self.schedule}-{self.kind}-{self.epilogue}-{dtypes}"
+
+    @property
+    def number(self) -> int:
+        return TYPES.index(self.kind) + EPILOGUES.index(self.epilogue)
+
+    @property
+    def cols(self) -> int:
+        return COLS[self.number % 3]
+
+    @property
+    def rows(self) -> int:
+        rows = ROWS[(self.number + TYPES.index(self.kind)) % 3]
+        return 2 * rows if self.epilogue == "silu_gate" else rows
+
+    @property
+    def token_counts(self) -> list[int]:
+        return [1] if self.single else TOKENS
+
+    def kernel(self) -> Any:
+        spec = linear.LinearSpec(
+            self.kind,
+            self.rows,
+            self.cols,
+            1 if self.single else None,
+            self.dtype,
+            self.out_dtype,
+            self.epilogue,
+        )
+        if self.schedule == "fallback":
+            return linear.fallback(spec)
+        return linear.gpu_decode(spec) if self.single else linear.gpu_prefill(spec)
+
+    def weight(self) -> Weight:
+        # A product of gate and up of the largest scales would leave f16.
+        largest = 65504.0 if self.out_dtype == "float32" else 1.0
+        return make_weight(self.kind, self.rows, self.cols, largest, self.number)
+
+    def input(self, tokens: int) -> Array:
+        random = np.random.default_rng(tokens)
+        return random.normal(0, 1, (1, tokens, self.cols)).astype(self.dtype)
+
+    def residual(self, tokens: int) -> Array:
+        random = np.random.default_rng(tokens + 1)
+        return random.normal(0, 1, (1, tokens, self.rows)).astype(self.out_dtype)
+
+    def cases(self) -> list[Case]:
+        made = []
+        for tokens in self.token_counts:
+            residual = [self.residual(tokens)] if self.epilogue == "residual" else []
+            out_rows = self.rows // 2 if self.epilogue == "silu_gate" else self.rows
+            out = Out((1, tokens, out_rows), self.out_dtype)
+            arguments = [self.input(tokens), *self.weight().planes, *residual, out]
+            made.append(Case(f"{self.label}-{tokens}", self.label, arguments))
+        return made
+
+    def expected(self, tokens: int) -> tuple[Array, Array]:
+        """What it must give, and by how much it may be off."""
+        weight = self.weight()
+        x = self.input(tokens).astype(np.float64)
+        y = x @ weight.values.T
+        allowed = (self.cols + 16) * HALF_ULP * (abs(x) @ weight.magnitudes.T)
+        if self.epilogue == "residual":
+            y = y + self.residual(tokens)
+            allowed = allowed + 2 * HALF_ULP * abs(y)
+        elif self.epilogue == "silu_gate":
+            gate, up = np.split(y, 2, axis=2)
+            gate_error, up_error = np.split(allowed, 2, axis=2)
+            silu = gate / (1 + np.exp(-np.maximum(gate, -700)))
+            y = silu * up
+            # silu is steeper than 1.1 nowhere; WGSL's exp is good to 3 + 2|x| units, / to 2.5.
+            relative = (8 + 2 * np.minimum(abs(gate), 88)) * 2 * HALF_ULP
+            allowed = 1.1 * gate_error * (abs(up) + up_error) + (abs(silu) + 1e-6) * up_error
+            allowed = allowed + relative * abs(y) + 1e-30
+        if self.out_dtype == "float16":
+            allowed = allowed + F16_ULP * abs(y) + 2.0**-24
+        return y, allowed
+
+
+PRODUCTS = (
+    [
+        Product(kind, schedule, epilogue, "float32", "float32", single)
+        for kind, schedule, epilogue, single in product(TYPES, SCHEDULES, EPILOGUES, [True, False])
+    ]
+    + [
+        # f16 changes how x is read and y is written: each epilogue meets some types, each type some.
+        Product(kind, schedule, EPILOGUES[(number + single) % 3], "float16", "float16", single)
+        for (number, kind), schedule, single in product(enumerate(TYPES), SCHEDULES, [True, False])
+    ]
+    + [
+        # Logits are f32 in the f16 library too.
+        Product(kind, "gpu", "none", "float16", "float32", True)
+        for kind in TYPES
+    ]
+)
+
+EMBEDDING_SHAPE = (45, 96)
+EMBEDDINGS = list(product(TYPES, DTYPES))
+NORM_WIDTHS = [70, 576]
+NORMS = list(product(SCHEDULES, DTYPES, NORM_WIDTHS, [True, False]))
+EPSILON = 1e-5
+TAKES = list(product(DTYPES, [1, 5]))
+
+
+def tokens_of(rows: int) -> Array:
+    """Every row once, in no order, and some twice."""
+    random = np.random.default_rng(3)
+    return np.concatenate([random.permutation(rows), [0, rows - 1, 0]]).astype(np.int32)
+
+
+def norm_input(width: int, tokens: int, dtype: str) -> Array:
+    """Rows of zeros, of small values (where epsilon matters) and of usual ones."""
+    x = np.random.default_rng(width).normal(0, 1, (1, 5, width))
+    x[0, 1], x[0, 2] = 0, x[0, 2] * 1e-3
+    return x[:, 5 - tokens :].astype(dtype)
+
+
+def norm_weight(width: int) -> Array:
+    return np.random.default_rng(width + 1).normal(1, 0.3, width).astype(np.float32)
+
+
+def take_input(dtype: str, tokens: int) -> Array:
+    return np.random.default_rng(7).normal(0, 1, (1, tokens, 70)).astype(dtype)
+
+
+def small_kernels() -> tuple[dict[str, Any], list[Case]]:
+    kernels: dict[str, Any] = {}
+    cases = []
+    rows, cols = EMBEDDING_SHAPE
+    for kind, dtype in EMBEDDINGS:
+        name = f"embedding-{kind}-{dtype}"
+        kernels[name] = elementwise.embedding(kind, rows, cols, dtype)
+        planes = make_weight(kind, rows, cols, 100.0, 5).planes
+        tokens = tokens_of(rows)
+        cases.append(Case(name, name, [tokens, *planes, Out((len(tokens), cols), dtype)]))
+    for schedule, dtype, width, single in NORMS:
+        name = f"norm-{schedule}-{dtype}-{width}-{single}"
+        kernels[name] = elementwise.rms_norm(width, EPSILON, 1 if single else None, dtype, schedule)
+        for tokens in [1] if single else [1, 5]:
+            x = norm_input(width, tokens, dtype)
+            arguments = [x, norm_weight(width), Out(x.shape, dtype)]
+            cases.append(Case(f"{name}-{tokens}", name, arguments))
+    for dtype, tokens in TAKES:
+        name = f"take_last-{dtype}"
+        kernels[name] = elementwise.take_last(70, dtype)
+        arguments = [take_input(dtype, tokens), Out((1, 1, 70), dtype)]
+        cases.append(Case(f"{name}-{tokens}", name, arguments))
+    return kernels, cases
+
+
+@pytest.fixture(scope="module")
+def answers(
+    missing_tool: Callable[[str], NoReturn], tmp_path_factory: pytest.TempPathFactory
+) -> Answers:
+    """All kernels of this file in one library and one process."""
+    kernels, cases = small_kernels()
+    for one in PRODUCTS:
+        kernels[one.label] = one.kernel()
+        cases.extend(one.cases())
+    # WGSL and C names know no dash.
+    kernels = {name.replace("-", "_"): made for name, made in kernels.items()}
+    cases = [Case(case.name, case.function.replace("-", "_"), case.args) for case in cases]
+    folder: Path = tmp_path_factory.mktemp("kernels")
+    return kernel_runner.run(kernel_runner.module_of(kernels), cases, folder, missing_tool)
+
+
+@pytest.mark.parametrize("made", PRODUCTS, ids=lambda made: made.label)
+def test_linear(answers: Answers, made: Product) -> None:
+    for tokens in made.token_counts:
+        (found,) = answers.of(f"{made.label}-{tokens}")
+        expected, allowed = made.expected(tokens)
+        off = abs(found - expected)
+        assert (off <= allowed).all(), (
+            f"{tokens} tokens: {np.count_nonzero(~(off <= allowed))} of {off.size} are off, "
+            f"first at {np.argwhere(~(off <= allowed))[0]}, worst {(off / allowed).max()} x allowed"
+        )
+
+
+@pytest.mark.parametrize(("kind", "dtype"), EMBEDDINGS)
+def test_embedding_is_what_ggml_dequantizes(answers: Answers, kind: str, dtype: str) -> None:
+    """Bit for bit in f32: products of a scale and a quant are exact, so only the minimum rounds, once."""
+    (found,) = answers.of(f"embedding-{kind}-{dtype}")
+    rows, cols = EMBEDDING_SHAPE
+    expected = make_weight(kind, rows, cols, 100.0, 5).values[tokens_of(rows)]
+    if dtype == "float32":
+        assert np.array_equal(found, expected)
+    else:
+        assert (abs(found - expected) <= F16_ULP * abs(expected) + 2.0**-24).all()
+
+
+@pytest.mark.parametrize(("schedule", "dtype", "width", "single"), NORMS)
+def test_rms_norm(answers: Answers, schedule: str, dtype: str, width: int, single: bool) -> None:
+    for tokens in [1] if single else [1, 5]:
+        (found,) = answers.of(f"norm-{schedule}-{dtype}-{width}-{single}-{tokens}")
+        x = norm_input(width, tokens, dtype).astype(np.float64)
+        expected = x / np.sqrt((x * x).mean(axis=2, keepdims=True) + EPSILON) * norm_weight(width)
+        # A sum of `width` squares, halved by the root; then a root, a quotient and two products.
+        allowed = (width / 2 + 16) * HALF_ULP * abs(expected)
+        if dtype == "float16":
+            allowed = allowed + F16_ULP * abs(expected) + 2.0**-24
+        assert (abs(found - expected) <= allowed).all()
+
+
+@pytest.mark.parametrize(("dtype", "tokens"), TAKES)
+def test_take_last(answers: Answers, dtype: str, tokens: int) -> None:
+    (found,) = answers.of(f"take_last-{dtype}-{tokens}")
+    assert np.array_equal(found[0, 0], take_input(dtype, tokens)[0, -1])
