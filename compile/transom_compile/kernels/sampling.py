@@ -13,6 +13,7 @@ from transom_compile.kernels.emit import (
     buffer_arg,
     cast,
     each,
+    exact,
     int_arg,
     kernel,
     launch,
@@ -42,7 +43,7 @@ def chunk_argmax(vocab: int, *, threads: int = 16) -> object:
         with launch(grid=(CHUNKS // threads,), threads=(threads,)) as ((bx,), (tx,)):
             chunk = let(bx * threads + tx)
             peak, at = local((1,), "float32"), local((1,), "int32")
-            store(peak, 0, tirx.const(LOWEST, "float32"))
+            store(peak, 0, exact(LOWEST))
             store(at, 0, tirx.const(0, "int32"))
             with T.serial(size) as i:
                 token = let(chunk * size + i)
@@ -85,7 +86,7 @@ def chunk_softmax(vocab: int, *, threads: int = 16) -> object:
         with launch(grid=(CHUNKS // threads,), threads=(threads,)) as ((bx,), (tx,)):
             chunk = let(bx * threads + tx)
             state = local((2,), "float32")
-            store(state, 0, tirx.const(LOWEST, "float32"))
+            store(state, 0, exact(LOWEST))
             store(state, 1, T.float32(0))
             with T.serial(size) as i:
                 token = let(chunk * size + i)
@@ -229,7 +230,10 @@ def sample_top_p(vocab: int) -> object:
             with T.serial(vocab) as i, when(chosen[1] == 0):
                 store(mass, 1, mass[1] + probs[0, i])
                 store(chosen, 0, i)
-                with when(mass[1] > uniform[0] * mass[0]):
+                # The prefix ends where its mass is reached: never past it, also when rounding made
+                # the uniform number 1.
+                passed = mass[1] > uniform[0] * mass[0]
+                with when(tirx.Or(passed, mass[1] >= mass[0])):
                     store(chosen, 1, tirx.const(1, "int32"))
             store(token, 0, indices[0, chosen[0]])
     return made.prim_func
@@ -282,5 +286,5 @@ def apply_bitmask(vocab: int, *, threads: int = 64) -> object:
             row, token = let(seq_ids[at // vocab]), let(at % vocab)
             bit = (bitmask[row, token // 32] >> (token % 32)) & 1
             with when(bit == 0):
-                store(logits, [row, token], tirx.const(LOWEST, "float32"))
+                store(logits, [row, token], exact(LOWEST))
     return made.prim_func
