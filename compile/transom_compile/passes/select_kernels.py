@@ -56,7 +56,7 @@ class _Rewriter(PyExprMutator):
     def __init__(self, module: Any, schedule: str) -> None:
         super().__init__(module)
         self.schedule = schedule
-        self._made: dict[str, Any] = {}
+        self._made: dict[tuple[object, ...], Any] = {}
 
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
@@ -79,9 +79,11 @@ class _Rewriter(PyExprMutator):
     def _kernel(self, marker: Marker) -> Any:
         prim_func = MARKERS[marker.name](marker, self.schedule)
         name = str(prim_func.attrs["global_symbol"])
-        if name not in self._made:
-            self._made[name] = self.builder_.add_func(prim_func.without_attr("global_symbol"), name)
-        return self._made[name]
+        # Names are for people and leave some attributes out, such as a norm's epsilon.
+        key = (name, *marker.attributes)
+        if key not in self._made:
+            self._made[key] = self.builder_.add_func(prim_func.without_attr("global_symbol"), name)
+        return self._made[key]
 
 
 def _plain(field: Any) -> str | int | float:

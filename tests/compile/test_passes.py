@@ -1,0 +1,195 @@
+"""The rewrites on a whole tiny llama: no marker is left, equal calls share a kernel, the metadata
+says what the shards hold. No GPU."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tvm
+from tvm import ir, relax
+
+from tests.compile.tiny_request import SCHEDULES, request_of
+from transom_compile import lower
+from transom_compile.graph import stored_parameters
+from transom_compile.passes.attach_kv_cache import AttachKVCache
+from transom_compile.passes.attach_metadata import AttachMetadata, planned_bytes
+from transom_compile.passes.attach_samplers import AttachSamplers
+from transom_compile.passes.select_kernels import MARKERS, SelectKernels
+from transom_compile.shards import plan_shards
+from transom_models.architecture import load_architecture
+from transom_models.block_type import BLOCK_TYPES
+
+
+def calls(module: Any) -> Iterator[Any]:
+    """Every call in every Relax function."""
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relax.Call):
+            found.append(node)
+
+    for function in module.functions.values():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function.body, visit)
+    return iter(found)
+
+
+def marker_names(module: Any) -> list[str]:
+    names = [
+        str(call.args[0].global_symbol)
+        for call in calls(module)
+        if call.op == ir.Op.get("relax.call_dps_packed")
+    ]
+    return [name.removeprefix("transom.") for name in names if name.startswith("transom.")]
+
+
+def kernels_called(module: Any) -> list[str]:
+    return [
+        call.args[0].name_hint for call in calls(module) if call.op == ir.Op.get("relax.call_tir")
+    ]
+
+
+def string_of(function: Any) -> str:
+    """The one string that a function returns."""
+    found: list[str] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, ir.StringImm):
+            found.append(str(node.value))
+
+    relax.analysis.post_order_visit(function.body, visit)
+    (text,) = found
+    return text
+
+
+def graph_of(**options: Any) -> Any:
+    request = request_of(**options)
+    return lower._graph(request, load_architecture(request.architecture))
+
+
+def test_the_graph_uses_every_kind_of_marker_and_no_other() -> None:
+    assert set(marker_names(graph_of())) == set(MARKERS)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("kind", list(BLOCK_TYPES))
+def test_every_marker_becomes_a_kernel(schedule: str, dtype: str, kind: str) -> None:
+    graph = graph_of(schedule=schedule, compute_dtype=dtype, matrices=kind)
+    count = len(marker_names(graph))
+    module = SelectKernels(schedule)(graph)
+    assert "transom." not in module.script()
+    assert len(kernels_called(module)) == count
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_equal_calls_share_one_kernel(schedule: str) -> None:
+    """More layers, no more kernels."""
+    few, many = (
+        SelectKernels(schedule)(graph_of(schedule=schedule, block_count=count)) for count in (1, 5)
+    )
+    assert len(kernels_called(many)) > len(kernels_called(few))
+    assert set(kernels_called(many)) == set(kernels_called(few))
+    assert len(many.get_global_vars()) == len(few.get_global_vars())
+
+
+def test_calls_that_differ_have_kernels_of_their_own() -> None:
+    """Two block types in one model, and logits in f32 beside f16 activations."""
+    graph = graph_of(compute_dtype="float16", matrices="Q4_1", embedding="Q8_0")
+    names = set(kernels_called(SelectKernels("gpu")(graph)))
+    linear = {name for name in names if name.startswith("linear")}
+    assert {name for name in linear if "q8_0" in name and name.endswith("_float32")}
+    assert all("q4_1" in name for name in linear if not name.endswith("_float32"))
+
+
+def test_norms_with_other_epsilons_share_no_kernel() -> None:
+    """The kernel's name says width only: attributes must tell them apart too."""
+    small, large = graph_of(), graph_of(rms_norm_epsilon=0.5)
+    module = tvm.IRModule({"small": small["decode"], "large": large["decode"]})
+    names = {name for name in kernels_called(SelectKernels("gpu")(module)) if "norm" in name}
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("kind", list(BLOCK_TYPES))
+@pytest.mark.parametrize("function", ["embed", "prefill", "decode"])
+def test_parameters_are_those_of_the_shards(kind: str, function: str) -> None:
+    request = request_of(matrices=kind)
+    packed = graph_of(matrices=kind)[function].params[-1].ty
+    found = [
+        (tuple(int(extent) for extent in field.shape.values), str(field.dtype))
+        for field in packed.fields
+    ]
+    planned = [tensor for plan in plan_shards(request.parameters) for tensor in plan.tensors]
+    assert found == [(tensor.shape, tensor.dtype) for tensor in planned]
+    assert [stored.name for stored in stored_parameters(request.parameters)] == [
+        tensor.name for tensor in planned
+    ]
+    planes = [
+        (spec.name + plane.suffix, plane.shape)
+        for spec in request.parameters
+        for plane in BLOCK_TYPES[spec.block_type].planes(spec.shape)
+    ]
+    assert planes == [(tensor.name, tensor.shape) for tensor in planned]
+
+
+def test_metadata_is_the_json_that_webllm_reads() -> None:
+    request = request_of()
+    cache = load_architecture("llama").cache_spec(request.config)
+    module = AttachMetadata(lower._metadata(request, cache))(graph_of())
+    metadata = json.loads(string_of(module["_metadata"]))
+    assert metadata["kv_state_kind"] == "kv_cache"
+    assert metadata["prefill_chunk_size"] == request.prefill_chunk
+    assert metadata["context_window_size"] == request.context_window
+    assert metadata["sliding_window_size"] == -1
+    assert metadata["attention_sink_size"] == -1
+    assert metadata["max_batch_size"] == 1
+    assert metadata["model_task"] == "chat"
+    assert metadata["memory_usage"].keys() >= {"embed", "prefill", "decode"}
+    assert metadata["transom"]["compute_dtype"] == "float32"
+    assert metadata["transom"]["schedule"] == "gpu"
+    assert metadata["kv_cache"] == {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 64,
+    }
+    planned = [tensor for plan in plan_shards(request.parameters) for tensor in plan.tensors]
+    assert [(row["name"], tuple(row["shape"]), row["dtype"]) for row in metadata["params"]] == [
+        (tensor.name, tensor.shape, tensor.dtype) for tensor in planned
+    ]
+
+
+def test_planned_bytes_counts_each_storage_once() -> None:
+    """What a prefill of 16 tokens needs is more than what a decode of one needs."""
+    request = request_of()
+    goal = lower.Target({"kind": "webgpu", "host": lower.WASM_HOST})
+    cache = load_architecture("llama").cache_spec(request.config)
+    module = lower._graph(request, load_architecture("llama"))
+    for name, passes in lower._phases(request, cache, goal).items():
+        if name == "lower":
+            # Up to the memory plan.
+            passes = passes[: [one.info.name for one in passes].index("AttachMetadata")]
+        with goal, tvm.transform.PassContext(opt_level=3):
+            module = tvm.transform.Sequential(passes)(module)
+    usage = {name: planned_bytes(module[name]) for name in ("embed", "prefill", "decode")}
+    assert usage["prefill"] > usage["decode"] > 0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_what_the_engine_looks_up_is_there(schedule: str) -> None:
+    cache = load_architecture("llama").cache_spec(request_of().config)
+    goal = lower.Target({"kind": "webgpu", "host": lower.WASM_HOST})
+    module = AttachKVCache(cache, "float32", schedule, goal)(tvm.IRModule())
+    module = AttachSamplers(64)(module)
+    names = {var.name_hint for var in module.get_global_vars()}
+    assert names >= {
+        "create_tir_paged_kv_cache",
+        "argmax_logits",
+        "softmax_with_temperature",
+        "argsort_probs",
+        "sample_with_top_p",
+        "apply_penalty_inplace",
+        "apply_logit_bias_inplace",
+        "apply_bitmask_inplace",
+    }
