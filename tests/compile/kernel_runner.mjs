@@ -4,8 +4,10 @@
 // results.json. The device is asked for no more than WebGPU promises everywhere, but for what WebLLM
 // asks too: ten storage buffers, and twice the workgroup memory (TVM's f16 attention takes 16 768
 // bytes). A kernel that needs more fails here before it fails on a phone.
+import { Buffer } from "node:buffer";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 
 import * as tvmjs from "@mlc-ai/web-runtime";
 import { create, globals } from "webgpu";

@@ -27,7 +27,7 @@ from transom_models.architecture import CacheSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_SCRIPT = Path(__file__).with_name("kernel_runner.mjs")
-NODE_LIMIT_SECONDS = 400
+NODE_LIMIT_SECONDS = 1000
 UNWRITTEN = 0xFF
 """What outputs are filled with before the call: NaN in f32 and f16, -1 in int32."""
 

@@ -1,8 +1,8 @@
 """Matrix products, embedding, norm and take_last against NumPy, on llvmpipe.
 
-The oracle is f64 on the values that `gguf` dequantizes. Error bounds are a priori ones: each sum of n
-products in f32 is off by at most n + 16 half units (the 16 is for scale, minimum and epilogue) of the
-sum of magnitudes; one wrong element among 576 is fifty times that.
+The oracle is f64 on the values that `gguf` dequantizes. Error bounds are a priori ones: each sum of
+n products in f32 is off by at most n + 16 half units (the 16 is for scale, minimum and epilogue) of
+the sum of magnitudes; one wrong element among 576 is fifty times that.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from transom_compile.kernels import elementwise, linear
 from transom_compile.repack import repack
 from transom_models.block_type import BLOCK_TYPES
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+# Mostly the driver's compiler, which keeps what it made for the next time.
+pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TYPES = list(BLOCK_TYPES)
 SCHEDULES = ["gpu", "fallback"]
@@ -46,12 +47,12 @@ class Weight:
     values: Array
     planes: list[Array]
     magnitudes: Array
-    """Bound on what the kernel adds up for an element: values before zero point and minimum cancel."""
+    """Bound on what the kernel adds up for an element, before zero point and minimum cancel."""
 
 
 def make_weight(kind: str, rows: int, cols: int, largest: float, seed: int) -> Weight:
-    """Random blocks; rows 0 to 4 have subnormal, zero, negative, `largest` scales and no scale but a
-    minimum."""
+    """Random blocks; rows 0 to 4 have subnormal, zero, negative, `largest` scales, and no scale but
+    a minimum."""
     random = np.random.default_rng(seed)
     elements, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
     if elements == 1:
@@ -180,7 +181,7 @@ PRODUCTS = (
         for kind, schedule, epilogue, single in product(TYPES, SCHEDULES, EPILOGUES, [True, False])
     ]
     + [
-        # f16 changes how x is read and y is written: each epilogue meets some types, each type some.
+        # f16 changes how x is read and y is written: each epilogue meets some types.
         Product(kind, schedule, EPILOGUES[(number + single) % 3], "float16", "float16", single)
         for (number, kind), schedule, single in product(enumerate(TYPES), SCHEDULES, [True, False])
     ]
@@ -275,7 +276,7 @@ def test_linear(answers: Answers, made: Product) -> None:
 
 @pytest.mark.parametrize(("kind", "dtype"), EMBEDDINGS)
 def test_embedding_is_what_ggml_dequantizes(answers: Answers, kind: str, dtype: str) -> None:
-    """Bit for bit in f32: products of a scale and a quant are exact, so only the minimum rounds, once."""
+    """Bit for bit in f32: a scale times a quant is exact, so only the minimum rounds, once."""
     (found,) = answers.of(f"embedding-{kind}-{dtype}")
     rows, cols = EMBEDDING_SHAPE
     expected = make_weight(kind, rows, cols, 100.0, 5).values[tokens_of(rows)]

@@ -18,7 +18,8 @@ from tests.compile.kernel_runner import Answers, Array, Case, InOut, Out, View
 from transom_compile.kernels import attention
 from transom_compile.passes.attach_kv_cache import AttachKVCache
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+# Mostly the driver's compiler, which keeps what it made for the next time.
+pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 DIM = 64
 PAGE = attention.PAGE_SIZE
@@ -36,9 +37,9 @@ POSITIONS = [0, 1, 2, 15, 100, 1023, 2047, 4095, 6142, 8190, 8191]
 
 
 def tolerance(dtype: str) -> float:
-    """Of outputs and values around 1. f32: scores reach about 20 in base 2, where WGSL's exp2 is good
-    to 3 + 2|x| units, some 43 * 2**-23. f16 adds the rounding of the result (and TVM's kernels that
-    of the weights, to f16)."""
+    """Of outputs and values around 1. f32: scores reach about 20 in base 2, where WGSL's exp2 is
+    good to 3 + 2|x| units, some 43 * 2**-23. f16 adds the rounding of the result (and TVM's kernels
+    that of the weights, to f16)."""
     return 2e-5 if dtype == "float32" else 4e-3
 
 
@@ -94,7 +95,9 @@ class Batch:
                 for at in range(length):
                     page = order[starts[sequence] + at // PAGE]
                     pages[page, which, :, at % PAGE] = source[at]
-        last = [length - (count - 1) * PAGE for length, count in zip(self.lengths, needed, strict=True)]
+        last = [
+            length - (count - 1) * PAGE for length, count in zip(self.lengths, needed, strict=True)
+        ]
         return pages, [integers(starts), integers(order), integers(last)]
 
     def expected(self, causal: bool) -> tuple[Array, Array]:
@@ -300,7 +303,7 @@ def test_an_empty_sequence_adds_nothing(answers: Answers) -> None:
 def test_split_rotary(answers: Answers, setting: Setting, apply_rope: int) -> None:
     found = answers.of(f"rotary_{setting.label}_{apply_rope}")
     qkv = rotary_input(setting).astype(np.float64)
-    # The angle is f32, as in every other implementation; its sine and cosine are not to add to that.
+    # The angle is f32, as in other implementations; its sine and cosine are not to add to that.
     angles = np.asarray(POSITIONS, np.float32)[:, None] * np.asarray(FREQUENCIES, np.float32)
     angles = angles.astype(np.float64)[:, None, :] * apply_rope
     low, high = np.split(qkv, 2, axis=2)

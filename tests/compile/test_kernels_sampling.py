@@ -1,5 +1,5 @@
-"""From logits to a token against NumPy, on llvmpipe: the functions of the library, as the engine and
-WebLLM call them."""
+"""From logits to a token against NumPy, on llvmpipe: the functions of the library, as the engine
+and WebLLM call them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -105,9 +105,7 @@ def cases_of(vocab: int) -> list[Case]:
         for temperature in TEMPERATURES:
             name = f"softmax {kind} {temperature}"
             arguments = [values, one(temperature)]
-            cases.append(
-                Case(name, "softmax_with_temperature", arguments, [Out((1, 1, vocab))])
-            )
+            cases.append(Case(name, "softmax_with_temperature", arguments, [Out((1, 1, vocab))]))
         probs = probabilities(kind, vocab).reshape(row)
         cases.append(Case(f"argsort {kind}", "argsort_probs", [probs], pair))
         ordered, order = sorted_pair(kind, vocab)
