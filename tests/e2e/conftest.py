@@ -115,7 +115,8 @@ def server(
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    """One for a file and no longer: while it runs, no other one in this process may start."""
     with sync_playwright() as running:
         yield running
