@@ -6,12 +6,18 @@ import { describeAdapter } from "../../web/src/support.ts";
 import { chooseLibrary, chooseVariant } from "../../web/src/worker/choose.ts";
 import { bytesOf, indexJson, manifestJson } from "./bundle-fixture.ts";
 
-function adapter(isFallback: boolean, hasShaderF16: boolean): AdapterReport {
-  return { vendor: "v", architecture: "a", description: "", isFallback, hasShaderF16 };
+function adapter(
+  isFallback: boolean,
+  hasShaderF16: boolean,
+  workgroupBytes = 32_768,
+): AdapterReport {
+  const names = { vendor: "v", architecture: "a", description: "" };
+  return { ...names, isFallback, hasShaderF16, workgroupBytes };
 }
 
 const GPU_F16 = adapter(false, true);
 const GPU_F32 = adapter(false, false);
+const GPU_SMALL = adapter(false, true, 32_767);
 const CPU_F16 = adapter(true, true);
 const CPU_F32 = adapter(true, false);
 
@@ -19,6 +25,7 @@ describe("chooseVariant", () => {
   it.each<[string, AdapterReport, LoadRequest["overrides"], string]>([
     ["f16 on a GPU that has it", GPU_F16, {}, "f16"],
     ["f32 on a GPU without shader-f16", GPU_F32, {}, "f32"],
+    ["f32 on a GPU with too little workgroup memory for f16", GPU_SMALL, {}, "f32"],
     ["f32 on the CPU, also with shader-f16", CPU_F16, {}, "f32"],
     ["what the address forces", GPU_F16, { variant: "f32" }, "f32"],
   ])("takes %s", async (_, machine, overrides, expected) => {
@@ -30,6 +37,9 @@ describe("chooseVariant", () => {
     const index = parseIndex(bytesOf(await indexJson()));
     expect(() => chooseVariant(index, GPU_F32, { variant: "f16" })).toThrow(
       /no variant f16 .*it has: f16, f32; this adapter has no shader-f16/,
+    );
+    expect(() => chooseVariant(index, GPU_SMALL, { variant: "f16" })).toThrow(
+      /f16 needs 32768 bytes of workgroup memory, this adapter has 32767/,
     );
     expect(() => chooseVariant({ ...index, manifests: [] }, GPU_F16, {})).toThrow(/it has: none/);
   });
@@ -58,6 +68,7 @@ describe("chooseLibrary", () => {
 
 describe("describeAdapter", () => {
   const features = new Set<string>();
+  const limits = { maxComputeWorkgroupStorageSize: 16_384 };
   const info = { vendor: "", architecture: "", description: "" };
 
   it.each([
@@ -69,6 +80,6 @@ describe("describeAdapter", () => {
     [{ ...info, vendor: "intel", description: "Warped Graphics 9" }, false],
     [info, false],
   ])("knows from %o whether it is a program on the CPU", (adapterInfo, expected) => {
-    expect(describeAdapter({ info: adapterInfo, features }).isFallback).toBe(expected);
+    expect(describeAdapter({ info: adapterInfo, features, limits }).isFallback).toBe(expected);
   });
 });

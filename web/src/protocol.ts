@@ -40,6 +40,8 @@ export interface AdapterReport {
   /** True when the "GPU" is a program on the CPU (SwiftShader, llvmpipe, WARP). */
   isFallback: boolean;
   hasShaderF16: boolean;
+  /** Memory that the threads of a workgroup share; WebGPU promises 16 KiB. */
+  workgroupBytes: number;
 }
 
 export interface LoadReport {

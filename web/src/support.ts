@@ -37,6 +37,7 @@ export function describeAdapter(adapter: {
     device?: string;
   };
   features: { has(name: string): boolean };
+  limits: { maxComputeWorkgroupStorageSize: number };
 }): AdapterReport {
   const {
     vendor,
@@ -52,6 +53,7 @@ export function describeAdapter(adapter: {
     description,
     isFallback: isFallbackAdapter || SOFTWARE_NAMES.test(names),
     hasShaderF16: adapter.features.has("shader-f16"),
+    workgroupBytes: adapter.limits.maxComputeWorkgroupStorageSize,
   });
 }
 

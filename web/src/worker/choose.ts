@@ -25,6 +25,9 @@ import {
 
 type Overrides = LoadRequest["overrides"];
 
+/** TVM writes its f16 attention for this much; the f32 kernels stay within the 16 KiB of WebGPU. */
+const F16_WORKGROUP_BYTES = 32 * 1024;
+
 /** The index row to load. @throws TransomError `no-variant` saying what there is. */
 export function chooseVariant(
   index: Index,
@@ -38,21 +41,29 @@ export function chooseVariant(
   const wanted = overrides.variant ? [overrides.variant] : preferred(adapter);
   for (const variant of wanted) {
     const row = byVariant.get(variant);
-    if (row !== undefined && (variant !== "f16" || adapter.hasShaderF16)) {
+    if (row !== undefined && (variant !== "f16" || runsF16(adapter))) {
       return row;
     }
   }
   const offered = [...byVariant.keys()].join(", ") || "none";
-  const lacks = adapter.hasShaderF16 ? "" : "; this adapter has no shader-f16";
+  const lacks = runsF16(adapter)
+    ? ""
+    : adapter.hasShaderF16
+      ? `; f16 needs ${String(F16_WORKGROUP_BYTES)} bytes of workgroup memory, this adapter has ${String(adapter.workgroupBytes)}`
+      : "; this adapter has no shader-f16";
   throw new TransomError(
     "no-variant",
     `The model has no variant ${wanted.join(" or ")} for this browser (it has: ${offered}${lacks}).`,
   );
 }
 
+function runsF16(adapter: AdapterReport): boolean {
+  return adapter.hasShaderF16 && adapter.workgroupBytes >= F16_WORKGROUP_BYTES;
+}
+
 /** f16 halves the work on a GPU; on a CPU it is emulated, so f32 comes first there. */
 function preferred(adapter: AdapterReport): Variant[] {
-  if (!adapter.hasShaderF16) {
+  if (!runsF16(adapter)) {
     return ["f32"];
   }
   return adapter.isFallback ? ["f32", "f16"] : ["f16", "f32"];
