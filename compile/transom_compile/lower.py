@@ -35,7 +35,8 @@ from transom_models.architecture import (
     load_architecture,
 )
 
-WASM_HOST = {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm"}
+# The width is what LLVM takes for wasm32 anyway; named, it is not warned about.
+WASM_HOST = {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm", "vector-width": 128}
 
 
 @dataclass
