@@ -12,8 +12,7 @@ E2E = Path(__file__).parent / "e2e"
 
 
 def pytest_configure() -> None:
-    """A shell starts background jobs with Ctrl-C ignored, and children inherit that; some tests send
-    it to their children."""
+    """Ctrl-C works in children: some tests send it, and a background job's shell ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
