@@ -2,8 +2,8 @@
 
 An architecture file says *what* is computed, naming parameters as the checkpoint does and calling
 the words of `Graph`. Each word emits a call to an external function (`transom.linear` on planes of
-Q4_1, `transom.rms_norm`, …); the pass `select_kernels` decides *how*, per schedule, dtype and shape.
-So an architecture knows neither TVM nor kernels, and kernels know no model.
+Q4_1, `transom.rms_norm`, …); the pass `select_kernels` decides *how*, per schedule, dtype and
+shape. So an architecture knows neither TVM nor kernels, and kernels know no model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model library is made from. Apart from `lower`, so that the cache can be asked without TVM."""
+"""What a model library is made from; apart from `lower`, so that a cached one needs no TVM."""
 
 from dataclasses import dataclass
 from typing import Any
