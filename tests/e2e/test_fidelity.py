@@ -3,6 +3,7 @@
 The engine is the page's own, run in Node on Dawn and Mesa's llvmpipe, which has shader-f16.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,78 +81,57 @@ def _table(title: str, run: node_engine.NodeRun, rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+Generate = Callable[[str, Sequence[object]], node_engine.NodeRun]
+
+
+@pytest.fixture
+def generate(bundle: Path, web_build: Path, llvmpipe: dict[str, str], tmp_path: Path) -> Generate:
+    """Greedy answers of one library to prompts, which are messages or token ids."""
+
+    def run(library: str, prompts: Sequence[object]) -> node_engine.NodeRun:
+        return node_engine.generate(bundle, library, prompts, TOKENS, tmp_path, llvmpipe)
+
+    return run
+
+
 def test_f32_library_speaks_the_oracle_token_for_token(
-    bundle: Path,
-    web_build: Path,
-    llvmpipe: dict[str, str],
-    prompts: list[Prompt],
-    oracle_answers: list[oracle.Answer],
-    tmp_path: Path,
+    generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = node_engine.generate(
-        bundle,
-        "library-f32.wasm",
-        # Messages: so our template and tokenizer are held to the fixed ids as well.
-        [prompt.messages for prompt in prompts],
-        TOKENS,
-        tmp_path,
-        llvmpipe,
-    )
+    # Messages: so our template and tokenizer are held to the fixed ids as well.
+    run = generate("library-f32.wasm", [prompt.messages for prompt in prompts])
     rows = _against(oracle_answers, run, prompts)
     print(_table("f32", run, rows))
-    assert run.load["computeDtype"] == "float32"
-    assert run.load["schedule"] == "gpu"
-    assert all(row.comparison.within(TIE_F32) for row in rows)
-    assert all(row.logits_difference <= LOGITS_F32 for row in rows)
-    assert all(row.same_top for row in rows)
+    assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "gpu")
+    _assert_same_numbers(rows)
     assert "Paris" in run.answers[0]["text"]
 
 
 def test_fallback_schedule_speaks_the_oracle_too(
-    bundle: Path,
-    web_build: Path,
-    llvmpipe: dict[str, str],
-    prompts: list[Prompt],
-    oracle_answers: list[oracle.Answer],
-    tmp_path: Path,
+    generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = node_engine.generate(
-        bundle,
-        "library-f32-fallback.wasm",
-        [prompt.token_ids for prompt in prompts[:2]],
-        TOKENS,
-        tmp_path,
-        llvmpipe,
-    )
+    run = generate("library-f32-fallback.wasm", [prompt.token_ids for prompt in prompts[:2]])
     rows = _against(oracle_answers[:2], run, prompts[:2])
     print(_table("f32, fallback schedule", run, rows))
-    assert run.load["schedule"] == "fallback"
-    assert all(row.comparison.within(TIE_F32) for row in rows)
-    assert all(row.logits_difference <= LOGITS_F32 for row in rows)
-    assert all(row.same_top for row in rows)
+    assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "fallback")
+    _assert_same_numbers(rows)
 
 
 def test_f16_library_stays_with_the_oracle(
-    bundle: Path,
-    web_build: Path,
-    llvmpipe: dict[str, str],
-    prompts: list[Prompt],
-    oracle_answers: list[oracle.Answer],
-    tmp_path: Path,
+    generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = node_engine.generate(
-        bundle,
-        "library-f16.wasm",
-        [prompt.token_ids for prompt in prompts],
-        TOKENS,
-        tmp_path,
-        llvmpipe,
-    )
+    run = generate("library-f16.wasm", [prompt.token_ids for prompt in prompts])
     rows = _against(oracle_answers, run, prompts)
     print(_table("f16", run, rows))
     assert run.load["computeDtype"] == "float16"
     left = [row.name for row in rows if not row.comparison.within(TIE_F16)]
     assert len(left) <= F16_MAY_LEAVE, left
+
+
+def _assert_same_numbers(rows: list[Row]) -> None:
+    for row in rows:
+        assert row.comparison.within(TIE_F32), row
+        assert row.logits_difference <= LOGITS_F32, row
+        assert row.same_top, row
 
 
 def test_llama_cpp_on_the_quantized_file_is_reported(
