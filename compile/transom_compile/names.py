@@ -11,7 +11,7 @@ import numpy as np
 
 from transom_compile.sources.checkpoint import Blocks, Checkpoint, TensorInfo
 from transom_models.architecture import ParameterSpec, SourceTensor
-from transom_models.block_type import block_type
+from transom_models.block_type import INPUT_GROUP, block_type
 from transom_models.errors import TransomError
 
 # A message that names this many tensors says enough.
@@ -60,6 +60,12 @@ def match_names(
             raise TensorMismatch(
                 f"tensor {source.name} is {info.block_type}, "
                 f"but Transom reads vectors as {VECTOR_TYPE} only"
+            )
+        if len(info.shape) > 1 and info.shape[-1] % INPUT_GROUP:
+            # Quantized blocks see to it themselves; F16 and F32 come in any width.
+            raise TensorMismatch(
+                f"tensor {source.name} has an input axis of {info.shape[-1]}, "
+                f"which is no multiple of {INPUT_GROUP}: Transom cannot run such a model yet"
             )
     return Plan(tuple(specs))
 

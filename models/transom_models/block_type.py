@@ -11,6 +11,9 @@ from types import MappingProxyType
 
 from transom_models.errors import TransomError
 
+INPUT_GROUP = 32
+"""Elements of the input axis that kernels take at a time: one block of every quantized type."""
+
 
 class UnsupportedBlockType(TransomError):
     """A tensor uses a block type that Transom cannot store."""

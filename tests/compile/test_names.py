@@ -68,6 +68,28 @@ def test_a_shape_that_contradicts_the_metadata_is_named(match: Match) -> None:
         match(metadata={"llama.feed_forward_length": 128}, without=GATE_UP, extra=WIDE_GATE_UP)
 
 
+def test_an_input_axis_that_kernels_would_cut_is_refused(match: Match) -> None:
+    """96 is three groups; a tail of 4 would be left out of every sum."""
+    names = [f"blk.{block}.ffn_{part}.weight" for block in range(2) for part in FEED]
+    for width, verdict in ((96, None), (100, r"ffn_down.weight has an input axis of 100")):
+        extra = [
+            TinyTensor(name, dims, GGMLQuantizationType.F16, data=bytes(64 * width * 2))
+            for name in names
+            for dims in [(width, 64) if "down" in name else (64, width)]
+        ]
+        changes = {
+            "metadata": {"llama.feed_forward_length": width},
+            "without": names,
+            "extra": extra,
+        }
+        if verdict is None:
+            match(**changes)
+        else:
+            with pytest.raises(TensorMismatch, match=verdict):
+                match(**changes)
+
+
+FEED = ("gate", "up", "down")
 GATE_UP = [f"blk.{block}.ffn_{part}.weight" for block in range(2) for part in ("gate", "up")]
 WIDE_GATE_UP = [
     TinyTensor(name, (64, 128), GGMLQuantizationType.Q4_1, data=bytes(64 * 128 // 32 * 20))

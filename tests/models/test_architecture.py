@@ -85,6 +85,10 @@ def test_llama_takes_a_head_size_of_its_own() -> None:
         ({"attention__head_count": 3, "attention__head_count_kv": 3}, "no multiple of head_count"),
         ({"attention__value_length": 8}, "value_length 8 differs"),
         ({"rope__dimension_count": 8}, "rope.dimension_count is 8 of head size 16"),
+        (
+            {"attention__key_length": 20, "rope__dimension_count": 20},
+            "heads of 20 are no multiple of 8",
+        ),
         ({"attention__layer_norm_rms_epsilon": float("nan")}, "epsilon is nan"),
         ({"rope__freq_base": 0.0}, "freq_base is 0.0"),
         ({"rope__scaling__type": "linear"}, "rope.scaling.type is 'linear'"),

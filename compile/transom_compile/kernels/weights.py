@@ -17,10 +17,9 @@ from transom_compile.kernels.emit import (
     halved,
     let,
 )
-from transom_models.block_type import BLOCK_TYPES, BlockType
+from transom_models.block_type import BLOCK_TYPES, INPUT_GROUP, BlockType
 
-GROUP = 32
-"""Elements handled at a time: one block of every quantized type here."""
+GROUP = INPUT_GROUP
 
 PIECE = 8
 """A part of a group that is whole words of every block type."""

@@ -27,6 +27,8 @@ MAX_WIDTH = 65_536
 MAX_FEED_FORWARD = 262_144
 MAX_HEADS = 512
 MAX_HEAD_DIM = 1_024
+# The attention kernels walk a head in steps of this many elements.
+HEAD_STEP = 8
 MAX_VOCABULARY = 1_048_576
 MAX_CONTEXT = 16_777_216
 # A tensor that is not in the checkpoint; the name match reports it.
@@ -205,6 +207,10 @@ def _head_dim(read: MetadataReader, embedding_length: int, head_count: int) -> i
         raise UnsupportedModel(
             f"llama.rope.dimension_count is {rotated} of head size {head_dim}: "
             "only rope over a whole, even head is supported yet"
+        )
+    if head_dim % HEAD_STEP:
+        raise UnsupportedModel(
+            f"llama's heads of {head_dim} are no multiple of {HEAD_STEP}: not supported yet"
         )
     return head_dim
 
