@@ -2,26 +2,29 @@
 
 `architectures/<name>.py`, where the name is GGUF's `general.architecture`, holds one architecture:
 `read_config` (typed sizes from the metadata), `parameters` (which stored parameter comes from which
-checkpoint tensors), `embed`, `hidden`, `logits` (the computation, in the words of `Graph`) and
-`cache_spec`. There is no list of them: the folder is the list. All of it is plain Python: no TVM,
-no block layouts, no formats.
+checkpoint tensors), `embed`, `hidden`, `logits` (the computation, in the words of `Graph`),
+`cache_spec`, and what a Hugging Face config of it means. There is no list of them: the folder is
+the list. All of it is plain Python: no TVM, no block layouts, no formats.
 """
 
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from transom_models import architectures
 from transom_models.errors import TransomError
+from transom_models.rope import Rope
 
 ARCHITECTURE_KEY = "general.architecture"
 # What a name may be before it becomes part of a module path; published names are of this form.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Metadata = Mapping[str, Any]
+Vectors = Mapping[str, Sequence[float]]
+"""Small checkpoint tensors that belong to the config, such as rope factors."""
 Value = Any
 """A value in the graph under construction; only the compiler looks inside."""
 Number = TypeVar("Number", int, float)
@@ -63,13 +66,35 @@ class ParameterSpec:
 
 @dataclass(frozen=True, slots=True)
 class CacheSpec:
-    """What a paged KV cache holds: `frequencies` are radians per position, one for each pair."""
+    """What a paged KV cache holds and how its attention looks at it.
+
+    `rope` None: the graph rotates queries and keys itself (`Graph.rope`), because layers differ.
+    `window`: keys that a windowed layer sees, the query's own included; 0 where no layer is.
+    `softcap` c > 0: scores become c tanh(score / c).
+    """
 
     layers: int
     query_heads: int
     kv_heads: int
     head_dim: int
-    frequencies: tuple[float, ...]
+    rope: Rope | None
+    window: int = 0
+    softcap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """What a Hugging Face `config.json` says, in the words of GGUF.
+
+    `metadata` as llama.cpp's converter writes it. `rope_heads`: tensor kind ("attn_q") -> heads
+    whose rows it interleaves. `plus_one`: norms are stored with 1 added. `vectors`: F32 tensors to
+    write that no safetensors file holds.
+    """
+
+    metadata: Metadata
+    rope_heads: Mapping[str, int] = field(default_factory=dict)
+    plus_one: bool = False
+    vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 class Config(Protocol):
@@ -79,14 +104,28 @@ class Config(Protocol):
     def context_length(self) -> int: ...
 
     @property
+    def embedding_length(self) -> int: ...
+
+    @property
     def vocab_size(self) -> int: ...
 
 
 class Architecture(Protocol):
     """The names every file in `architectures/` exports."""
 
-    def read_config(self, metadata: Metadata) -> Any:
-        """Typed sizes, or `UnsupportedModel` naming the key."""
+    NAME: str
+    TASK: str
+    """"chat" or "embedding"."""
+    CONFIG_TENSORS: tuple[str, ...]
+    """Checkpoint tensors that are read into the config instead of being stored."""
+    HUGGING_FACE: tuple[str, ...]
+    """`architectures[0]` of the config.json files that become this architecture."""
+
+    def read_config(self, metadata: Metadata, vectors: Vectors) -> Any:
+        """Typed sizes, or `UnsupportedModel` naming the key.
+
+        `vectors` has those of `CONFIG_TENSORS` that the checkpoint holds.
+        """
         ...
 
     def parameters(self, config: Any, block_types: Mapping[str, str]) -> tuple[ParameterSpec, ...]:
@@ -109,8 +148,12 @@ class Architecture(Protocol):
         """(1, n, width) -> float32 (1, n, vocabulary)."""
         ...
 
-    def cache_spec(self, config: Any) -> CacheSpec:
-        """What its paged KV cache holds."""
+    def cache_spec(self, config: Any, context_window: int) -> CacheSpec:
+        """What its paged KV cache holds; `context_window` in tokens."""
+        ...
+
+    def from_hugging_face(self, hub: Mapping[str, Any]) -> HubModel:
+        """`config.json` in GGUF's words, or `UnsupportedModel` naming the field."""
         ...
 
 
@@ -124,8 +167,8 @@ class Graph(Protocol):
         """Whether the model has this parameter."""
         ...
 
-    def embedding(self, name: str, tokens: Value) -> Value:
-        """Rows of a matrix: int32 (n,) -> (n, cols)."""
+    def embedding(self, name: str, tokens: Value, *, scale: float = 1.0) -> Value:
+        """Rows of a matrix, times `scale`: int32 (n,) -> (n, cols)."""
         ...
 
     def linear(
@@ -133,27 +176,69 @@ class Graph(Protocol):
         name: str,
         x: Value,
         *,
-        residual: Value | None = None,
+        bias: str | None = None,
+        activation: str | None = None,
         gated: bool = False,
+        scale: float = 1.0,
+        softcap: float = 0.0,
+        residual: Value | None = None,
         dtype: str | None = None,
     ) -> Value:
-        """x W^T; plus `residual`, or silu(gate) * up where W holds gate rows over up rows."""
+        """t = x W^T, then in this order:
+
+        + `bias` vector; `activation` ("silu", "gelu" with erf, "gelu_tanh"), or with `gated`, where
+        W holds gate rows over up rows, act(gate) * up (act is "silu" if not said); * `scale`;
+        softcap * tanh(t / softcap) if `softcap`; + `residual`.
+        """
         ...
 
-    def rms_norm(self, name: str, x: Value, epsilon: float) -> Value:
-        """x / rms(x) * weight."""
+    def rms_norm(
+        self, name: str, x: Value, epsilon: float, *, residual: Value | None = None
+    ) -> Value:
+        """x / rms(x) * weight, + `residual`."""
         ...
 
-    def attention(self, layer: int, qkv: Value, *, heads: int, head_dim: int) -> Value:
-        """Causal attention over the cache: (queries, keys, values) -> (1, n, heads * head_dim)."""
+    def head_norm(
+        self,
+        q_name: str,
+        k_name: str,
+        qkv: Value,
+        epsilon: float,
+        *,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+    ) -> Value:
+        """RMS norm of every query head and every key head of (queries, keys, values)."""
+        ...
+
+    def rope(self, qkv: Value, rope: Rope, *, heads: int, kv_heads: int, head_dim: int) -> Value:
+        """Queries and keys of (queries, keys, values) turned by their positions."""
+        ...
+
+    def attention(
+        self,
+        layer: int,
+        qkv: Value,
+        *,
+        heads: int,
+        head_dim: int,
+        scale: float | None = None,
+        windowed: bool = False,
+    ) -> Value:
+        """Causal attention over the cache: (queries, keys, values) -> (1, n, heads * head_dim).
+
+        Scores are multiplied by `scale`, head_dim ** -0.5 if not said. `windowed`: only the last
+        `CacheSpec.window` keys are seen.
+        """
         ...
 
     def concat(self, values: Sequence[Value]) -> Value:
         """Side by side along the last axis."""
         ...
 
-    def silu_mul(self, gate: Value, up: Value) -> Value:
-        """silu(gate) * up, for weights that could not be fused."""
+    def multiply(self, gate: Value, up: Value, activation: str = "silu") -> Value:
+        """activation(gate) * up, for weights that could not be fused."""
         ...
 
 

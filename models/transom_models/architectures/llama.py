@@ -16,10 +16,13 @@ from transom_models.architecture import (
     SourceTensor,
     UnsupportedModel,
     Value,
+    Vectors,
 )
-from transom_models.rope import rope_frequencies
+from transom_models.rope import Rope, rope_frequencies
 
 NAME = "llama"
+TASK = "chat"
+CONFIG_TENSORS = ()
 # Caps: about four times the largest published llama (405B: 126 blocks of 16 384, 128 heads), so
 # that sizes computed from a lying header stay harmless.
 MAX_BLOCKS = 512
@@ -51,7 +54,7 @@ class LlamaConfig:
     vocab_size: int
 
 
-def read_config(metadata: Metadata) -> LlamaConfig:
+def read_config(metadata: Metadata, vectors: Vectors) -> LlamaConfig:
     """Typed sizes from the `llama.*` metadata; raises `UnsupportedModel` naming the key."""
     read = MetadataReader(metadata, NAME)
     embedding_length = read.integer("embedding_length", MAX_WIDTH)
@@ -162,14 +165,14 @@ def logits(graph: Graph, config: LlamaConfig, x: Value) -> Value:
     return graph.linear("token_embd.weight" if tied else "output.weight", x, dtype="float32")
 
 
-def cache_spec(config: LlamaConfig) -> CacheSpec:
+def cache_spec(config: LlamaConfig, context_window: int) -> CacheSpec:
     """What the KV cache holds, and by which angles queries and keys turn."""
     return CacheSpec(
         layers=config.block_count,
         query_heads=config.head_count,
         kv_heads=config.head_count_kv,
         head_dim=config.head_dim,
-        frequencies=rope_frequencies(config.rope_freq_base, config.head_dim),
+        rope=Rope(rope_frequencies(config.rope_freq_base, config.head_dim)),
     )
 
 
@@ -187,7 +190,7 @@ def _gated(graph: Graph, block: str, x: Value) -> Value:
     if graph.has(f"{block}.ffn_gate_up.weight"):
         return graph.linear(f"{block}.ffn_gate_up.weight", x, gated=True)
     gate = graph.linear(f"{block}.ffn_gate.weight", x)
-    return graph.silu_mul(gate, graph.linear(f"{block}.ffn_up.weight", x))
+    return graph.multiply(gate, graph.linear(f"{block}.ffn_up.weight", x))
 
 
 def _head_dim(read: MetadataReader, embedding_length: int, head_count: int) -> int:
