@@ -82,6 +82,36 @@ describe("Engine", () => {
     });
   });
 
+  it("reads a known text: one prefill, then a step for each token that is judged", async () => {
+    const runtime = new FakeRuntime();
+    const best: [number, number][] = [];
+    await new Engine(runtime).score([1, 2, 3, 4, 5, 6, 9, 9], 6, (logits, position) => {
+      best.push([position, logits.indexOf(50)]);
+    });
+    expect(runtime.forwards).toEqual([[1, 2, 3, 4], [5, 6], [9]]);
+    expect(best).toEqual([
+      [6, 7],
+      [7, 10],
+    ]);
+  });
+
+  it.each([
+    ["no given token", 0, [1, 2]],
+    ["nothing to judge", 2, [1, 2]],
+    ["more than fits", 1, [1, 2, 3, 4, 5, 6, 7, 8]],
+  ])("refuses to read a text with %s", async (_, prefilled, tokenIds) => {
+    const engine = new Engine(new FakeRuntime(8));
+    await expect(engine.score(tokenIds, prefilled, () => undefined)).rejects.toThrow(TransomError);
+  });
+
+  it("does not take what it read for the prefix of a conversation that differs", async () => {
+    const engine = new Engine(new FakeRuntime());
+    await engine.score([1, 2, 3, 4], 2, () => undefined);
+    const { ids, done } = await run(engine, request([1, 2, 3, 7], { maxTokens: 1 }));
+    expect(ids).toEqual([8]);
+    expect(done.cachedTokens).toBe(3);
+  });
+
   it.each([
     ["an empty prompt", request([])],
     ["no tokens", request([1], { maxTokens: 0 })],

@@ -1,15 +1,18 @@
 /**
  * The page's engine from the command line, on Dawn (npm `webgpu`): for tests and comparisons.
  *
- *   node generate.mjs --bundle DIR --library library-f32.wasm --prompts prompts.json
- *                     --max-tokens 64 [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]
+ *   node generate.mjs --bundle DIR --library library-f32.wasm [--prompts FILE] [--max-tokens 64]
+ *                     [--score FILE] [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]
  *
- * `prompts.json` is a list; each prompt is a list of token ids, or a list of messages. Prints one
- * JSON object per line: first the load, then one per prompt, decoded greedily. `--logits-out` gets
- * the first step's logits of each prompt, float32 little-endian, one after another. Which Vulkan
- * driver runs is the caller's choice (VK_ICD_FILENAMES). Exits 2 with one line on user errors.
+ * `--prompts` is a JSON list; each prompt is a list of token ids, or a list of messages. `--score`
+ * is a JSON list of passages to read token by token (score.ts). Prints one JSON object per line:
+ * first the load, then one per prompt, decoded greedily, then one per passage. `--logits-out` gets,
+ * in this order, the first step's logits of each prompt and those of each judged position of each
+ * passage, float32 little-endian, one after another. Which Vulkan driver runs is the caller's choice
+ * (VK_ICD_FILENAMES). Exits 2 with one line on user errors.
  */
-import { open, readFile } from "node:fs/promises";
+import { openSync, writeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { TransomError, describe } from "../errors.ts";
@@ -27,12 +30,13 @@ import type { ChatModel } from "../worker/chat-model.ts";
 import { loadModel } from "../worker/load.ts";
 import { BundleFolder } from "./bundle-folder.ts";
 import { openDawn } from "./dawn.ts";
+import { parsePassages, scorePassage } from "./score.ts";
 
 type Prompt = number[] | Message[];
 
 const USAGE =
-  "usage: generate.mjs --bundle DIR --library FILE --prompts FILE [--max-tokens N] " +
-  "[--logits-out FILE] [--pipelines ahead|lazy] [--verbose]";
+  "usage: generate.mjs --bundle DIR --library FILE [--prompts FILE] [--max-tokens N] " +
+  "[--score FILE] [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]";
 
 /** Enough to see what a model says. */
 const DEFAULT_MAX_TOKENS = 64;
@@ -40,7 +44,8 @@ const DEFAULT_MAX_TOKENS = 64;
 interface Arguments {
   bundle: string;
   library: string;
-  prompts: string;
+  prompts: string | undefined;
+  score: string | undefined;
   maxTokens: number;
   logitsOut: string | undefined;
   pipelines: PipelineLoading;
@@ -54,21 +59,22 @@ function readArguments(): Arguments {
       library: { type: "string" },
       prompts: { type: "string" },
       "max-tokens": { type: "string", default: String(DEFAULT_MAX_TOKENS) },
+      score: { type: "string" },
       "logits-out": { type: "string" },
       pipelines: { type: "string", default: "lazy" },
       verbose: { type: "boolean", default: false },
     },
   });
-  const { bundle, library, prompts, pipelines } = values;
+  const { bundle, library, prompts, score, pipelines, verbose } = values;
   const maxTokens = Number(values["max-tokens"]);
-  if (bundle === undefined || library === undefined || prompts === undefined) {
+  if (bundle === undefined || library === undefined) {
     throw new TransomError("invalid-request", USAGE);
   }
   if (pipelines !== "ahead" && pipelines !== "lazy") {
     throw new TransomError("invalid-request", "--pipelines is ahead or lazy.");
   }
   const logitsOut = values["logits-out"];
-  return { bundle, library, prompts, maxTokens, logitsOut, pipelines, verbose: values.verbose };
+  return { bundle, library, prompts, score, maxTokens, logitsOut, pipelines, verbose };
 }
 
 /** Which variant and schedule a library's file name stands for. */
@@ -92,8 +98,13 @@ async function findLibrary(
   throw new TransomError("invalid-request", `The bundle in ${folder} has no library ${title}.`);
 }
 
-async function readPrompts(path: string): Promise<Prompt[]> {
-  const prompts: unknown = JSON.parse(await readFile(path, "utf8"));
+/** An option that was not given is an empty list. */
+async function readList(path: string | undefined): Promise<unknown> {
+  return path === undefined ? [] : (JSON.parse(await readFile(path, "utf8")) as unknown);
+}
+
+async function readPrompts(path: string | undefined): Promise<Prompt[]> {
+  const prompts = await readList(path);
   const isPrompt = (prompt: unknown): prompt is Prompt =>
     Array.isArray(prompt) &&
     (prompt.every((item) => Number.isSafeInteger(item)) ||
@@ -101,7 +112,7 @@ async function readPrompts(path: string): Promise<Prompt[]> {
   if (!Array.isArray(prompts) || !prompts.every(isPrompt)) {
     throw new TransomError(
       "invalid-request",
-      `${path} must be a list of prompts: lists of token ids, or lists of messages.`,
+      `${path ?? ""} must be a list of prompts: lists of token ids, or lists of messages.`,
     );
   }
   return prompts;
@@ -141,6 +152,7 @@ async function answer(
 async function main(): Promise<void> {
   const options = readArguments();
   const prompts = await readPrompts(options.prompts);
+  const passages = parsePassages(options.score ?? "", await readList(options.score));
   const overrides: LoadRequest["overrides"] = {
     ...(await findLibrary(options.bundle, options.library)),
     pipelines: options.pipelines,
@@ -159,17 +171,19 @@ async function main(): Promise<void> {
   );
   console.log(JSON.stringify(report));
 
-  const logitsFile = options.logitsOut === undefined ? null : await open(options.logitsOut, "w");
-  try {
-    for (const prompt of prompts) {
-      const { line, logits } = await answer(model, prompt, options.maxTokens, logitsFile !== null);
-      console.log(JSON.stringify(line));
-      if (logits !== null) {
-        await logitsFile?.write(new Uint8Array(logits.buffer));
-      }
+  const logitsFile = options.logitsOut === undefined ? null : openSync(options.logitsOut, "w");
+  const keep = (logits: Float32Array | null) => {
+    if (logitsFile !== null && logits !== null) {
+      writeSync(logitsFile, new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength));
     }
-  } finally {
-    await logitsFile?.close();
+  };
+  for (const prompt of prompts) {
+    const { line, logits } = await answer(model, prompt, options.maxTokens, logitsFile !== null);
+    console.log(JSON.stringify(line));
+    keep(logits);
+  }
+  for (const passage of passages) {
+    console.log(JSON.stringify(await scorePassage(model, passage, keep)));
   }
 }
 

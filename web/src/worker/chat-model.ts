@@ -36,6 +36,16 @@ export class ChatModel {
     return this.#tokenizer.encode(this.#template.render(messages));
   }
 
+  /** The ids of a text; special tokens are those that it spells out. */
+  encodeText(text: string): number[] {
+    return this.#tokenizer.encode(text);
+  }
+
+  /** Read a text whose every token is known, for figures; see `Engine.score`. */
+  score(...request: Parameters<Engine["score"]>): Promise<void> {
+    return this.#engine.score(...request);
+  }
+
   /** Answer a conversation. */
   chat(
     { messages, options }: ChatRequest,

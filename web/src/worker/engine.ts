@@ -35,13 +35,55 @@ export class Engine {
     onToken: (event: TokenEvent) => void,
     signal?: AbortSignal,
   ): Promise<Done> {
+    this.#check(request);
+    return this.#alone(() => this.#run(request, onToken, signal));
+  }
+
+  /**
+   * Read a text whose every token is known: the logits that each token was up against.
+   *
+   * @param tokenIds the whole text; the first `prefilled` go in as a prompt does, in chunks, each
+   *   later one as a decode step of its own.
+   * @param onLogits called for each position from `prefilled` on, in order, with the logits after
+   *   the tokens before it. They are valid until it returns.
+   * @throws TransomError `context-overflow`, `invalid-request`, `busy`, or what the runtime throws.
+   */
+  async score(
+    tokenIds: readonly number[],
+    prefilled: number,
+    onLogits: (logits: Float32Array, position: number) => void,
+  ): Promise<void> {
+    if (!Number.isSafeInteger(prefilled) || prefilled < 1 || prefilled >= tokenIds.length) {
+      throw new TransomError(
+        "invalid-request",
+        `Of ${tokenIds.length} tokens, ${prefilled} cannot be the given ones.`,
+      );
+    }
+    this.#requireRoom(tokenIds.length);
+    await this.#alone(async () => {
+      this.#cachedIds = [];
+      this.#runtime.clear();
+      await this.#prefill(tokenIds.slice(0, prefilled), undefined);
+      for (let position = prefilled; position < tokenIds.length; position++) {
+        onLogits(await this.#runtime.readLogits(), position);
+        if (position + 1 < tokenIds.length) {
+          this.#forward(tokenIds.slice(position, position + 1));
+        }
+      }
+    });
+  }
+
+  dispose(): void {
+    this.#runtime.dispose();
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.#isBusy) {
       throw new TransomError("busy", "The engine is answering already; stop that answer first.");
     }
-    this.#check(request);
     this.#isBusy = true;
     try {
-      return await this.#run(request, onToken, signal);
+      return await work();
     } catch (error) {
       // Nobody knows how far the KV cache got: the next prompt starts from nothing.
       this.#cachedIds = [];
@@ -49,10 +91,6 @@ export class Engine {
     } finally {
       this.#isBusy = false;
     }
-  }
-
-  dispose(): void {
-    this.#runtime.dispose();
   }
 
   async #run(
@@ -175,17 +213,22 @@ export class Engine {
 
   #check(request: GenerateRequest): void {
     const { promptTokenIds, maxTokens } = request;
-    const window = this.#runtime.contextWindowSize;
     if (promptTokenIds.length === 0) {
       throw new TransomError("invalid-request", "The prompt is empty.");
     }
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
       throw new TransomError("invalid-request", `maxTokens must be 1 or more, not ${maxTokens}.`);
     }
-    if (promptTokenIds.length >= window) {
+    this.#requireRoom(promptTokenIds.length);
+  }
+
+  /** After that many tokens there must be a place for one more. */
+  #requireRoom(tokens: number): void {
+    const window = this.#runtime.contextWindowSize;
+    if (tokens >= window) {
       throw new TransomError(
         "context-overflow",
-        `The conversation has ${promptTokenIds.length} tokens; ` +
+        `The conversation has ${tokens} tokens; ` +
           `this model can hold ${window}. Start a new chat.`,
       );
     }
