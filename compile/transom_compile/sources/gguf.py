@@ -9,6 +9,7 @@ import mmap
 import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import overload
@@ -43,6 +44,14 @@ _SCALARS: Mapping[GGUFValueType, struct.Struct] = {
 }
 _U32 = _SCALARS[GGUFValueType.UINT32]
 _U64 = _SCALARS[GGUFValueType.UINT64]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """How the file stores a metadata value; `item` is the type of an array's items."""
+
+    kind: GGUFValueType
+    item: GGUFValueType | None = None
 
 
 class StringArray(Sequence[str]):
@@ -85,11 +94,13 @@ class GgufCheckpoint:
         data: mmap.mmap,
         version: int,
         metadata: Mapping[str, MetadataValue],
+        value_types: Mapping[str, ValueType],
         tensors: Mapping[str, TensorInfo],
     ) -> None:
         self.path = path
         self.version = version
         self.metadata = metadata
+        self.value_types = value_types
         self.tensors = tensors
         self._data = data
 
@@ -128,11 +139,16 @@ def open_checkpoint(path: Path) -> GgufCheckpoint:
     version = _read_version(cursor)
     tensor_count = cursor.count("tensor count", limits.MAX_TENSORS)
     key_count = cursor.count("metadata key count", limits.MAX_METADATA_KEYS)
-    metadata = _read_metadata(cursor, key_count)
+    metadata, value_types = _read_metadata(cursor, key_count)
     alignment = _alignment(cursor, metadata)
     tensors = _read_tensor_infos(cursor, tensor_count, alignment)
     return GgufCheckpoint(
-        path, data, version, MappingProxyType(metadata), MappingProxyType(tensors)
+        path,
+        data,
+        version,
+        MappingProxyType(metadata),
+        MappingProxyType(value_types),
+        MappingProxyType(tensors),
     )
 
 
@@ -206,15 +222,24 @@ def _read_version(cursor: _Cursor) -> int:
     raise cursor.error(f"GGUF version {version} is not supported, only 2 and 3", 4)
 
 
-def _read_metadata(cursor: _Cursor, count: int) -> dict[str, MetadataValue]:
+def _read_metadata(
+    cursor: _Cursor, count: int
+) -> tuple[dict[str, MetadataValue], dict[str, ValueType]]:
     metadata: dict[str, MetadataValue] = {}
+    types: dict[str, ValueType] = {}
     for index in range(count):
         start = cursor.position
         key = cursor.name(f"metadata key {index}", limits.MAX_KEY_BYTES)
         if key in metadata:
             raise cursor.error(f"metadata key {key} appears twice", start)
-        metadata[key] = _read_value(cursor, key, _read_value_type(cursor, key))
-    return metadata
+        kind = _read_value_type(cursor, key)
+        if kind is GGUFValueType.ARRAY:
+            item, metadata[key] = _read_array(cursor, key)
+            types[key] = ValueType(kind, item)
+        else:
+            metadata[key] = _read_value(cursor, key, kind)
+            types[key] = ValueType(kind)
+    return metadata, types
 
 
 def _read_value_type(cursor: _Cursor, key: str) -> GGUFValueType:
@@ -229,8 +254,6 @@ def _read_value_type(cursor: _Cursor, key: str) -> GGUFValueType:
 def _read_value(cursor: _Cursor, key: str, kind: GGUFValueType) -> MetadataValue:
     if kind is GGUFValueType.STRING:
         return cursor.string(key, limits.MAX_STRING_BYTES)
-    if kind is GGUFValueType.ARRAY:
-        return _read_array(cursor, key)
     if kind is GGUFValueType.BOOL:
         start = cursor.take(1, key)
         if cursor.data[start] > 1:
@@ -241,23 +264,22 @@ def _read_value(cursor: _Cursor, key: str, kind: GGUFValueType) -> MetadataValue
     return value
 
 
-def _read_array(cursor: _Cursor, key: str) -> MetadataValue:
+def _read_array(cursor: _Cursor, key: str) -> tuple[GGUFValueType, MetadataValue]:
     start = cursor.position
     kind = _read_value_type(cursor, f"items of {key}")
     if kind is GGUFValueType.ARRAY:
         raise cursor.error(f"{key} nests arrays deeper than {limits.MAX_ARRAY_DEPTH}", start)
     length = cursor.count(f"length of array {key}", limits.MAX_ARRAY_LENGTH)
     if kind is GGUFValueType.STRING:
-        return _read_string_array(cursor, key, length)
+        return kind, _read_string_array(cursor, key, length)
     if kind is GGUFValueType.BOOL:
         flags = np.frombuffer(cursor.data, np.uint8, length, cursor.take(length, key))
         if flags.size and int(flags.max()) > 1:
             raise cursor.error(f"{key} holds a value that is neither true nor false", start)
-        return flags.view(np.bool_)
+        return kind, flags.view(np.bool_)
     dtype = np.dtype(_SCALARS[kind].format)
-    return np.frombuffer(
-        cursor.data, dtype, length, cursor.take(length * dtype.itemsize, f"array {key}")
-    )
+    start = cursor.take(length * dtype.itemsize, f"array {key}")
+    return kind, np.frombuffer(cursor.data, dtype, length, start)
 
 
 def _read_string_array(cursor: _Cursor, key: str, length: int) -> StringArray:
