@@ -18,6 +18,7 @@ from tvm.relax.frontend.nn.llm.kv_cache import PagedKVCache
 
 from transom_models.architecture import Architecture, ParameterSpec
 from transom_models.block_type import block_type
+from transom_models.rope import Rope
 
 Tensor = Any
 """`tvm.relax.frontend.nn.Tensor`; TVM ships no types."""
@@ -91,45 +92,83 @@ class Graph:
         self._packed = packed
         self._compute_dtype = compute_dtype
         self._places = {p.name: i for i, p in enumerate(stored_parameters(specs))}
+        self._positions: Tensor | None = None
         self.cache: Any = None
 
     def has(self, name: str) -> bool:
         """Whether the model has this parameter (tied or separately stored ones it has not)."""
         return name in self._specs
 
-    def embedding(self, name: str, tokens: Tensor) -> Tensor:
-        """Rows of a stored matrix: tokens int32 (n,) -> (n, cols)."""
+    def embedding(self, name: str, tokens: Tensor, *, scale: float = 1.0) -> Tensor:
+        """Rows of a stored matrix, times `scale`: tokens int32 (n,) -> (n, cols)."""
         rows, cols = self._specs[name].shape
         out = nn.Tensor.placeholder((tokens.shape[0], cols), self._compute_dtype)
         kind = self._specs[name].block_type
-        return _marker("embedding", [tokens, *self._planes(name)], [kind, rows], out)
+        return _marker("embedding", [tokens, *self._planes(name)], [kind, rows, float(scale)], out)
 
     def linear(
         self,
         name: str,
         x: Tensor,
         *,
-        residual: Tensor | None = None,
+        bias: str | None = None,
+        activation: str | None = None,
         gated: bool = False,
+        scale: float = 1.0,
+        softcap: float = 0.0,
+        residual: Tensor | None = None,
         dtype: str | None = None,
     ) -> Tensor:
-        """x W^T of shape (1, n, rows), with an epilogue fused in.
+        """x W^T of shape (1, n, rows), with an epilogue fused in (`kernels.linear.Epilogue`).
 
-        `residual` of the result's shape is added; `gated` takes W as gate rows over up rows and
-        gives silu(gate) * up of shape (1, n, rows / 2). `dtype` of the result: that of x if None.
+        (1, n, rows / 2) where `gated`. `dtype` of the result: that of x if None.
         """
         rows, _ = self._specs[name].shape
-        epilogue = "silu_gate" if gated else "residual" if residual is not None else "none"
         width = rows // 2 if gated else rows
         out = nn.Tensor.placeholder((*x.shape[:-1], width), dtype or x.dtype)
-        tensors = [x, *self._planes(name), *([] if residual is None else [residual])]
-        kind = self._specs[name].block_type
-        return _marker("linear", tensors, [kind, rows, epilogue], out)
+        tensors = [x, *self._planes(name)]
+        tensors += [] if bias is None else self._planes(bias)
+        tensors += [] if residual is None else [residual]
+        acts = activation or ("silu" if gated else "")
+        flags = [int(bias is not None), acts, int(gated), float(scale), float(softcap)]
+        attributes = [self._specs[name].block_type, rows, *flags, int(residual is not None)]
+        return _marker("linear", tensors, attributes, out)
 
-    def rms_norm(self, name: str, x: Tensor, epsilon: float) -> Tensor:
-        """x / rms(x) * weight, in f32."""
-        out = nn.Tensor.placeholder(x.shape, x.dtype)
-        return _marker("rms_norm", [x, *self._planes(name)], [float(epsilon)], out)
+    def rms_norm(
+        self, name: str, x: Tensor, epsilon: float, *, residual: Tensor | None = None
+    ) -> Tensor:
+        """x / rms(x) * weight (+ residual), in f32."""
+        tensors = [x, *self._planes(name), *([] if residual is None else [residual])]
+        attributes = [float(epsilon), int(residual is not None)]
+        return _marker("rms_norm", tensors, attributes, nn.Tensor.placeholder(x.shape, x.dtype))
+
+    def head_norm(
+        self,
+        q_name: str,
+        k_name: str,
+        qkv: Tensor,
+        epsilon: float,
+        *,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+    ) -> Tensor:
+        """RMS norm of each query and key head by itself, in f32; values pass through."""
+        tensors = [qkv, *self._planes(q_name), *self._planes(k_name)]
+        attributes = [heads, kv_heads, head_dim, float(epsilon)]
+        return _marker(
+            "head_norm", tensors, attributes, nn.Tensor.placeholder(qkv.shape, qkv.dtype)
+        )
+
+    def rope(self, qkv: Tensor, rope: Rope, *, heads: int, kv_heads: int, head_dim: int) -> Tensor:
+        """Queries and keys turned by the positions that the cache is about to give them."""
+        _, n, _ = qkv.shape
+        if self._positions is None:
+            self._positions = self.cache.get_query_positions(n)
+        attributes = [heads, kv_heads, head_dim, rope.magnitude, *rope.frequencies]
+        return _marker(
+            "rope", [qkv, self._positions], attributes, nn.Tensor.placeholder(qkv.shape, qkv.dtype)
+        )
 
     def take_last(self, x: Tensor) -> Tensor:
         """The last position only, (1, 1, width); x itself where there is just one."""
@@ -137,23 +176,36 @@ class Graph:
             return x
         return _marker("take_last", [x], [], nn.Tensor.placeholder((1, 1, x.shape[-1]), x.dtype))
 
-    def attention(self, layer: int, qkv: Tensor, *, heads: int, head_dim: int) -> Tensor:
+    def attention(
+        self,
+        layer: int,
+        qkv: Tensor,
+        *,
+        heads: int,
+        head_dim: int,
+        scale: float | None = None,
+        windowed: bool = False,
+    ) -> Tensor:
         """Rotate q and k, append k and v to the cache, attend: (1, n, heads * head_dim).
 
         `qkv`: (1, n, (heads + 2 * kv heads) * head_dim), queries first, then keys, then values.
+        TVM's cache hands nothing else of a layer to its kernels than the scale, so its sign says
+        `windowed` (`kernels.attention`).
         """
         _, n, width = qkv.shape
+        scale = head_dim**-0.5 if scale is None else scale
         qkv = nn.op.reshape(qkv, (1, n, width // head_dim, head_dim))
-        out = self.cache.attention_with_fused_qkv(layer, qkv, heads, head_dim**-0.5)
+        out = self.cache.attention_with_fused_qkv(layer, qkv, heads, -scale if windowed else scale)
         return nn.op.reshape(out, (1, n, heads * head_dim))
 
-    def concat(self, tensors: Sequence[Tensor]) -> Tensor:
+    def concat(self, values: Sequence[Tensor]) -> Tensor:
         """Side by side along the last axis."""
-        return nn.op.concat(list(tensors), dim=2)
+        return nn.op.concat(list(values), dim=2)
 
-    def silu_mul(self, gate: Tensor, up: Tensor) -> Tensor:
-        """silu(gate) * up, for weights that could not be fused."""
-        return nn.op.silu(gate) * up
+    def multiply(self, gate: Tensor, up: Tensor, activation: str = "silu") -> Tensor:
+        """activation(gate) * up, for weights that could not be fused."""
+        out = nn.Tensor.placeholder(gate.shape, gate.dtype)
+        return _marker("multiply", [gate, up], [activation], out)
 
     def _planes(self, name: str) -> list[Tensor]:
         spec = self._specs[name]

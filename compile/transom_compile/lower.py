@@ -65,7 +65,7 @@ def build_library(
     clock = _Clock(report, progress)
     target = Target({"kind": "webgpu", "host": WASM_HOST})
     architecture = load_architecture(request.architecture)
-    cache = architecture.cache_spec(request.config)
+    cache = architecture.cache_spec(request.config, request.context_window)
     module = clock.run("graph", lambda: _graph(request, architecture))
     phases = _phases(request, cache, target)
     for number, (name, passes) in enumerate(phases.items()):

@@ -18,6 +18,8 @@ from transom_models.errors import TransomError
 MOST_NAMED = 8
 # Every converter writes norms and biases so, and the graph adds them in float32.
 VECTOR_TYPE = "F32"
+# Rope factors, one for each pair of a head: heads are far below twice this.
+MAX_CONFIG_VECTOR = 4096
 
 
 class TensorMismatch(TransomError):
@@ -32,18 +34,21 @@ class Plan:
 
 
 def match_names(
-    specs: Sequence[ParameterSpec], tensors: Mapping[str, TensorInfo], architecture: str
+    specs: Sequence[ParameterSpec],
+    tensors: Mapping[str, TensorInfo],
+    architecture: str,
+    config_tensors: Sequence[str] = (),
 ) -> Plan:
     """Check every parameter against the tensor table. Raises `TensorMismatch`,
-    `UnsupportedBlockType`."""
+    `UnsupportedBlockType`. `config_tensors` are those that the config was read from."""
     asked = [source for spec in specs for source in spec.sources]
     names = {source.name for source in asked}
     missing = [source.name for source in asked if source.name not in tensors]
     if missing:
         raise TensorMismatch(f"the checkpoint lacks {_listed(missing)}")
-    unused = [name for name in tensors if name not in names]
+    unused = [name for name in tensors if name not in names and name not in config_tensors]
     if unused:
-        # rope_freqs and biases change the answers, so there is no list of names to wave through.
+        # Any tensor may change the answers, so there is no list of names to wave through.
         raise TensorMismatch(
             f"the checkpoint has {_listed(unused)}, which Transom's {architecture} does not use "
             "yet; leaving it out would change the answers"
@@ -76,7 +81,8 @@ def read_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> Blocks:
     A view of the file where nothing has to move, else the one copy.
     """
     parts = [_read_source(checkpoint, source) for source in spec.sources]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    # A vector is one row of blocks, a matrix many.
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=len(spec.shape) - 2)
 
 
 def release_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> None:
@@ -87,7 +93,33 @@ def release_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> None:
 
 def _read_source(checkpoint: Checkpoint, source: SourceTensor) -> Blocks:
     blocks = checkpoint.read_blocks(source.name)
-    return unpermute_rope_rows(blocks, source.rope_heads) if source.rope_heads else blocks
+    if not source.rope_heads:
+        return blocks
+    rows = blocks.reshape(source.shape[0], -1)
+    return unpermute_rope_rows(rows, source.rope_heads).reshape(blocks.shape)
+
+
+def read_config_vectors(
+    checkpoint: Checkpoint, names: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """Those of the named float32 vectors that the checkpoint holds, as plain numbers."""
+    vectors = {}
+    for name in names:
+        if name not in checkpoint.tensors:
+            continue
+        info = checkpoint.tensors[name]
+        if info.block_type != VECTOR_TYPE or len(info.shape) != 1:
+            raise TensorMismatch(
+                f"tensor {name} is {info.block_type} of shape {list(info.shape)}, "
+                f"but Transom reads it as a vector of {VECTOR_TYPE}"
+            )
+        if info.shape[0] > MAX_CONFIG_VECTOR:
+            raise TensorMismatch(
+                f"tensor {name} has {info.shape[0]} elements, more than {MAX_CONFIG_VECTOR}"
+            )
+        values = checkpoint.read_blocks(name).reshape(-1).view(np.float32)
+        vectors[name] = tuple(float(value) for value in values)
+    return vectors
 
 
 def unpermute_rope_rows(blocks: Blocks, heads: int) -> Blocks:

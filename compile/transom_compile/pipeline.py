@@ -1,15 +1,15 @@
 """The walk from a checkpoint to a bundle: the order of the steps and nothing else.
 
 Works in a folder beside the wanted one and renames it at the end, so that a failure or an interrupt
-leaves nothing behind.
+leaves nothing behind. Model libraries are built in other processes, and the checkpoint is hashed in
+a thread, while weights are repacked.
 """
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from transom_compile import bundle as sealing
 from transom_compile import chat_config as chatting
+from transom_compile.background import Background, hash_file, one_ahead
 from transom_compile.bundle import Bundle, BundleFile, BundleParts, Source, seal_bundle
 from transom_compile.durable import sync_folder, write_durably
 from transom_compile.libraries import (
@@ -25,13 +26,15 @@ from transom_compile.libraries import (
     VARIANTS,
     LibraryFigures,
     LibrarySource,
-    build_libraries,
+    library_builds,
 )
 from transom_compile.library_cache import tool_versions
 from transom_compile.link import RUNTIME_FILE
-from transom_compile.names import Plan, match_names, read_parameter, release_parameter
+from transom_compile.names import read_parameter, release_parameter
+from transom_compile.prepare import MADE_NAME, Recipe, check_recipe, prepare_checkpoint
 from transom_compile.progress import PhaseFigures, Phases, Progress
-from transom_compile.repack import repack
+from transom_compile.recognise import CompileError, Model, recognise
+from transom_compile.repack import StoredTensor, repack
 from transom_compile.shards import (
     SHARD_CAP_BYTES,
     ShardPlan,
@@ -39,27 +42,17 @@ from transom_compile.shards import (
     write_shards,
     write_tensor_cache,
 )
-from transom_compile.sources.checkpoint import Checkpoint, CheckpointError
-from transom_compile.sources.gguf import open_checkpoint
-from transom_compile.tokenizer import Tokenizer, convert_tokenizer
 from transom_models import media_types
-from transom_models.architecture import ARCHITECTURE_KEY, load_architecture
-from transom_models.digest import Hasher
-from transom_models.errors import TransomError
+from transom_models.architecture import ParameterSpec
+from transom_models.digest import Digest
 
-# A piece of the source file between two reports of progress.
-HASH_PIECE_BYTES = 4 * 1024 * 1024
-# A context or chunk below this holds no chat; the paged KV cache counts in pages of 16.
-MIN_WINDOW = 64
-
-
-class CompileError(TransomError):
-    """An option or the output folder does not fit."""
+__all__ = ["CompileError", "CompileOptions", "CompileReport", "compile_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """How to compile. `context` None: the model's own, up to 4 096 tokens."""
+    """How to compile. `context` None: the model's own, up to 4 096 tokens. `force`: a chat template
+    with problems is a note, not an error."""
 
     runtime_dir: Path
     variants: tuple[str, ...] = VARIANTS
@@ -67,69 +60,71 @@ class CompileOptions:
     prefill_chunk: int = chatting.DEFAULT_PREFILL_CHUNK
     dump_dir: Path | None = None
     shard_cap_bytes: int = SHARD_CAP_BYTES
+    recipe: Recipe = field(default_factory=Recipe)
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CompileReport:
-    """What came out and what it cost; `notes` are for people."""
+    """What came out and what it cost; `notes` are for people. `source_bytes`: of the GGUF."""
 
     bundle: Bundle
+    source_bytes: int
+    stored_bytes: int
     phases: tuple[PhaseFigures, ...]
     libraries: tuple[LibraryFigures, ...]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """The checkpoint after it has been recognised: steps 1 to 3 of the walk."""
-
-    checkpoint: Checkpoint
-    architecture: str
-    config: Any
-    plan: Plan
-    tokenizer: Tokenizer
-    context_window: int
-    prefill_chunk: int
-
-
 def compile_bundle(
-    checkpoint_path: Path, out_dir: Path, options: CompileOptions, progress: Progress
+    source: Path, out_dir: Path, options: CompileOptions, progress: Progress
 ) -> CompileReport:
-    """Walk from a checkpoint to a bundle at `out_dir`.
+    """Walk from a checkpoint (a GGUF file, a Hugging Face folder) to a bundle at `out_dir`.
 
     Raises `TransomError` for anything wrong with the input; nothing is left behind then.
     """
-    _check(options)
+    check_options(source, options)
     phases = Phases(progress)
     with _workspace(out_dir) as folder:
+        path = prepare_checkpoint(source, options.recipe, folder, phases)
         with phases.run("read"):
-            model = _recognise(checkpoint_path, options)
-        with phases.run("digest", checkpoint_path.stat().st_size):
-            source = _digest_source(checkpoint_path, progress)
-        with phases.run("texts"):
-            texts, notes = _write_texts(model, source, folder)
+            model = recognise(path, options.context, options.prefill_chunk)
         plans = plan_shards(model.plan.rows, options.shard_cap_bytes)
-        with phases.run("repack", sum(plan.nbytes for plan in plans)):
-            shards = _write_shards(model, plans, folder, progress)
-        with phases.run("libraries"):
-            libraries, figures = build_libraries(
-                _library_source(model, options), options.variants, folder, progress
-            )
+        stored_bytes = sum(plan.nbytes for plan in plans)
+        with (
+            Background() as background,
+            library_builds(library_source(model, options), options.variants, folder) as builds,
+        ):
+            digest = background.submit(hash_file, path, background.stopped)
+            with phases.run("repack", stored_bytes):
+                shards = _write_shards(model, plans, folder, progress, background)
+            with phases.run("texts"):
+                checkpoint = Source(
+                    path,
+                    digest.result(),
+                    path.stat().st_size,
+                    title=MADE_NAME if path != source else None,
+                )
+                texts, notes = _write_texts(model, checkpoint, folder)
+            with phases.run("libraries"):
+                libraries, figures = builds.finish(progress)
         with phases.run("seal"):
-            native = _write_native_config(model, source, folder)
+            native = _write_native_config(model, checkpoint.digest, folder)
             parts = BundleParts(
-                source=source,
+                source=checkpoint,
                 native_config=native,
                 chat_config=texts[0],
                 shared=[*shards, *texts[1:]],
                 libraries=libraries,
-                annotations=_annotations(model, source, bool(libraries)),
+                annotations=_annotations(model, checkpoint.digest, bool(libraries)),
             )
             bundle = seal_bundle(parts, folder)
-    return CompileReport(bundle.moved_to(out_dir), phases.figures, figures, notes)
+    return CompileReport(
+        bundle.moved_to(out_dir), checkpoint.size, stored_bytes, phases.figures, figures, notes
+    )
 
 
-def _check(options: CompileOptions) -> None:
+def check_options(source: Path, options: CompileOptions) -> None:
     """What can be known to be wrong before any work."""
     for variant in options.variants:
         if variant not in LIBRARY_KINDS:
@@ -139,6 +134,20 @@ def _check(options: CompileOptions) -> None:
         raise CompileError(
             f"{options.runtime_dir} holds no wasm runtime; run `transom build runtime` first"
         )
+    check_recipe(source, options.recipe)
+
+
+def library_source(model: Model, options: CompileOptions) -> LibrarySource:
+    """What the model's libraries are built from."""
+    return LibrarySource(
+        architecture=model.architecture,
+        config=model.config,
+        parameters=model.plan.rows,
+        context_window=model.context_window,
+        prefill_chunk=model.prefill_chunk,
+        runtime_dir=options.runtime_dir,
+        dump_dir=options.dump_dir,
+    )
 
 
 @contextmanager
@@ -167,47 +176,26 @@ def _is_replaceable(folder: Path) -> bool:
     )
 
 
-def _recognise(path: Path, options: CompileOptions) -> _Model:
-    checkpoint = open_checkpoint(path)
-    name = checkpoint.metadata.get(ARCHITECTURE_KEY)
-    if not isinstance(name, str):
-        raise CheckpointError(f"{path} does not name its architecture ({ARCHITECTURE_KEY})")
-    architecture = load_architecture(name)
-    config = architecture.read_config(checkpoint.metadata)
-    block_types = {info.name: info.block_type for info in checkpoint.tensors.values()}
-    specs = architecture.parameters(config, block_types)
-    plan = match_names(specs, checkpoint.tensors, name)
-    tokenizer = convert_tokenizer(checkpoint.metadata)
-    window = _window(options.context, config.context_length)
-    chunk = min(options.prefill_chunk, window)
-    if chunk < MIN_WINDOW:
-        raise CompileError(f"a prefill chunk of {chunk} tokens is below {MIN_WINDOW}")
-    return _Model(checkpoint, name, config, plan, tokenizer, window, chunk)
-
-
-def _window(asked: int | None, trained: int) -> int:
-    if asked is None:
-        return min(trained, chatting.DEFAULT_CONTEXT_WINDOW)
-    if not MIN_WINDOW <= asked <= trained:
-        raise CompileError(
-            f"a context of {asked} tokens is not from {MIN_WINDOW} to the model's {trained}"
-        )
-    return asked
-
-
-def _digest_source(path: Path, progress: Progress) -> Source:
-    hasher = Hasher()
-    with path.open("rb") as file:
-        while piece := file.read(HASH_PIECE_BYTES):
-            hasher.update(piece)
-            progress.advance(len(piece))
-    return Source(path, hasher.digest(), hasher.size)
-
-
 def _write_shards(
-    model: _Model, plans: Sequence[ShardPlan], folder: Path, progress: Progress
+    model: Model,
+    plans: Sequence[ShardPlan],
+    folder: Path,
+    progress: Progress,
+    background: Background,
 ) -> list[BundleFile]:
-    shards = write_shards(plans, _stored_tensors(model, progress), folder)
+    def stored(row: ParameterSpec) -> list[StoredTensor]:
+        return repack(read_parameter(model.checkpoint, row), row.block_type, row.shape)
+
+    def stream() -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+        """Every stored tensor in order; two parameters are in memory: one is written while the
+        next is repacked."""
+        for row, tensors in one_ahead(background, stored, model.plan.rows):
+            for tensor in tensors:
+                yield row.name + tensor.suffix, tensor.array
+                progress.advance(tensor.array.nbytes)
+            release_parameter(model.checkpoint, row)
+
+    shards = write_shards(plans, stream(), folder)
     tensor_cache = write_tensor_cache(plans, shards, folder)
     return [
         *(BundleFile(shard.path, media_types.SHARD) for shard in shards),
@@ -215,20 +203,8 @@ def _write_shards(
     ]
 
 
-def _stored_tensors(
-    model: _Model, progress: Progress
-) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-    """Every stored tensor in order; one parameter is in memory at a time."""
-    for row in model.plan.rows:
-        blocks = read_parameter(model.checkpoint, row)
-        for tensor in repack(blocks, row.block_type, row.shape):
-            yield row.name + tensor.suffix, tensor.array
-            progress.advance(tensor.array.nbytes)
-        release_parameter(model.checkpoint, row)
-
-
 def _write_texts(
-    model: _Model, source: Source, folder: Path
+    model: Model, source: Source, folder: Path
 ) -> tuple[list[BundleFile], tuple[str, ...]]:
     """Chat config first, then tokenizer and template."""
     settings = chatting.ChatSettings(
@@ -236,7 +212,7 @@ def _write_texts(
         config=model.config,
         context_window=model.context_window,
         prefill_chunk=model.prefill_chunk,
-        quantization=_main_block_type(model).lower(),
+        quantization=model.main_block_type.lower(),
         provenance=_provenance(model, source),
     )
     chat = chatting.build_chat_config(model.checkpoint.metadata, model.tokenizer, settings)
@@ -256,67 +232,40 @@ def _write_texts(
     return files, notes
 
 
-def _library_source(model: _Model, options: CompileOptions) -> LibrarySource:
-    return LibrarySource(
-        architecture=model.architecture,
-        config=model.config,
-        parameters=model.plan.rows,
-        context_window=model.context_window,
-        prefill_chunk=model.prefill_chunk,
-        runtime_dir=options.runtime_dir,
-        dump_dir=options.dump_dir,
-    )
-
-
-def _write_native_config(model: _Model, source: Source, folder: Path) -> BundleFile:
+def _write_native_config(model: Model, source: Digest, folder: Path) -> BundleFile:
     size_label = model.checkpoint.metadata.get("general.size_label")
     data = sealing.native_config(
         model.architecture,
         size_label if isinstance(size_label, str) else "",
-        _main_block_type(model),
-        source.digest,
+        model.main_block_type,
+        source,
     )
     path = folder / sealing.NATIVE_CONFIG_NAME
     write_durably(path, data)
     return BundleFile(path, media_types.OLLAMA_CONFIG)
 
 
-def _provenance(model: _Model, source: Source) -> dict[str, Any]:
+def _provenance(model: Model, source: Source) -> dict[str, Any]:
     """Where the bundle comes from, for people who read its config."""
     metadata = model.checkpoint.metadata
     return {
         "name": metadata.get("general.name"),
         "license": metadata.get("general.license"),
         "source_digest": str(source.digest),
-        "block_types": dict(_histogram(model)),
+        "block_types": dict(model.histogram),
     }
 
 
-def _annotations(model: _Model, source: Source, built: bool) -> dict[str, str]:
+def _annotations(model: Model, source: Digest, built: bool) -> dict[str, str]:
     annotations = {
         media_types.ANNOTATION_ARCHITECTURE: model.architecture,
-        media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest),
+        media_types.ANNOTATION_SOURCE_DIGEST: str(source),
         media_types.ANNOTATION_SCHEME: " ".join(
-            f"{name}:{count}" for name, count in _histogram(model)
+            f"{name}:{count}" for name, count in model.histogram
         ),
     }
-    licence = model.checkpoint.metadata.get("general.license")
-    if isinstance(licence, str) and licence:
-        annotations[media_types.ANNOTATION_LICENSES] = licence
+    if model.licence is not None:
+        annotations[media_types.ANNOTATION_LICENSES] = model.licence
     if built:
         annotations[media_types.ANNOTATION_VERSIONS] = tool_versions()
     return annotations
-
-
-def _histogram(model: _Model) -> list[tuple[str, int]]:
-    """Block types of the checkpoint's tensors, most frequent first."""
-    counts = Counter(info.block_type for info in model.checkpoint.tensors.values())
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _main_block_type(model: _Model) -> str:
-    """The block type that most bytes are in."""
-    sizes: Counter[str] = Counter()
-    for info in model.checkpoint.tensors.values():
-        sizes[info.block_type] += info.nbytes
-    return min(sizes, key=lambda name: (-sizes[name], name))

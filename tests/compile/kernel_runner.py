@@ -32,7 +32,7 @@ UNWRITTEN = 0xFF
 """What outputs are filled with before the call: NaN in f32 and f16, -1 in int32."""
 
 NO_MODEL = LibraryRequest("none", SimpleNamespace(vocab_size=1), (), "float32", "gpu", 16, 16)
-NO_CACHE = CacheSpec(layers=1, query_heads=1, kv_heads=1, head_dim=2, frequencies=(1.0,))
+NO_CACHE = CacheSpec(layers=1, query_heads=1, kv_heads=1, head_dim=2, rope=None)
 """Lowering wants to describe a model in the metadata; there is none here."""
 
 Array = npt.NDArray[Any]

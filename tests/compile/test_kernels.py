@@ -18,7 +18,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from tests.compile import kernel_runner
 from tests.compile.kernel_runner import Answers, Array, Case, Out
-from transom_compile.kernels import elementwise, linear
+from transom_compile.kernels import elementwise, linear, norm
 from transom_compile.repack import repack
 from transom_models.block_type import BLOCK_TYPES
 
@@ -27,7 +27,11 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TYPES = list(BLOCK_TYPES)
 SCHEDULES = ["gpu", "fallback"]
-EPILOGUES = ["none", "residual", "silu_gate"]
+EPILOGUES = {
+    "none": linear.Epilogue(),
+    "residual": linear.Epilogue(residual=True),
+    "silu_gate": linear.Epilogue(activation="silu", gated=True),
+}
 DTYPES = ["float32", "float16"]
 TOKENS = [1, 3, 16, 17, 40]
 """Prefill: less than a tile, whole tiles, one more than a tile, several."""
@@ -100,7 +104,7 @@ class Product:
 
     @property
     def number(self) -> int:
-        return TYPES.index(self.kind) + EPILOGUES.index(self.epilogue)
+        return TYPES.index(self.kind) + list(EPILOGUES).index(self.epilogue)
 
     @property
     def cols(self) -> int:
@@ -123,7 +127,7 @@ class Product:
             1 if self.single else None,
             self.dtype,
             self.out_dtype,
-            self.epilogue,
+            EPILOGUES[self.epilogue],
         )
         if self.schedule == "fallback":
             return linear.fallback(spec)
@@ -182,7 +186,9 @@ PRODUCTS = (
     ]
     + [
         # f16 changes how x is read and y is written: each epilogue meets some types.
-        Product(kind, schedule, EPILOGUES[(number + single) % 3], "float16", "float16", single)
+        Product(
+            kind, schedule, list(EPILOGUES)[(number + single) % 3], "float16", "float16", single
+        )
         for (number, kind), schedule, single in product(enumerate(TYPES), SCHEDULES, [True, False])
     ]
     + [
@@ -233,7 +239,7 @@ def small_kernels() -> tuple[dict[str, Any], list[Case]]:
         cases.append(Case(name, name, [tokens, *planes, Out((len(tokens), cols), dtype)]))
     for schedule, dtype, width, single in NORMS:
         name = f"norm-{schedule}-{dtype}-{width}-{single}"
-        kernels[name] = elementwise.rms_norm(width, EPSILON, 1 if single else None, dtype, schedule)
+        kernels[name] = norm.rms_norm(width, EPSILON, 1 if single else None, dtype, schedule)
         for tokens in [1] if single else [1, 5]:
             x = norm_input(width, tokens, dtype)
             arguments = [x, norm_weight(width), Out(x.shape, dtype)]

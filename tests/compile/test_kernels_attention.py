@@ -1,7 +1,8 @@
-"""Rotary embedding, KV append and attention against NumPy in f64, on llvmpipe.
+"""KV append and attention against NumPy in f64, on llvmpipe.
 
 Ours (schedule `fallback`) and TVM's tiled attention (schedule `gpu`) get the same calls: what the
-paged KV cache passes, they must both understand alike.
+paged KV cache passes, they must both understand alike. With a window or a cap on scores both
+schedules are ours.
 """
 
 import math
@@ -16,7 +17,9 @@ import pytest
 from tests.compile import kernel_runner
 from tests.compile.kernel_runner import Answers, Array, Case, InOut, Out, View
 from transom_compile.kernels import attention
+from transom_compile.kernels.attention_shape import AttentionShape
 from transom_compile.passes.attach_kv_cache import AttachKVCache
+from transom_models.architecture import CacheSpec
 
 # Mostly the driver's compiler, which keeps what it made for the next time.
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -31,9 +34,6 @@ LENGTHS = [(1,), (15,), (16,), (17,), (100,), (17, 100), (16, 1)]
 QUERIES = {1: 1, 15: 15, 16: 3, 17: 5, 100: 33}
 """Of a prefill, the last tokens of a sequence: all of them, or a chunk after cached ones."""
 SCALE = DIM**-0.5
-THETA = 10_000.0
-FREQUENCIES = [THETA ** (-2.0 * i / DIM) for i in range(DIM // 2)]
-POSITIONS = [0, 1, 2, 15, 100, 1023, 2047, 4095, 6142, 8190, 8191]
 
 
 def tolerance(dtype: str) -> float:
@@ -45,21 +45,38 @@ def tolerance(dtype: str) -> float:
 
 @dataclass(frozen=True)
 class Setting:
-    """One attention layer's kernels."""
+    """One attention layer's kernels, and whether this layer is a windowed one."""
 
     heads: tuple[int, int]
     dtype: str
+    window: int = 0
+    softcap: float = 0.0
+    windowed: bool = False
 
     @property
-    def shape(self) -> attention.AttentionShape:
-        return attention.AttentionShape(*self.heads, DIM, self.dtype)
+    def shape(self) -> AttentionShape:
+        return AttentionShape(*self.heads, DIM, self.dtype)
+
+    @property
+    def kernels(self) -> str:
+        """Settings that differ in `windowed` share their kernels."""
+        return f"{self.heads[0]}_{self.heads[1]}_{self.dtype}_{self.window}_{self.softcap:.0f}"
 
     @property
     def label(self) -> str:
-        return f"{self.heads[0]}_{self.heads[1]}_{self.dtype}"
+        return f"{self.kernels}_{'windowed' if self.windowed else 'all'}"
+
+    @property
+    def scale(self) -> float:
+        return -SCALE if self.windowed else SCALE
 
 
-SETTINGS = [Setting(heads, dtype) for heads, dtype in product(HEADS, DTYPES)]
+SETTINGS = [
+    *(Setting(heads, dtype) for heads, dtype in product(HEADS, DTYPES)),
+    *(Setting((9, 3), "float32", 16, 2.0, windowed) for windowed in (True, False)),
+    Setting((4, 4), "float32", 7, 0.0, True),
+    Setting((4, 4), "float16", 7, 2.0, True),
+]
 
 
 @dataclass(frozen=True)
@@ -111,16 +128,28 @@ class Batch:
                 for part in self.keys_values(sequence)
             )
             scores = np.einsum("qhd,khd->qhk", q, k) * SCALE
-            if causal:
-                length, count = self.lengths[sequence], self.counts[sequence]
-                visible = np.arange(length) <= np.arange(length - count, length)[:, None]
-                scores = np.where(visible[:, None, :], scores, -np.inf)
+            if self.setting.softcap:
+                scores = self.setting.softcap * np.tanh(scores / self.setting.softcap)
+            length = self.lengths[sequence]
+            keys, own = np.arange(length), self.positions[sequence][:, None]
+            visible = keys <= (own if causal else length)
+            if self.setting.windowed:
+                visible &= keys > own - self.setting.window
+            scores = np.where(visible[:, None, :], scores, -np.inf)
             peak = scores.max(axis=2, keepdims=True)
             weights = np.exp(scores - peak)
             total = weights.sum(axis=2, keepdims=True)
             outputs.append(np.einsum("qhk,khd->qhd", weights / total, v))
             logs.append((peak + np.log(total))[:, :, 0] * math.log2(math.e))
         return np.concatenate(outputs), np.concatenate(logs)
+
+    @property
+    def positions(self) -> list[Array]:
+        """Of the queries of each sequence: its last ones."""
+        return [
+            np.arange(length - count, length)
+            for length, count in zip(self.lengths, self.counts, strict=True)
+        ]
 
     def results(self) -> list[Out]:
         heads, total = self.setting.heads[0], sum(self.counts)
@@ -141,16 +170,18 @@ ROPE = [0, 1.0, 1.0]
 def decode_case(name: str, function: str, batch: Batch) -> Case:
     pages, table = batch.paged()
     zeros = integers([0] * len(batch.lengths))
-    arguments = [batch.q, View(pages), *table, zeros, zeros, *batch.results(), *ROPE, SCALE]
+    own = integers(np.concatenate(batch.positions))
+    scale = batch.setting.scale
+    arguments = [batch.q, View(pages), *table, zeros, own, *batch.results(), *ROPE, scale]
     return Case(name, function, arguments)
 
 
 def paged_case(name: str, function: str, batch: Batch, causal: bool) -> Case:
     pages, table = batch.paged()
-    offsets, rope = integers([0] * len(batch.lengths)), integers([0] * sum(batch.counts))
+    offsets, own = integers([0] * len(batch.lengths)), integers(np.concatenate(batch.positions))
     arguments = [
-        batch.q, batch.starts(), View(pages), *table, offsets, rope,
-        *batch.results(), int(causal), *ROPE, SCALE,
+        batch.q, batch.starts(), View(pages), *table, offsets, own,
+        *batch.results(), int(causal), *ROPE, batch.setting.scale,
     ]  # fmt: skip
     return Case(name, function, arguments)
 
@@ -162,7 +193,7 @@ def ragged_case(name: str, function: str, batch: Batch, causal: bool) -> Case:
     offsets, rope = integers([0] * len(batch.lengths)), integers([0] * sum(batch.counts))
     arguments = [
         batch.q, batch.starts(), k, v, starts, rope, offsets,
-        *batch.results(), int(causal), *ROPE, SCALE,
+        *batch.results(), int(causal), *ROPE, batch.setting.scale,
     ]  # fmt: skip
     return Case(name, function, arguments)
 
@@ -175,46 +206,34 @@ def prefill_batch(setting: Setting, lengths: tuple[int, ...]) -> Batch:
     return Batch(setting, lengths, tuple(QUERIES[length] for length in lengths))
 
 
+def ragged_batch(setting: Setting, lengths: tuple[int, ...]) -> Batch:
+    """A chunk attends to itself: as many queries as keys, or with an unwindowed layer fewer."""
+    return Batch(setting, lengths, lengths) if setting.window else prefill_batch(setting, lengths)
+
+
 def attention_kernels(setting: Setting, schedule: str) -> dict[str, Any]:
     """The three functions that the KV cache gets, as the compiler picks them."""
-    attach = AttachKVCache(None, setting.dtype, schedule, kernel_runner.target())
+    spec = CacheSpec(1, *setting.heads, DIM, None, setting.window, setting.softcap)
+    attach = AttachKVCache(spec, setting.dtype, schedule, kernel_runner.target())
     ragged, paged, decode = attach._attention(
         setting.shape, lambda made: made, lambda made, _name: made
     )
-    names = [f"{kind}_{schedule}_{setting.label}" for kind in ("ragged", "paged", "decode")]
+    names = [f"{kind}_{schedule}_{setting.kernels}" for kind in ("ragged", "paged", "decode")]
     return dict(zip(names, (ragged, paged, decode), strict=True))
 
 
 def attention_cases(setting: Setting, schedule: str) -> list[Case]:
     cases = []
-    label = f"{schedule}_{setting.label}"
+    label, kernels = f"{schedule}_{setting.label}", f"{schedule}_{setting.kernels}"
     for lengths in LENGTHS:
         batch = decode_batch(setting, lengths)
-        cases.append(decode_case(f"decode_{label}_{lengths}", f"decode_{label}", batch))
-        batch = prefill_batch(setting, lengths)
+        cases.append(decode_case(f"decode_{label}_{lengths}", f"decode_{kernels}", batch))
+        batch, ragged = prefill_batch(setting, lengths), ragged_batch(setting, lengths)
         for causal in (True, False):
             tail = f"{label}_{lengths}_{causal}"
-            cases.append(paged_case(f"paged_{tail}", f"paged_{label}", batch, causal))
-            cases.append(ragged_case(f"ragged_{tail}", f"ragged_{label}", batch, causal))
+            cases.append(paged_case(f"paged_{tail}", f"paged_{kernels}", batch, causal))
+            cases.append(ragged_case(f"ragged_{tail}", f"ragged_{kernels}", ragged, causal))
     return cases
-
-
-def rotary_input(setting: Setting) -> Array:
-    heads = setting.heads[0] + 2 * setting.heads[1]
-    random = np.random.default_rng(11)
-    return random.uniform(-1, 1, (len(POSITIONS), heads, DIM)).astype(setting.dtype)
-
-
-def rotary_case(setting: Setting, apply_rope: int) -> Case:
-    qkv = rotary_input(setting)
-    parts = [Out((len(POSITIONS), heads, DIM), setting.dtype) for heads in split_heads(setting)]
-    name = f"rotary_{setting.label}"
-    return Case(f"{name}_{apply_rope}", name, [qkv, integers(POSITIONS), *parts, apply_rope])
-
-
-def split_heads(setting: Setting) -> tuple[int, int, int]:
-    queries, keys = setting.heads
-    return queries, keys, keys
 
 
 APPENDED = [37, -1, 0, 16, 15, 63]
@@ -236,9 +255,7 @@ def answers(
     kernels: dict[str, Any] = {}
     cases = []
     for setting in SETTINGS:
-        kernels[f"rotary_{setting.label}"] = attention.split_rotary(setting.shape, FREQUENCIES)
         kernels[f"append_{setting.label}"] = attention.append(setting.shape)
-        cases += [rotary_case(setting, apply_rope) for apply_rope in (0, 1)]
         pages, k, v = append_inputs(setting)
         name = f"append_{setting.label}"
         cases.append(Case(name, name, [InOut(pages), k, v, integers(APPENDED)]))
@@ -250,7 +267,7 @@ def answers(
     starts = [integers([0, 1, 1]), integers([0]), integers([5, 0])]
     pages, _ = Batch(SETTINGS[0], (5,), (1,)).paged()
     zeros = integers([0, 0])
-    function = f"decode_fallback_{SETTINGS[0].label}"
+    function = f"decode_fallback_{SETTINGS[0].kernels}"
     arguments = [empty.q, np.nan_to_num(pages), *starts, zeros, zeros, *empty.results()]
     cases.append(Case("empty", function, [*arguments, *ROPE, SCALE]))
     folder = tmp_path_factory.mktemp("attention")
@@ -287,7 +304,8 @@ class TestAttention:
         causal: bool,
     ) -> None:
         name = f"{keys}_{schedule}_{setting.label}_{lengths}_{causal}"
-        compare(answers, name, prefill_batch(setting, lengths), causal)
+        batch = prefill_batch if keys == "paged" else ragged_batch
+        compare(answers, name, batch(setting, lengths), causal)
 
 
 def test_an_empty_sequence_adds_nothing(answers: Answers) -> None:
@@ -296,30 +314,6 @@ def test_an_empty_sequence_adds_nothing(answers: Answers) -> None:
     assert not output[1].any()
     # TVM's merge weighs by exp2(lse - maximum): this is nothing beside any score.
     assert (lse[1] < attention.LOWEST).all()
-
-
-@pytest.mark.parametrize("apply_rope", [0, 1])
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.label)
-def test_split_rotary(answers: Answers, setting: Setting, apply_rope: int) -> None:
-    found = answers.of(f"rotary_{setting.label}_{apply_rope}")
-    qkv = rotary_input(setting).astype(np.float64)
-    # The angle is f32, as in other implementations; its sine and cosine are not to add to that.
-    angles = np.asarray(POSITIONS, np.float32)[:, None] * np.asarray(FREQUENCIES, np.float32)
-    angles = angles.astype(np.float64)[:, None, :] * apply_rope
-    low, high = np.split(qkv, 2, axis=2)
-    turned = np.concatenate(
-        [
-            low * np.cos(angles) - high * np.sin(angles),
-            high * np.cos(angles) + low * np.sin(angles),
-        ],
-        axis=2,
-    )
-    queries, keys = setting.heads
-    expected = np.split(turned, [queries, queries + keys], axis=1)[:2]
-    allowed = 2e-6 if setting.dtype == "float32" else 2e-3  # a unit of f16 at 2
-    for part, wanted in zip(found, expected, strict=False):
-        assert abs(part - wanted).max() <= allowed
-    assert np.array_equal(found[2], qkv[:, queries + keys :])
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.label)

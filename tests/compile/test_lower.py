@@ -38,7 +38,8 @@ def library(request: pytest.FixtureRequest) -> tuple[str, str, Any]:
     architecture = load_architecture("llama")
     target = Target({"kind": "webgpu", "host": lower.WASM_HOST})
     module = lower._graph(wanted, architecture)
-    for passes in lower._phases(wanted, architecture.cache_spec(wanted.config), target).values():
+    cache = architecture.cache_spec(wanted.config, wanted.context_window)
+    for passes in lower._phases(wanted, cache, target).values():
         with target, tvm.transform.PassContext(opt_level=3):
             module = tvm.transform.Sequential(passes)(module)
     with target:

@@ -29,7 +29,7 @@ def match(write_gguf: Callable[[TinyGguf], Path]) -> Match:
         checkpoint = open_checkpoint(write_gguf(tiny_llama(**changes)))
         architecture = load_architecture("llama")
         kinds = {name: info.block_type for name, info in checkpoint.tensors.items()}
-        specs = architecture.parameters(architecture.read_config(checkpoint.metadata), kinds)
+        specs = architecture.parameters(architecture.read_config(checkpoint.metadata, {}), kinds)
         return checkpoint, match_names(specs, checkpoint.tensors, "llama")
 
     return run

@@ -135,7 +135,7 @@ def test_parameters_are_those_of_the_shards(kind: str, function: str) -> None:
 
 def test_metadata_is_the_json_that_webllm_reads() -> None:
     request = request_of()
-    cache = load_architecture("llama").cache_spec(request.config)
+    cache = load_architecture("llama").cache_spec(request.config, 256)
     module = AttachMetadata(lower._metadata(request, cache))(graph_of())
     metadata = json.loads(string_of(module["_metadata"]))
     assert metadata["kv_state_kind"] == "kv_cache"
@@ -164,7 +164,7 @@ def test_planned_bytes_counts_each_storage_once() -> None:
     """What a prefill of 16 tokens needs is more than what a decode of one needs."""
     request = request_of()
     goal = lower.Target({"kind": "webgpu", "host": lower.WASM_HOST})
-    cache = load_architecture("llama").cache_spec(request.config)
+    cache = load_architecture("llama").cache_spec(request.config, 256)
     module = lower._graph(request, load_architecture("llama"))
     for name, passes in lower._phases(request, cache, goal).items():
         if name == "lower":
@@ -178,7 +178,7 @@ def test_planned_bytes_counts_each_storage_once() -> None:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_what_the_engine_looks_up_is_there(schedule: str) -> None:
-    cache = load_architecture("llama").cache_spec(request_of().config)
+    cache = load_architecture("llama").cache_spec(request_of().config, 256)
     goal = lower.Target({"kind": "webgpu", "host": lower.WASM_HOST})
     module = AttachKVCache(cache, "float32", schedule, goal)(tvm.IRModule())
     module = AttachSamplers(64)(module)

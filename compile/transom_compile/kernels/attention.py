@@ -1,32 +1,41 @@
-"""Rotary embedding, KV append and barrier-free attention over TVM's paged KV cache.
+"""KV append and attention over TVM's paged KV cache, with windows and capped scores.
 
 Argument orders are those that TVM 0.27's `paged_kv_cache.cc` and `attn_backend.h` call with.
-Scores are kept in base 2 (exp2), as TVM's merge kernel expects of the log-sum-exp. Only "normal"
-rope mode: keys enter the cache already rotated. The gpu schedule takes TVM's own tiled attention
-instead.
+Scores are kept in base 2 (exp2), as TVM's merge kernel expects of the log-sum-exp. Keys enter the
+cache already rotated. The cache tells a kernel nothing of the layer but the scale of its scores,
+so a negative scale means: a windowed layer. Windowed layers keep all keys, which costs memory and
+lets a conversation be taken back or saved.
+
+`fallback`: a thread owns one (query, head) and meets nobody. `gpu`: a workgroup owns it. Models
+without windows and caps take TVM's own tiled attention in the gpu schedule instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from transom_compile.kernels.activations import soft_capped
+from transom_compile.kernels.attention_shape import AttentionShape
 from transom_compile.kernels.emit import (
     Buffer,
     Expr,
+    barrier,
     buffer_arg,
     cast,
     each,
     exact,
     int_arg,
     kernel,
+    launch,
     let,
     local,
+    shared,
     store,
     when,
 )
@@ -38,90 +47,21 @@ LOWEST = -5e4
 """Start of a running maximum in exp2 space: far below any score, still finite in f32 and f16."""
 
 
+TINY = 1e-30
+"""Least sum of weights: a query that sees no key here weighs nothing when chunks are merged."""
+
+LANES = 64
+"""Threads of a workgroup in the gpu schedule; as many keys are scored at a time."""
+
+
 @dataclass(frozen=True)
-class AttentionShape:
-    """Heads and head size of one attention layer."""
+class Attention:
+    """One kind of attention: heads, how far back windowed layers see, the cap on scores."""
 
-    query_heads: int
-    kv_heads: int
-    head_dim: int
-    dtype: str
-
-
-def split_rotary(
-    shape: AttentionShape, frequencies: Sequence[float], *, threads: int = 32
-) -> object:
-    """(qkv, positions, q, k, v, apply_rope): split the fused projection and rotate q and k.
-
-    Half-split ("neox") pairs (i, i + head_dim/2) turn by position * frequencies[i]. Frequencies are
-    constants worked out in f64 when compiling; the angle is reduced to [-pi, pi] first, because
-    WGSL promises sin and cos only there.
-    """
-    heads = shape.query_heads + 2 * shape.kv_heads
-    half = shape.head_dim // 2
-    with kernel("split_rotary") as made:
-        n = tirx.Var("n", "int32")
-        qkv = buffer_arg("qkv", (n, heads, shape.head_dim), shape.dtype)
-        positions = buffer_arg("positions", (n,), "int32", offset=True)
-        q = buffer_arg("q", (n, shape.query_heads, shape.head_dim), shape.dtype)
-        k = buffer_arg("k", (n, shape.kv_heads, shape.head_dim), shape.dtype)
-        v = buffer_arg("v", (n, shape.kv_heads, shape.head_dim), shape.dtype)
-        apply_rope = int_arg("apply_rope")
-        with each(n * (heads * half), threads) as at:
-            i = let(at % half)
-            head = let(at // half % heads)
-            token = let(at // (half * heads))
-            low = let(cast("float32", qkv[token, head, i]))
-            high = let(cast("float32", qkv[token, head, i + half]))
-            turns = local((2,), "float32")
-            store(turns, 0, T.float32(1))
-            store(turns, 1, T.float32(0))
-            rotated = shape.query_heads + shape.kv_heads
-            with when(tirx.And(apply_rope > 0, head < rotated)):
-                angle = cast("float32", positions[token]) * _pick(frequencies, i, 0)
-                reduced = let(_reduce_angle(let(angle)))
-                store(turns, 0, T.cos(reduced))
-                store(turns, 1, T.sin(reduced))
-            first = let(cast(shape.dtype, low * turns[0] - high * turns[1]))
-            second = let(cast(shape.dtype, high * turns[0] + low * turns[1]))
-            _store_pair(q, token, head, i, half, first, second, 0, shape.query_heads)
-            _store_pair(k, token, head, i, half, first, second, shape.query_heads, rotated)
-            _store_pair(v, token, head, i, half, first, second, rotated, heads)
-    return made.prim_func
-
-
-def _store_pair(
-    target: Buffer,
-    token: Expr,
-    head: Expr,
-    i: Expr,
-    half: int,
-    first: Expr,
-    second: Expr,
-    start: int,
-    stop: int,
-) -> None:
-    with when(tirx.And(head >= start, head < stop)):
-        store(target, [token, head - start, i], first)
-        store(target, [token, head - start, i + half], second)
-
-
-def _pick(values: Sequence[float], index: Expr, base: int) -> Expr:
-    """values[index - base] as a balanced tree of selects: constants without a buffer for them."""
-    if len(values) == 1:
-        return exact(values[0])
-    middle = len(values) // 2
-    left = _pick(values[:middle], index, base)
-    right = _pick(values[middle:], index, base + middle)
-    return tirx.Select(index < base + middle, left, right)
-
-
-def _reduce_angle(angle: Expr) -> Expr:
-    """angle modulo 2 pi in [-pi, pi] (Cody-Waite: 2 pi in three parts of growing precision)."""
-    turns = let(T.round(angle * exact(1 / (2 * math.pi))))
-    for part in (6.28125, 1.9350051879882812e-3, 3.0199159819567e-7):
-        angle = let(angle - turns * exact(part))
-    return angle
+    shape: AttentionShape
+    schedule: str
+    window: int = 0
+    softcap: float = 0.0
 
 
 def append(shape: AttentionShape, *, threads: int = 64) -> object:
@@ -145,48 +85,54 @@ def append(shape: AttentionShape, *, threads: int = 64) -> object:
     return made.prim_func
 
 
-def decode(shape: AttentionShape, *, threads: int = 4) -> object:
-    """One query a sequence over its pages; a thread owns one (sequence, head)."""
+def decode(attention: Attention) -> object:
+    """One query a sequence over its pages."""
+    shape = attention.shape
     with kernel("attention_decode") as made:
         batch = tirx.Var("batch", "int32")
         q = buffer_arg("q", (batch, shape.query_heads, shape.head_dim), shape.dtype)
         pages = _pages_arg(shape)
         table = _page_table_args(batch)
-        buffer_arg("k_rope_pos_offset", (batch,), "int32", offset=True)
-        buffer_arg("q_rope_position", (batch,), "int32", offset=True)
+        key_offsets = buffer_arg("k_rope_pos_offset", (batch,), "int32", offset=True)
+        positions = buffer_arg("q_rope_position", (batch,), "int32", offset=True)
         output, lse = _output_args(shape, batch)
-        softmax_scale = _rope_and_scale_args()
-        with _each_query(shape, batch, threads) as (sequence, head):
+        scale = _rope_and_scale_args()
+        with _each_query(attention, batch, threads=4) as query:
+            sequence = query.index
             length = table.length(sequence)
-            read = table.reader(pages, sequence, let(head // _group(shape)))
-            _attend(shape, q, sequence, head, length, read, softmax_scale, output, lse)
+            first = _first_key(attention, positions[sequence] - key_offsets[sequence], scale)
+            read = table.reader(pages, sequence, let(query.head // _group(shape)))
+            _attend(attention, q, query, _Keys(first, length, read), scale, output, lse)
     return made.prim_func
 
 
-def prefill_paged(shape: AttentionShape, *, threads: int = 16) -> object:
-    """Many queries a sequence over its pages (earlier chunks); a thread owns one (query, head)."""
+def prefill_paged(attention: Attention) -> object:
+    """Many queries a sequence over its pages (earlier chunks)."""
+    shape = attention.shape
     with kernel("attention_prefill_paged") as made:
         batch, total = tirx.Var("batch", "int32"), tirx.Var("total", "int32")
         q = buffer_arg("q", (total, shape.query_heads, shape.head_dim), shape.dtype)
         query_starts = buffer_arg("q_indptr", (batch + 1,), "int32", offset=True)
         pages = _pages_arg(shape)
         table = _page_table_args(batch)
-        buffer_arg("k_rope_pos_offset", (batch,), "int32", offset=True)
-        buffer_arg("q_rope_position", (total,), "int32", offset=True)
+        key_offsets = buffer_arg("k_rope_pos_offset", (batch,), "int32", offset=True)
+        positions = buffer_arg("q_rope_position", (total,), "int32", offset=True)
         output, lse = _output_args(shape, total)
         causal = int_arg("causal")
-        softmax_scale = _rope_and_scale_args()
-        with _each_query(shape, total, threads) as (query, head):
-            sequence = _sequence_of(query, query_starts, batch)
+        scale = _rope_and_scale_args()
+        with _each_query(attention, total, threads=16) as query:
+            sequence = _sequence_of(query.index, query_starts, batch)
             length = table.length(sequence)
-            visible = _visible(query, query_starts, sequence, length, causal)
-            read = table.reader(pages, sequence, let(head // _group(shape)))
-            _attend(shape, q, query, head, visible, read, softmax_scale, output, lse)
+            visible = _visible(query.index, query_starts, sequence, length, causal)
+            first = _first_key(attention, positions[query.index] - key_offsets[sequence], scale)
+            read = table.reader(pages, sequence, let(query.head // _group(shape)))
+            _attend(attention, q, query, _Keys(first, visible, read), scale, output, lse)
     return made.prim_func
 
 
-def prefill_ragged(shape: AttentionShape, *, threads: int = 16) -> object:
+def prefill_ragged(attention: Attention) -> object:
     """Many queries over the keys of this very chunk, before they enter the cache."""
+    shape = attention.shape
     with kernel("attention_prefill_ragged") as made:
         batch = tirx.Var("batch", "int32")
         total, kv_total = tirx.Var("total", "int32"), tirx.Var("kv_total", "int32")
@@ -199,19 +145,21 @@ def prefill_ragged(shape: AttentionShape, *, threads: int = 16) -> object:
         buffer_arg("k_rope_pos_offset", (batch,), "int32", offset=True)
         output, lse = _output_args(shape, total)
         causal = int_arg("causal")
-        softmax_scale = _rope_and_scale_args()
-        with _each_query(shape, total, threads) as (query, head):
-            sequence = _sequence_of(query, query_starts, batch)
+        scale = _rope_and_scale_args()
+        with _each_query(attention, total, threads=16) as query:
+            sequence = _sequence_of(query.index, query_starts, batch)
             start = let(kv_starts[sequence])
             length = let(kv_starts[sequence + 1] - start)
-            visible = _visible(query, query_starts, sequence, length, causal)
-            kv_head = let(head // _group(shape))
+            visible = _visible(query.index, query_starts, sequence, length, causal)
+            # Queries and keys of a chunk begin at the same position.
+            first = _first_key(attention, query.index - query_starts[sequence], scale)
+            kv_head = let(query.head // _group(shape))
 
             def read(which: int, position: Expr) -> Callable[[Expr], Expr]:
                 source = (k, v)[which]
                 return lambda i: source[start + position, kv_head, i]
 
-            _attend(shape, q, query, head, visible, read, softmax_scale, output, lse)
+            _attend(attention, q, query, _Keys(first, visible, read), scale, output, lse)
     return made.prim_func
 
 
@@ -272,12 +220,25 @@ def _rope_and_scale_args() -> Expr:
     return int_arg("softmax_scale", "float32")
 
 
+@dataclass(frozen=True)
+class _Query:
+    """What a thread works on; `lane` is its number among those that share it, None if alone."""
+
+    index: Expr
+    head: Expr
+    lane: Expr | None
+
+
 @contextmanager
-def _each_query(shape: AttentionShape, queries: Expr, threads: int) -> Iterator[tuple[Expr, Expr]]:
-    """A thread per (query, head)."""
-    heads = shape.query_heads
-    with each(queries * heads, threads) as at:
-        yield let(at // heads), let(at % heads)
+def _each_query(attention: Attention, queries: Expr, *, threads: int) -> Iterator[_Query]:
+    """A thread, or a workgroup of `LANES`, per (query, head)."""
+    heads = attention.shape.query_heads
+    if attention.schedule == "fallback":
+        with each(queries * heads, threads) as at:
+            yield _Query(let(at // heads), let(at % heads), None)
+    else:
+        with launch(grid=(queries * heads,), threads=(LANES,)) as ((at,), (lane,)):
+            yield _Query(let(at // heads), let(at % heads), lane)
 
 
 def _sequence_of(query: Expr, starts: Buffer, batch: Expr) -> Expr:
@@ -294,43 +255,151 @@ def _visible(query: Expr, starts: Buffer, sequence: Expr, length: Expr, causal: 
     return let(tirx.Select(causal > 0, length - behind, length))
 
 
+def _first_key(attention: Attention, own: Expr, scale: Expr) -> Expr:
+    """The first key that a query whose own key is number `own` sees; see the module on the sign."""
+    zero = tirx.const(0, "int32")
+    if not attention.window:
+        return zero
+    start = tirx.max(own + (1 - attention.window), zero)
+    return let(tirx.Select(scale < tirx.const(0, "float32"), start, zero))
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Keys `first` <= position < `stop`; read(0 for keys or 1 for values, position) -> element."""
+
+    first: Expr
+    stop: Expr
+    read: Callable[[int, Expr], Callable[[Expr], Expr]]
+
+
 def _attend(
-    shape: AttentionShape,
+    attention: Attention,
     q: Buffer,
-    query: Expr,
-    head: Expr,
-    visible: Expr,
-    read: Callable[[int, Expr], Callable[[Expr], Expr]],
-    softmax_scale: Expr,
+    query: _Query,
+    keys: _Keys,
+    scale: Expr,
     output: Buffer,
     lse: Buffer,
 ) -> None:
-    """softmax(q k) v by one thread, online (Milakov & Gimelshein 2018): one walk over the keys."""
+    """softmax(q k) v, online (Milakov & Gimelshein 2018): one walk over the keys."""
+    if attention.window:
+        scale = tirx.abs(scale)
+    # Capping wants the natural score; else the base is folded into the query.
+    scale = let(scale if attention.softcap else scale * exact(math.log2(math.e)))
+    if query.lane is None:
+        _attend_alone(attention, q, query, keys, scale, output, lse)
+    else:
+        _attend_together(attention, q, query, query.lane, keys, scale, output, lse)
+
+
+def _score(attention: Attention, dot: Expr) -> Expr:
+    """The score in base 2."""
+    if not attention.softcap:
+        return dot
+    return soft_capped(dot, attention.softcap) * exact(math.log2(math.e))
+
+
+def _attend_alone(
+    attention: Attention,
+    q: Buffer,
+    query: _Query,
+    keys: _Keys,
+    scale: Expr,
+    output: Buffer,
+    lse: Buffer,
+) -> None:
+    shape = attention.shape
     dim = shape.head_dim
     mine = local((dim,), "float32")
     out = local((dim,), "float32")
-    state = local((3,), "float32")  # running maximum, running sum, last dot product
-    scale = let(softmax_scale * exact(math.log2(math.e)))
+    state = local((3,), "float32")  # running maximum, running sum, last score
     with T.serial(dim) as i:
-        store(mine, i, cast("float32", q[query, head, i]) * scale)
+        store(mine, i, cast("float32", q[query.index, query.head, i]) * scale)
         store(out, i, T.float32(0))
     store(state, 0, T.float32(LOWEST))
     store(state, 1, T.float32(0))
-    with T.serial(visible) as position:
-        key = read(0, position)
+    with T.serial(tirx.max(keys.stop - keys.first, tirx.const(0, "int32"))) as step:
+        position = let(keys.first + step)
+        key = keys.read(0, position)
         store(state, 2, T.float32(0))
         _walk(dim, lambda i: store(state, 2, state[2] + mine[i] * cast("float32", key(i))))
+        if attention.softcap:
+            store(state, 2, _score(attention, state[2]))
         peak = let(tirx.max(state[0], state[2]))
         shrink = let(T.exp2(state[0] - peak))
         weight = let(T.exp2(state[2] - peak))
         store(state, 1, state[1] * shrink + weight)
         store(state, 0, peak)
-        value = read(1, position)
+        value = keys.read(1, position)
         _walk(dim, lambda i: store(out, i, out[i] * shrink + weight * cast("float32", value(i))))
-    total = let(tirx.max(state[1], tirx.const(1e-30, "float32")))
+    total = let(tirx.max(state[1], tirx.const(TINY, "float32")))
     with T.serial(dim) as i:
-        store(output, [query, head, i], cast(shape.dtype, out[i] / total))
-    store(lse, [query, head], state[0] + T.log2(total))
+        store(output, [query.index, query.head, i], cast(shape.dtype, out[i] / total))
+    store(lse, [query.index, query.head], state[0] + T.log2(total))
+
+
+def _attend_together(
+    attention: Attention,
+    q: Buffer,
+    query: _Query,
+    lane: Expr,
+    keys: _Keys,
+    scale: Expr,
+    output: Buffer,
+    lse: Buffer,
+) -> None:
+    """`LANES` keys at a time: each thread scores one, then owns some elements of the result."""
+    shape = attention.shape
+    dim = shape.head_dim
+    own = -(-dim // LANES)
+    mine = shared((dim,), "float32")
+    scores = shared((LANES,), "float32")
+    out = local((own,), "float32")
+    state = local((3,), "float32")  # running maximum, running sum, own score
+    for part in range(own):
+        store(out, part, T.float32(0))
+        with when(lane + part * LANES < dim):
+            i = let(lane + part * LANES)
+            store(mine, i, cast("float32", q[query.index, query.head, i]) * scale)
+    store(state, 0, T.float32(LOWEST))
+    store(state, 1, T.float32(0))
+    tiles = let(tirx.floordiv(tirx.max(keys.stop - keys.first, 0) + (LANES - 1), LANES))
+    with T.serial(tiles) as tile:
+        start = let(keys.first + tile * LANES)
+        barrier()
+        store(state, 2, T.float32(LOWEST))
+        with when(start + lane < keys.stop):
+            key = keys.read(0, let(start + lane))
+            store(state, 2, T.float32(0))
+            _walk(dim, lambda i: store(state, 2, state[2] + mine[i] * cast("float32", key(i))))
+            if attention.softcap:
+                store(state, 2, _score(attention, state[2]))
+        store(scores, lane, state[2])
+        barrier()
+        before = let(state[0])
+        count = let(tirx.min(keys.stop - start, LANES))
+        with T.serial(count) as i:
+            store(state, 0, tirx.max(state[0], scores[i]))
+        shrink = let(T.exp2(before - state[0]))
+        store(state, 1, state[1] * shrink)
+        for part in range(own):
+            store(out, part, out[part] * shrink)
+        with T.serial(count) as i:
+            weight = let(T.exp2(scores[i] - state[0]))
+            store(state, 1, state[1] + weight)
+            value = keys.read(1, let(start + i))
+            for part in range(own):
+                with when(lane + part * LANES < dim):
+                    element = cast("float32", value(lane + part * LANES))
+                    store(out, part, out[part] + weight * element)
+    total = let(tirx.max(state[1], tirx.const(TINY, "float32")))
+    for part in range(own):
+        with when(lane + part * LANES < dim):
+            value_at = [query.index, query.head, lane + part * LANES]
+            store(output, value_at, cast(shape.dtype, out[part] / total))
+    with when(lane == 0):
+        store(lse, [query.index, query.head], state[0] + T.log2(total))
 
 
 def _walk(dim: int, step: Callable[[Expr], None], *, unrolled: int = 8) -> None:

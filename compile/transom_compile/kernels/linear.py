@@ -8,17 +8,19 @@ shapes and block types; knows no model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from transom_compile.kernels.activations import activate, soft_capped
 from transom_compile.kernels.emit import (
     Buffer,
     Expr,
     barrier,
     buffer_arg,
     cast,
+    exact,
     kernel,
     launch,
     let,
@@ -32,11 +34,36 @@ from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
 
 
 @dataclass(frozen=True)
+class Epilogue:
+    """What follows the sum, in this order.
+
+    `bias` adds a float32 vector; `activation` applies ("" for none), and with `gated` W is gate
+    rows over up rows and the result is act(gate) * up; times `scale`; `softcap` c > 0 gives
+    c tanh(t / c); `residual` adds a tensor of y's shape.
+    """
+
+    bias: bool = False
+    activation: str = ""
+    gated: bool = False
+    scale: float = 1.0
+    softcap: float = 0.0
+    residual: bool = False
+
+    @property
+    def name(self) -> str:
+        gate = "gate" if self.gated else ""
+        scaled = "scaled" if self.scale != 1.0 else ""
+        capped = "capped" if self.softcap else ""
+        bias, residual = "bias" * self.bias, "residual" * self.residual
+        parts = [bias, self.activation, gate, scaled, capped, residual]
+        return "_".join(part for part in parts if part) or "plain"
+
+
+@dataclass(frozen=True)
 class LinearSpec:
     """One product y[t, r] = sum_k W[r, k] x[t, k], then an epilogue.
 
-    `tokens`: 1 for decode, None for any number (prefill). `epilogue`: "none"; "residual" adds a
-    tensor of y's shape; "silu_gate" takes W as gate rows over up rows and gives silu(gate) * up.
+    `tokens`: 1 for decode, None for any number (prefill).
     """
 
     block_type: str
@@ -45,29 +72,30 @@ class LinearSpec:
     tokens: int | None
     in_dtype: str
     out_dtype: str
-    epilogue: str = "none"
+    epilogue: Epilogue = field(default_factory=Epilogue)
 
     @property
     def name(self) -> str:
         kind = "decode" if self.tokens == 1 else "prefill"
         dtypes = "" if self.in_dtype == self.out_dtype else f"_{self.out_dtype}"
         weight = f"{self.block_type.lower()}_{self.rows}x{self.cols}"
-        return f"linear_{self.epilogue}_{kind}_{weight}{dtypes}"
+        return f"linear_{self.epilogue.name}_{kind}_{weight}{dtypes}"
 
     @property
     def out_rows(self) -> int:
-        return self.rows // 2 if self.epilogue == "silu_gate" else self.rows
+        return self.rows // self.halves
 
     @property
     def halves(self) -> int:
         """Weight rows that make one output row."""
-        return 2 if self.epilogue == "silu_gate" else 1
+        return 2 if self.epilogue.gated else 1
 
 
 @dataclass(frozen=True)
 class _Buffers:
     x: Buffer
     weight: WeightReader
+    bias: Buffer | None
     residual: Buffer | None
     y: Buffer
 
@@ -77,19 +105,26 @@ def _declare(spec: LinearSpec) -> tuple[Expr, _Buffers]:
     x = buffer_arg("x", (1, tokens, spec.cols), spec.in_dtype)
     weight = WeightReader.declare(spec.block_type, spec.rows, spec.cols)
     shape = (1, tokens, spec.out_rows)
-    residual = (
-        buffer_arg("residual", shape, spec.out_dtype) if spec.epilogue == "residual" else None
-    )
-    return tokens, _Buffers(x, weight, residual, buffer_arg("y", shape, spec.out_dtype))
+    bias = buffer_arg("bias", (spec.rows,), "float32") if spec.epilogue.bias else None
+    residual = buffer_arg("residual", shape, spec.out_dtype) if spec.epilogue.residual else None
+    return tokens, _Buffers(x, weight, bias, residual, buffer_arg("y", shape, spec.out_dtype))
 
 
 def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: list[Expr]) -> None:
     """Epilogue of one output element; `sums` has one total per half."""
+    epilogue = spec.epilogue
+    if buffers.bias is not None:
+        sums = [total + buffers.bias[row + h * spec.out_rows] for h, total in enumerate(sums)]
     total = sums[0]
-    if spec.epilogue == "silu_gate":
-        gate = let(total)
-        total = gate / (1.0 + T.exp(-gate)) * sums[1]
-    elif buffers.residual is not None:
+    if epilogue.activation:
+        total = activate(epilogue.activation, let(total))
+    if epilogue.gated:
+        total = total * sums[1]
+    if epilogue.scale != 1.0:
+        total = total * exact(epilogue.scale)
+    if epilogue.softcap:
+        total = soft_capped(total, epilogue.softcap)
+    if buffers.residual is not None:
         total = total + cast("float32", buffers.residual[0, token, row])
     store(buffers.y, [0, token, row], cast(spec.out_dtype, total))
 

@@ -8,10 +8,11 @@ import tvm
 from tvm import ir, relax, tirx
 from tvm.relax.frontend.nn.llm import kv_cache as tvm_kv
 
-from transom_compile.kernels import attention
+from transom_compile.kernels import attention, rotary
+from transom_compile.kernels.attention_shape import AttentionShape
 
-ROPE_NORMAL = 1
-"""TVM's RopeMode.NORMAL: keys are rotated before they enter the cache."""
+ROPE_NONE, ROPE_NORMAL = 0, 1
+"""TVM's RopeMode: the graph has turned queries and keys, or `split_rotary` does."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="AttachKVCache")
@@ -39,7 +40,7 @@ class AttachKVCache:
     def _arguments(self, builder: Any, sizes: list[Any]) -> list[Any]:
         """The 28 arguments of TVM 0.27's constructor, in its order (`paged_kv_cache.cc`)."""
         spec, prim = self.spec, relax.prim_value
-        shape = attention.AttentionShape(spec.query_heads, spec.kv_heads, spec.head_dim, self.dtype)
+        shape = AttentionShape(spec.query_heads, spec.kv_heads, spec.head_dim, self.dtype)
         heads, dim = spec.kv_heads, spec.head_dim
 
         def add(prim_func: Any) -> Any:
@@ -64,7 +65,7 @@ class AttachKVCache:
             prim(dim),
             relax.ShapeExpr([mha] * spec.layers),
             prim(False),
-            prim(ROPE_NORMAL),
+            prim(ROPE_NONE if spec.rope is None else ROPE_NORMAL),
             prim(1.0),
             prim(1.0),
             prim(0),
@@ -87,7 +88,7 @@ class AttachKVCache:
                     )
                 ]
             ),
-            add(attention.split_rotary(shape, spec.frequencies)),
+            add(rotary.split_rotary(shape, spec.rope)),
             plain(
                 tvm_kv._copy_single_page(heads, attention.PAGE_SIZE, dim, self.dtype, self.target),
                 "kv_copy_single_page",
@@ -98,15 +99,15 @@ class AttachKVCache:
             plain(tvm_kv._compact_kv_copy(heads, dim, self.dtype, self.target), "kv_compact_copy"),
         ]
 
-    def _attention(
-        self, shape: attention.AttentionShape, add: Any, plain: Any
-    ) -> tuple[Any, Any, Any]:
+    def _attention(self, shape: AttentionShape, add: Any, plain: Any) -> tuple[Any, Any, Any]:
         """Ragged prefill, paged prefill and decode."""
-        if self.schedule == "fallback":
+        spec = self.spec
+        if self.schedule == "fallback" or spec.window or spec.softcap:
+            kind = attention.Attention(shape, self.schedule, spec.window, spec.softcap)
             return (
-                add(attention.prefill_ragged(shape)),
-                add(attention.prefill_paged(shape)),
-                add(attention.decode(shape)),
+                add(attention.prefill_ragged(kind)),
+                add(attention.prefill_paged(kind)),
+                add(attention.decode(kind)),
             )
         heads, queries, dim = shape.kv_heads, shape.query_heads, shape.head_dim
         ragged = tvm_kv._attention_prefill_ragged(

@@ -14,7 +14,9 @@ import tvm
 from tvm import ir, relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from transom_compile.kernels import elementwise, linear
+from transom_compile.kernels import elementwise, linear, norm, rotary
+from transom_compile.kernels.attention_shape import AttentionShape
+from transom_models.rope import Rope
 
 PREFIX = "transom."
 
@@ -96,7 +98,7 @@ def _tokens(extent: Any) -> int | None:
 
 
 def _linear(marker: Marker, schedule: str) -> Any:
-    block_type, rows, epilogue = marker.attributes
+    block_type, rows, bias, activation, gated, scale, softcap, residual = marker.attributes
     _, tokens, cols = marker.shape(0)
     spec = linear.LinearSpec(
         block_type=block_type,
@@ -105,7 +107,14 @@ def _linear(marker: Marker, schedule: str) -> Any:
         tokens=_tokens(tokens),
         in_dtype=marker.dtype(0),
         out_dtype=str(marker.out.dtype),
-        epilogue=epilogue,
+        epilogue=linear.Epilogue(
+            bias=bool(bias),
+            activation=activation,
+            gated=bool(gated),
+            scale=float(scale),
+            softcap=float(softcap),
+            residual=bool(residual),
+        ),
     )
     if schedule == "fallback":
         return linear.fallback(spec)
@@ -113,17 +122,47 @@ def _linear(marker: Marker, schedule: str) -> Any:
 
 
 def _embedding(marker: Marker, _schedule: str) -> Any:
-    block_type, rows = marker.attributes
+    block_type, rows, scale = marker.attributes
     cols = int(marker.out.shape.values[-1])
-    return elementwise.embedding(block_type, int(rows), cols, str(marker.out.dtype))
+    return elementwise.embedding(
+        block_type, int(rows), cols, str(marker.out.dtype), scale=float(scale)
+    )
 
 
 def _rms_norm(marker: Marker, schedule: str) -> Any:
-    (epsilon,) = marker.attributes
+    epsilon, residual = marker.attributes
     _, tokens, width = marker.shape(0)
-    return elementwise.rms_norm(
-        int(width), float(epsilon), _tokens(tokens), marker.dtype(0), schedule
+    return norm.rms_norm(
+        int(width),
+        float(epsilon),
+        _tokens(tokens),
+        marker.dtype(0),
+        schedule,
+        residual=bool(residual),
     )
+
+
+def _head_norm(marker: Marker, schedule: str) -> Any:
+    heads, kv_heads, head_dim, epsilon = marker.attributes
+    shape = _attention_shape(marker, heads, kv_heads, head_dim)
+    return norm.head_norm(shape, float(epsilon), _tokens(marker.shape(0)[1]), schedule)
+
+
+def _rope(marker: Marker, _schedule: str) -> Any:
+    heads, kv_heads, head_dim, magnitude, *frequencies = marker.attributes
+    shape = _attention_shape(marker, heads, kv_heads, head_dim)
+    turns = Rope(tuple(float(f) for f in frequencies), float(magnitude))
+    return rotary.rotate(shape, turns, _tokens(marker.shape(0)[1]))
+
+
+def _attention_shape(marker: Marker, heads: Any, kv_heads: Any, head_dim: Any) -> AttentionShape:
+    return AttentionShape(int(heads), int(kv_heads), int(head_dim), marker.dtype(0))
+
+
+def _multiply(marker: Marker, _schedule: str) -> Any:
+    (activation,) = marker.attributes
+    _, tokens, width = marker.shape(0)
+    return elementwise.multiply(int(width), _tokens(tokens), marker.dtype(0), activation)
 
 
 def _take_last(marker: Marker, _schedule: str) -> Any:
@@ -134,5 +173,8 @@ MARKERS: dict[str, Callable[[Marker, str], Any]] = {
     "linear": _linear,
     "embedding": _embedding,
     "rms_norm": _rms_norm,
+    "head_norm": _head_norm,
+    "rope": _rope,
+    "multiply": _multiply,
     "take_last": _take_last,
 }
