@@ -88,13 +88,15 @@ class HubModel:
 
     `metadata` as llama.cpp's converter writes it. `rope_heads`: tensor kind ("attn_q") -> heads
     whose rows it interleaves. `plus_one`: norms are stored with 1 added. `vectors`: F32 tensors to
-    write that no safetensors file holds.
+    write that no safetensors file holds. `tied_embeddings`: there is no output matrix to write,
+    even if a file holds a copy of the embedding as one.
     """
 
     metadata: Metadata
     rope_heads: Mapping[str, int] = field(default_factory=dict)
     plus_one: bool = False
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    tied_embeddings: bool = False
 
 
 class Config(Protocol):

@@ -105,7 +105,7 @@ def bits(value: float) -> int:
 def test_rotary_frequencies_are_in_the_shader_bit_for_bit(shaders: dict[str, Shader]) -> None:
     found = constants(shaders["split_rotary"].text)
     for i in range(CONFIG.head_dim // 2):
-        assert bits(CONFIG.rope_freq_base ** (-2.0 * i / CONFIG.head_dim)) in found
+        assert bits(CONFIG.rope.theta ** (-2.0 * i / CONFIG.head_dim)) in found
     assert bits(1 / (2 * math.pi)) in found
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from transom_compile.library_request import LibraryRequest
 from transom_models.architectures import llama
+from transom_models.architectures._decoder import DecoderConfig
+from transom_models.rope import RopeConfig
 
 SCHEDULES = ["gpu", "fallback"]
 # Heads as large as real ones, whose tiles are what workgroup memory is needed for.
-CONFIG = llama.LlamaConfig(
+CONFIG = DecoderConfig(
     block_count=2,
     context_length=256,
     embedding_length=64,
@@ -16,9 +18,9 @@ CONFIG = llama.LlamaConfig(
     head_count=2,
     head_count_kv=1,
     head_dim=64,
-    rope_freq_base=10_000.0,
     rms_norm_epsilon=1e-5,
     vocab_size=269,
+    rope=RopeConfig(theta=10_000.0, dims=64),
 )
 NORMS = ("attn_norm", "ffn_norm")
 MATRICES = (

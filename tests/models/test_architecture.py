@@ -14,6 +14,7 @@ from transom_models.architecture import (
     known_architectures,
     load_architecture,
 )
+from transom_models.rope import RopeConfig
 
 llama = load_architecture("llama")
 
@@ -23,7 +24,7 @@ def config(**changes: Any) -> Any:
     metadata = llama_metadata()
     for key, value in changes.items():
         metadata[f"llama.{key.replace('__', '.')}"] = value
-    return llama.read_config({key: item for key, item in metadata.items() if item is not None})
+    return llama.read_config({key: item for key, item in metadata.items() if item is not None}, {})
 
 
 def block_types(**changes: str) -> Mapping[str, str]:
@@ -57,7 +58,7 @@ def test_llama_reads_its_sizes() -> None:
     found = config()
     assert (found.block_count, found.embedding_length, found.head_count) == (2, 64, 4)
     assert (found.head_count_kv, found.head_dim, found.vocab_size) == (2, 16, 264)
-    assert found.rope_freq_base == 10_000.0
+    assert found.rope == RopeConfig(theta=10_000.0, dims=16, original_context=256)
 
 
 def test_llama_falls_back_as_ggml_does() -> None:
@@ -91,8 +92,10 @@ def test_llama_takes_a_head_size_of_its_own() -> None:
         ),
         ({"attention__layer_norm_rms_epsilon": float("nan")}, "epsilon is nan"),
         ({"rope__freq_base": 0.0}, "freq_base is 0.0"),
-        ({"rope__scaling__type": "linear"}, "rope.scaling.type is 'linear'"),
-        ({"rope__scaling__factor": 8.0}, "rope.scaling.factor is 8.0"),
+        ({"rope__scaling__type": "dynamic"}, "rope.scaling.type is 'dynamic': only none, linear"),
+        ({"rope__scaling__type": "longrope"}, "needs both rope_factors_short.weight and"),
+        ({"rope__scaling__factor": -1.0}, "rope.scaling.factor is -1.0"),
+        ({"rope__scaling__alpha": 2.0}, "does not understand: llama.rope.scaling.alpha"),
         ({"expert_count": 8}, "expert_count is 8"),
         ({"attention__sliding_window": 4096}, "does not understand: llama.attention.sliding"),
         ({"vocab_size": 10}, "vocab_size is 10, but the tokenizer has 264"),
