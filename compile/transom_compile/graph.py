@@ -16,6 +16,7 @@ from tvm import ir, relax, tirx
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn.llm.kv_cache import PagedKVCache
 
+from transom_compile.kernels import encoder
 from transom_models.architecture import Architecture, ParameterSpec
 from transom_models.block_type import block_type
 from transom_models.rope import Rope
@@ -45,33 +46,51 @@ def stored_parameters(specs: Sequence[ParameterSpec]) -> list[StoredParameter]:
 def build_module(
     architecture: Architecture, config: Any, specs: Sequence[ParameterSpec], compute_dtype: str
 ) -> Any:
-    """IRModule with `embed`, `prefill` and `decode`, as engine and WebLLM call them.
+    """IRModule with the functions of the architecture's task.
 
-    `compute_dtype` is that of activations and KV cache; logits are always float32.
+    `compute_dtype` is that of activations and KV cache; logits and text vectors are float32.
     """
-    builder = relax.BlockBuilder()
-    width = config.embedding_length
+    functions = _Functions(specs, compute_dtype)
+    if architecture.TASK == "embedding":
+        _add_encoder(functions, architecture, config)
+    else:
+        _add_decoder(functions, architecture, config)
+    return functions.builder.finalize()
 
-    def function(name: str, inputs: Sequence[Any], body: Callable[[Graph], Any]) -> None:
-        stored = stored_parameters(specs)
+
+class _Functions:
+    """Relax functions whose last argument is the tuple of all stored parameters."""
+
+    def __init__(self, specs: Sequence[ParameterSpec], compute_dtype: str) -> None:
+        self.builder = relax.BlockBuilder()
+        self.compute_dtype = compute_dtype
+        self._specs = specs
+
+    def add(self, name: str, inputs: Sequence[Any], body: Callable[[Graph], Any]) -> None:
+        """`body` gives the result's expression."""
+        stored = stored_parameters(self._specs)
         packed = relax.Var(
             "params", relax.TupleType([relax.TensorType(p.shape, p.dtype) for p in stored])
         )
         attributes = {"num_input": len(inputs)}
-        with builder.function(name, [*inputs, packed], attrs=attributes):
-            with builder.dataflow():
-                output = builder.emit_output(body(Graph(specs, packed, compute_dtype)))
-            builder.emit_func_output(output)
+        with self.builder.function(name, [*inputs, packed], attrs=attributes):
+            with self.builder.dataflow():
+                graph = Graph(self._specs, packed, self.compute_dtype)
+                output = self.builder.emit_output(body(graph))
+            self.builder.emit_func_output(output)
 
-    n = tirx.Var("n", "int64")
-    tokens = relax.Var("tokens", relax.TensorType((n,), "int32"))
-    function(
+
+def _add_decoder(functions: _Functions, architecture: Architecture, config: Any) -> None:
+    """`embed`, `prefill` and `decode`, as engine and WebLLM call them."""
+    width, dtype = config.embedding_length, functions.compute_dtype
+    tokens = relax.Var("tokens", relax.TensorType((tirx.Var("n", "int64"),), "int32"))
+    functions.add(
         "embed",
         [tokens],
         lambda graph: architecture.embed(graph, config, nn.Tensor(_expr=tokens))._expr,
     )
     for name, count in (("prefill", tirx.Var("n", "int64")), ("decode", 1)):
-        embeddings = relax.Var("embeddings", relax.TensorType((1, count, width), compute_dtype))
+        embeddings = relax.Var("embeddings", relax.TensorType((1, count, width), dtype))
         cache = relax.Var("cache", relax.AnyType())
 
         def forward(graph: Graph, embeddings: Any = embeddings, cache: Any = cache) -> Any:
@@ -80,8 +99,37 @@ def build_module(
             logits = architecture.logits(graph, config, graph.take_last(x))
             return relax.Tuple([logits._expr, cache])
 
-        function(name, [embeddings, cache], forward)
-    return builder.finalize()
+        functions.add(name, [embeddings, cache], forward)
+
+
+def _add_encoder(functions: _Functions, architecture: Architecture, config: Any) -> None:
+    """`encode`: int32 (n,) -> float32 (1, width), for our engine; `prefill` for WebLLM.
+
+    WebLLM 0.2.86 takes an embedding model's answer from position 0 of (batch, n, width), whatever
+    its pooling, so the text's vector stands at every position there. Batches are of one text
+    (`max_batch_size`), where its mask has nothing to hide.
+    """
+    width = config.embedding_length
+
+    def pooled(graph: Graph, tokens: Tensor) -> Tensor:
+        x = architecture.embed(graph, config, tokens)
+        x = architecture.hidden(graph, config, nn.op.reshape(x, (1, tokens.shape[0], width)))
+        result: Tensor = architecture.pool(graph, config, x)
+        return result
+
+    tokens = relax.Var("tokens", relax.TensorType((tirx.Var("n", "int64"),), "int32"))
+    functions.add("encode", [tokens], lambda graph: pooled(graph, nn.Tensor(_expr=tokens))._expr)
+
+    n = tirx.Var("n", "int64")
+    batch, mask = (
+        relax.Var(name, relax.TensorType((1, n), "int32")) for name in ("tokens", "mask")
+    )
+
+    def prefill(graph: Graph) -> Any:
+        row = pooled(graph, nn.op.reshape(nn.Tensor(_expr=batch), (n,)))
+        return nn.op.broadcast_to(nn.op.reshape(row, (1, 1, width)), (1, n, width))._expr
+
+    functions.add("prefill", [batch, mask], prefill)
 
 
 class Graph:
@@ -197,6 +245,36 @@ class Graph:
         qkv = nn.op.reshape(qkv, (1, n, width // head_dim, head_dim))
         out = self.cache.attention_with_fused_qkv(layer, qkv, heads, -scale if windowed else scale)
         return nn.op.reshape(out, (1, n, heads * head_dim))
+
+    def add_positions(self, name: str, x: Tensor) -> Tensor:
+        """x + row t of a matrix at each position t."""
+        return self._add_rows(name, x, encoder.POSITION)
+
+    def add_row(self, name: str, row: int, x: Tensor) -> Tensor:
+        """x + one row of a matrix at every position."""
+        return self._add_rows(name, x, row)
+
+    def _add_rows(self, name: str, x: Tensor, row: int) -> Tensor:
+        spec = self._specs[name]
+        attributes = [spec.block_type, spec.shape[0], row]
+        out = nn.Tensor.placeholder(x.shape, x.dtype)
+        return _marker("add_rows", [x, *self._planes(name)], attributes, out)
+
+    def layer_norm(self, name: str, bias: str, x: Tensor, epsilon: float) -> Tensor:
+        """(x - mean) / sqrt(variance + epsilon) * weight + bias, in f32."""
+        tensors = [x, *self._planes(name), *self._planes(bias)]
+        out = nn.Tensor.placeholder(x.shape, x.dtype)
+        return _marker("layer_norm", tensors, [float(epsilon)], out)
+
+    def self_attention(self, qkv: Tensor, *, heads: int) -> Tensor:
+        """Attention in both directions: (1, n, 3 * width) -> (1, n, width), no cache."""
+        _, n, width = qkv.shape
+        out = nn.Tensor.placeholder((1, n, width // 3), qkv.dtype)
+        return _marker("self_attention", [qkv], [heads], out)
+
+    def pool(self, x: Tensor, kind: str) -> Tensor:
+        """The "mean", first ("cls") or "last" position: (1, n, width) -> float32 (1, width)."""
+        return _marker("pool", [x], [kind], nn.Tensor.placeholder((1, x.shape[2]), "float32"))
 
     def concat(self, values: Sequence[Tensor]) -> Tensor:
         """Side by side along the last axis."""

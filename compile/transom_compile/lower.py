@@ -65,7 +65,10 @@ def build_library(
     clock = _Clock(report, progress)
     target = Target({"kind": "webgpu", "host": WASM_HOST})
     architecture = load_architecture(request.architecture)
-    cache = architecture.cache_spec(request.config, request.context_window)
+    cache = None
+    # An encoder sees a text once and whole: nothing to keep, nothing to choose.
+    if architecture.TASK == "chat":
+        cache = architecture.cache_spec(request.config, request.context_window)
     module = clock.run("graph", lambda: _graph(request, architecture))
     phases = _phases(request, cache, target)
     for number, (name, passes) in enumerate(phases.items()):
@@ -87,20 +90,23 @@ def build_library(
 
 def _graph(request: LibraryRequest, architecture: Architecture) -> Any:
     module = build_module(architecture, request.config, request.parameters, request.compute_dtype)
-    for name in ("embed", "prefill"):
+    names = ("embed", "prefill") if architecture.TASK == "chat" else ("encode", "prefill")
+    for name in names:
         # A bound on n lets memory be planned ahead instead of allocated per call.
         bounded = module[name].with_attr("tir_var_upper_bound", {"n": request.prefill_chunk})
         module[name] = bounded.with_attr("tir_non_negative_var", ["n"])
     return module
 
 
-def _phases(request: LibraryRequest, cache: CacheSpec, target: Any) -> dict[str, list[Any]]:
+def _phases(request: LibraryRequest, cache: CacheSpec | None, target: Any) -> dict[str, list[Any]]:
+    """`cache` None: an encoder, without KV cache and samplers."""
     dtype, schedule = request.compute_dtype, request.schedule
+    attach: list[Any] = []
+    if cache is not None:
+        attach.append(AttachKVCache(cache, dtype, schedule, target))
+        attach.append(AttachSamplers(request.config.vocab_size))
     return {
-        "attach": [
-            AttachKVCache(cache, dtype, schedule, target),
-            AttachSamplers(request.config.vocab_size),
-        ],
+        "attach": attach,
         "select": [SelectKernels(schedule)],
         "schedule": [
             transform.LegalizeOps(),
@@ -128,9 +134,9 @@ def _phases(request: LibraryRequest, cache: CacheSpec, target: Any) -> dict[str,
     }
 
 
-def _metadata(request: LibraryRequest, cache: CacheSpec) -> dict[str, object]:
+def _metadata(request: LibraryRequest, cache: CacheSpec | None) -> dict[str, object]:
     """`_metadata` in MLC's shape, as WebLLM reads it, and what only Transom reads."""
-    return {
+    metadata: dict[str, object] = {
         "model_type": request.architecture,
         "quantization": "+".join(sorted({spec.block_type for spec in request.parameters})).lower(),
         "context_window_size": request.context_window,
@@ -140,10 +146,10 @@ def _metadata(request: LibraryRequest, cache: CacheSpec) -> dict[str, object]:
         "tensor_parallel_shards": 1,
         "pipeline_parallel_stages": 1,
         "disaggregation": False,
-        "kv_state_kind": "kv_cache",
+        "kv_state_kind": "none" if cache is None else "kv_cache",
         "max_batch_size": 1,
         "active_vocab_size": request.config.vocab_size,
-        "model_task": "chat",
+        "model_task": "embedding" if cache is None else "chat",
         "params": [
             {
                 "name": stored.name,
@@ -154,18 +160,20 @@ def _metadata(request: LibraryRequest, cache: CacheSpec) -> dict[str, object]:
             }
             for stored in stored_parameters(request.parameters)
         ],
-        "kv_cache": {
-            "num_hidden_layers": cache.layers,
-            "num_attention_heads": cache.query_heads,
-            "num_key_value_heads": cache.kv_heads,
-            "head_dim": cache.head_dim,
-        },
         "transom": {
             "compute_dtype": request.compute_dtype,
             "schedule": request.schedule,
             "tvm": version("apache-tvm"),
         },
     }
+    if cache is not None:
+        metadata["kv_cache"] = {
+            "num_hidden_layers": cache.layers,
+            "num_attention_heads": cache.query_heads,
+            "num_key_value_heads": cache.kv_heads,
+            "head_dim": cache.head_dim,
+        }
+    return metadata
 
 
 def _generate(module: Any, target: Any) -> Any:

@@ -89,13 +89,15 @@ class HubModel:
     `metadata` as llama.cpp's converter writes it. `rope_heads`: tensor kind ("attn_q") -> heads
     whose rows it interleaves. `plus_one`: norms are stored with 1 added. `vectors`: F32 tensors to
     write that no safetensors file holds. `tied_embeddings`: there is no output matrix to write,
-    even if a file holds a copy of the embedding as one.
+    even if a file holds a copy of the embedding as one. `unused`: beginnings of the names of file
+    tensors that the converter leaves out, such as heads for training tasks.
     """
 
     metadata: Metadata
     rope_heads: Mapping[str, int] = field(default_factory=dict)
     plus_one: bool = False
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
     tied_embeddings: bool = False
 
 
@@ -152,6 +154,11 @@ class Architecture(Protocol):
 
     def cache_spec(self, config: Any, context_window: int) -> CacheSpec:
         """What its paged KV cache holds; `context_window` in tokens."""
+        ...
+
+    def pool(self, graph: "Graph", config: Any, x: Value) -> Value:
+        """Only of an embedding model, which has it instead of `logits` and `cache_spec`:
+        (1, n, width) -> float32 (1, width), the vector of the whole text."""
         ...
 
     def from_hugging_face(self, hub: Mapping[str, Any]) -> HubModel:
@@ -233,6 +240,27 @@ class Graph(Protocol):
         Scores are multiplied by `scale`, head_dim ** -0.5 if not said. `windowed`: only the last
         `CacheSpec.window` keys are seen.
         """
+        ...
+
+    def add_positions(self, name: str, x: Value) -> Value:
+        """x + row t of a matrix at each position t."""
+        ...
+
+    def add_row(self, name: str, row: int, x: Value) -> Value:
+        """x + one row of a matrix at every position."""
+        ...
+
+    def layer_norm(self, name: str, bias: str, x: Value, epsilon: float) -> Value:
+        """(x - mean) / sqrt(variance + epsilon) * weight + bias."""
+        ...
+
+    def self_attention(self, qkv: Value, *, heads: int) -> Value:
+        """Every position sees every position, no cache: (queries, keys, values), as many heads of
+        each -> (1, n, heads * head_dim)."""
+        ...
+
+    def pool(self, x: Value, kind: str) -> Value:
+        """The "mean", first ("cls") or "last" position: (1, n, width) -> float32 (1, width)."""
         ...
 
     def concat(self, values: Sequence[Value]) -> Value:

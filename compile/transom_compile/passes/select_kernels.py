@@ -14,7 +14,7 @@ import tvm
 from tvm import ir, relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from transom_compile.kernels import elementwise, linear, norm, rotary
+from transom_compile.kernels import elementwise, encoder, linear, norm, rotary
 from transom_compile.kernels.attention_shape import AttentionShape
 from transom_models.rope import Rope
 
@@ -169,6 +169,29 @@ def _take_last(marker: Marker, _schedule: str) -> Any:
     return elementwise.take_last(int(marker.shape(0)[-1]), marker.dtype(0))
 
 
+def _add_rows(marker: Marker, _schedule: str) -> Any:
+    block_type, rows, row = marker.attributes
+    cols = int(marker.shape(0)[-1])
+    return encoder.add_rows(block_type, int(rows), cols, int(row), marker.dtype(0))
+
+
+def _layer_norm(marker: Marker, schedule: str) -> Any:
+    (epsilon,) = marker.attributes
+    return encoder.layer_norm(int(marker.shape(0)[-1]), float(epsilon), marker.dtype(0), schedule)
+
+
+def _self_attention(marker: Marker, schedule: str) -> Any:
+    (heads,) = marker.attributes
+    head_dim = int(marker.shape(0)[-1]) // 3 // int(heads)
+    shape = encoder.SelfAttention(int(heads), head_dim, marker.dtype(0))
+    return encoder.self_attention(shape, schedule)
+
+
+def _pool(marker: Marker, _schedule: str) -> Any:
+    (kind,) = marker.attributes
+    return encoder.pool(kind, int(marker.shape(0)[-1]), marker.dtype(0))
+
+
 MARKERS: dict[str, Callable[[Marker, str], Any]] = {
     "linear": _linear,
     "embedding": _embedding,
@@ -177,4 +200,8 @@ MARKERS: dict[str, Callable[[Marker, str], Any]] = {
     "rope": _rope,
     "multiply": _multiply,
     "take_last": _take_last,
+    "add_rows": _add_rows,
+    "layer_norm": _layer_norm,
+    "self_attention": _self_attention,
+    "pool": _pool,
 }
