@@ -1,8 +1,8 @@
 """safetensors reader: the header checked and read once, tensors mapped and read lazily.
 
-The format (huggingface/safetensors, README "Format"): 8 bytes little-endian length of a JSON header,
-the header, then the data. Every number and name in it is outside input, compared with the limits
-below and with the file's size before anything is allocated or followed. Must not know
+The format (huggingface/safetensors, README "Format"): 8 bytes little-endian length of a JSON
+header, the header, then the data. Every number and name in it is outside input, compared with the
+limits below and with the file's size before anything is allocated or followed. Must not know
 architectures, GGUF or what a tensor is for.
 """
 
@@ -77,7 +77,7 @@ class StoredTensor:
 
 
 class SafetensorsFile:
-    """An open safetensors file. The mapping lives as long as the object or any view read from it."""
+    """An open safetensors file. The mapping lives as long as the object or any view of it."""
 
     def __init__(self, path: Path, data: mmap.mmap, tensors: Mapping[str, StoredTensor]) -> None:
         self.path = path
@@ -122,8 +122,8 @@ def open_safetensors(path: Path) -> SafetensorsFile:
     data_start = _LENGTH.size + length
     if data_start > len(data):
         raise CheckpointError(
-            f"{path}: the header needs {length} bytes but only {len(data) - _LENGTH.size} are left; "
-            "the file is truncated or lies"
+            f"{path}: the header needs {length} bytes but only {len(data) - _LENGTH.size} are "
+            "left; the file is truncated or lies"
         )
     try:
         text = data[_LENGTH.size : data_start].decode("utf-8")
