@@ -30,11 +30,12 @@ class BundleFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The checkpoint that everything was made from."""
+    """The checkpoint that everything was made from; `title` when it lies in the bundle's folder."""
 
     path: Path
     digest: Digest
     size: int
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,9 @@ def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
 
     shared = [describe(file) for file in parts.shared]
     chat_config = describe(parts.chat_config)
-    model = Descriptor(media_types.OLLAMA_MODEL, parts.source.digest, parts.source.size)
+    source = parts.source
+    title = {} if source.title is None else {media_types.ANNOTATION_TITLE: source.title}
+    model = Descriptor(media_types.OLLAMA_MODEL, source.digest, source.size, title)
     manifests = {
         "native": (
             Platform("native", "gguf"),

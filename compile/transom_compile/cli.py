@@ -1,67 +1,79 @@
-"""`transom compile FILE.gguf`: arguments, progress on the terminal, one line per error.
+"""`transom compile FILE.gguf|FOLDER`: arguments, progress, one line per error.
 
 Knows no step of the walk. What `--name` means (putting the bundle into a store) is handed in by
 `transom_cli` as a callable; this package must not import the server.
 """
 
-import json
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as RichProgress
 
 from transom_compile.bundle import Bundle
 from transom_compile.chat_config import DEFAULT_PREFILL_CHUNK
-from transom_compile.libraries import VARIANTS, LibraryFigures
+from transom_compile.events import Events
+from transom_compile.libraries import VARIANTS
 from transom_compile.pipeline import CompileOptions, CompileReport, compile_bundle
-from transom_compile.progress import Progress, Silent
+from transom_compile.plan import KnownSources, plan_compile
+from transom_compile.prepare import Recipe
+from transom_compile.progress import Progress
+from transom_compile.rates import remember_rates
+from transom_compile.terminal import bars, print_plan, print_report
 from transom_models.errors import TransomError
 
 EXIT_USER_ERROR = 2
 # 128 + SIGINT, as a shell counts it.
 EXIT_INTERRUPTED = 130
+# Below this a phase's time says more about opening files than about speed.
+MIN_MEASURED_BYTES = 16_000_000
 
 # Takes a sealed bundle (its `--out` folder, or a temporary one) and the name it shall have.
-Keep = Callable[[Bundle, str], None]
-
-PHASE_TITLES = {
-    "read": "Reading the header",
-    "digest": "Digest of the checkpoint",
-    "texts": "Tokenizer and chat template",
-    "repack": "Repacking weights",
-    "libraries": "Model libraries",
-    "seal": "Sealing the bundle",
-}
+Keep = Callable[[Bundle, str, Progress], None]
+# Gives the runtime folder, or raises a `TransomError` that says how to get one.
+FindRuntime = Callable[[], Path]
 
 
-def compile_command(
-    keep: Keep | None = None, default_runtime_dir: Path | None = None
-) -> click.Command:
-    """The click command; `keep` gives `--name` a meaning, without it the option is refused."""
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the command asks of other rooms: a store to keep in, the runtime, known checkpoints."""
+
+    keep: Keep | None = None
+    find_runtime: FindRuntime | None = None
+    known_sources: KnownSources | None = None
+
+
+def compile_command(house: House | None = None) -> click.Command:
+    """The click command; what `house` lacks is refused or left out."""
+    rooms = house or House()
 
     @click.command("compile")
-    @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="FILE.gguf")
+    @click.argument("source", type=click.Path(path_type=Path), metavar="FILE.gguf|FOLDER")
     @click.option("--name", help="Put the model into the store under this name, e.g. smollm2.")
     @click.option("--out", type=click.Path(path_type=Path), help="Write the bundle to this folder.")
+    @click.option("--plan", is_flag=True, help="Say sizes, memory, time and reuse; do nothing.")
+    @click.option(
+        "--quantize", metavar="SCHEME", help="Quantize with llama.cpp first, e.g. q4_k_m."
+    )
+    @click.option(
+        "--imatrix",
+        type=click.Path(path_type=Path),
+        help="Importance matrix for --quantize.",
+    )
+    @click.option(
+        "--adapter",
+        type=click.Path(path_type=Path),
+        help="Merge this LoRA first: a GGUF, or a PEFT folder.",
+    )
+    @click.option("--adapter-scale", type=float, default=1.0, show_default=True)
+    @click.option("--force", is_flag=True, help="A chat template with problems is a note.")
     @click.option(
         "--variant",
         "variants",
@@ -76,40 +88,50 @@ def compile_command(
     @click.option(
         "--runtime-dir",
         type=click.Path(path_type=Path),
-        default=default_runtime_dir,
-        required=default_runtime_dir is None,
         help="What `transom build runtime` wrote.",
     )
     @click.option(
         "--dump-dir", type=click.Path(path_type=Path), help="Write the IR after each phase here."
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+    @click.option(
+        "--json", "as_json", is_flag=True, help="One JSON object a line: events, then the report."
+    )
     def command(
-        checkpoint: Path,
+        source: Path,
         name: str | None,
         out: Path | None,
+        plan: bool,
+        quantize: str | None,
+        imatrix: Path | None,
+        adapter: Path | None,
+        adapter_scale: float,
+        force: bool,
         variants: str,
         context: int | None,
         prefill_chunk: int,
-        runtime_dir: Path,
+        runtime_dir: Path | None,
         dump_dir: Path | None,
         as_json: bool,
     ) -> None:
         """Compile a checkpoint into a bundle that runs in the browser."""
         options = CompileOptions(
-            runtime_dir=runtime_dir,
+            runtime_dir=_runtime(runtime_dir, rooms.find_runtime, plan),
             variants=tuple(part.strip() for part in variants.split(",")),
             context=context,
             prefill_chunk=prefill_chunk,
             dump_dir=dump_dir,
+            recipe=Recipe(quantize, imatrix, adapter, adapter_scale),
+            force=force,
         )
-        sys.exit(run_compile(checkpoint, options, out=out, name=name, keep=keep, as_json=as_json))
+        if plan:
+            sys.exit(run_plan(source, options, rooms.known_sources, as_json=as_json))
+        sys.exit(run_compile(source, options, out=out, name=name, keep=rooms.keep, as_json=as_json))
 
     return command
 
 
 def run_compile(
-    checkpoint: Path,
+    source: Path,
     options: CompileOptions,
     *,
     out: Path | None = None,
@@ -120,33 +142,74 @@ def run_compile(
     """Compile, keep, report; gives the exit code. Errors are one `error:` line on stderr.
 
     With a `name` and no `out` the bundle exists only in the store. With neither, it is written
-    beside the working directory's name of the checkpoint: `<stem>-bundle`.
+    to the working directory as `<name of the source>-bundle`.
     """
+    in_store_only = name is not None and out is None
+
+    def work(progress: Progress) -> CompileReport:
+        if name is None:
+            stem = source.name if source.is_dir() else source.stem
+            return compile_bundle(source, out or Path(f"{stem}-bundle"), options, progress)
+        if keep is None:
+            raise TransomError("--name needs a store; use --out to write a folder")
+        if out is not None:
+            report = compile_bundle(source, out, options, progress)
+            keep(report.bundle, name, progress)
+            return report
+        with tempfile.TemporaryDirectory(prefix="transom-compile-") as folder:
+            report = compile_bundle(source, Path(folder) / "bundle", options, progress)
+            keep(report.bundle, name, progress)
+        return report
+
+    def finish(report: CompileReport, events: Events | None) -> None:
+        _remember(report)
+        folder = None if in_store_only else str(report.bundle.folder)
+        if events is not None:
+            events.end("report", describe_report(report, folder))
+        else:
+            print_report(report, folder)
+
+    return _run(work, finish, as_json)
+
+
+def run_plan(
+    source: Path,
+    options: CompileOptions,
+    known_sources: KnownSources | None = None,
+    *,
+    as_json: bool = False,
+) -> int:
+    """Print what a compile would do; gives the exit code."""
+
+    def show(plan: Any, events: Events | None) -> None:
+        if events is not None:
+            events.end("plan", plan.to_json())
+        else:
+            print_plan(plan)
+
+    return _run(lambda _: plan_compile(source, options, known_sources), show, as_json)
+
+
+def _run(
+    work: Callable[[Progress], Any], finish: Callable[[Any, Events | None], None], as_json: bool
+) -> int:
+    """Work with progress, then tell; every way to fail is one line and a code."""
+    events = Events(click.echo) if as_json else None
     try:
         with _terminate_as_interrupt():
-            if name is not None and keep is None:
-                raise TransomError("--name needs a store; use --out to write a folder")
-            if name is None or keep is None:
-                report = _compile(checkpoint, out or Path(f"{checkpoint.stem}-bundle"), options)
-            elif out is not None:
-                report = _compile(checkpoint, out, options)
-                keep(report.bundle, name)
+            if events is not None:
+                result = work(events)
             else:
-                with tempfile.TemporaryDirectory(prefix="transom-compile-") as folder:
-                    report = _compile(checkpoint, Path(folder) / "bundle", options)
-                    keep(report.bundle, name)
+                with bars() as progress:
+                    result = work(progress)
     except TransomError as error:
-        return _fail(str(error), EXIT_USER_ERROR)
+        return _fail(str(error), EXIT_USER_ERROR, events)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", EXIT_USER_ERROR)
+        return _fail(f"{error.strerror or error}{where}", EXIT_USER_ERROR, events)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was kept", EXIT_INTERRUPTED)
-    kept_in = str(report.bundle.folder) if out is not None or name is None else None
-    if as_json:
-        click.echo(json.dumps(describe_report(report, kept_in)))
-    else:
-        _print_report(report, kept_in)
+        return _fail("interrupted; nothing was kept", EXIT_INTERRUPTED, events)
+    finish(result, events)
     return 0
 
 
@@ -155,6 +218,8 @@ def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]
     return {
         "index": str(report.bundle.index_digest),
         "folder": folder,
+        "source_bytes": report.source_bytes,
+        "stored_bytes": report.stored_bytes,
         "manifests": {str(row.platform): str(row.digest) for row in report.bundle.index.manifests},
         "phases": [
             {
@@ -170,6 +235,7 @@ def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]
                 "size_bytes": library.size_bytes,
                 "cached": library.cached,
                 "seconds": {name: round(cost, 3) for name, cost in library.seconds.items()},
+                "peak_rss_bytes": library.peak_rss_bytes,
             }
             for library in report.libraries
         ],
@@ -178,50 +244,38 @@ def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]
     }
 
 
-def _compile(checkpoint: Path, out: Path, options: CompileOptions) -> CompileReport:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return compile_bundle(checkpoint, out, options, Silent())
-    with RichProgress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bars:
-        return compile_bundle(checkpoint, out, options, _Bars(bars))
+def _remember(report: CompileReport) -> None:
+    """This machine's speed, for the next plan."""
+    if report.stored_bytes < MIN_MEASURED_BYTES:
+        return
+    built = [library for library in report.libraries if not library.cached]
+    seconds = {phase.name: phase.seconds for phase in report.phases}
+    rates = {
+        name: report.source_bytes / seconds[name]
+        for name in ("convert", "merge", "quantize")
+        if seconds.get(name)
+    }
+    if not built and seconds["repack"]:
+        # Beside compilers it is slower than it can be.
+        rates["repack"] = report.stored_bytes / seconds["repack"]
+    cost = [sum(library.seconds.values()) for library in built]
+    with suppress(OSError):
+        # A cache that cannot be written to costs the next plan its figures, not this compile.
+        remember_rates(rates, sum(cost) / len(cost) if cost else None)
 
 
-class _Bars(Progress):
-    """Progress as rich bars: one line per step, rate and time left where the size is known."""
-
-    def __init__(self, bars: RichProgress) -> None:
-        self._bars = bars
-        self._task: TaskID | None = None
-        self._title = ""
-
-    def step(self, name: str, total_bytes: int | None = None) -> None:
-        self._finish()
-        self._title = PHASE_TITLES.get(name, name)
-        self._task = self._bars.add_task(self._title, total=total_bytes)
-
-    def advance(self, count: int) -> None:
-        if self._task is not None:
-            self._bars.advance(self._task, count)
-
-    def note(self, text: str) -> None:
-        if self._task is not None:
-            self._bars.update(self._task, description=f"{self._title} ({text})")
-
-    def _finish(self) -> None:
-        if self._task is not None:
-            done = next(task for task in self._bars.tasks if task.id == self._task)
-            self._bars.update(
-                self._task, description=self._title, total=done.completed, completed=done.completed
-            )
+def _runtime(chosen: Path | None, find: FindRuntime | None, is_plan: bool) -> Path:
+    if chosen is not None:
+        return chosen
+    if find is None:
+        raise click.UsageError("Missing option '--runtime-dir'.")
+    try:
+        return find()
+    except TransomError:
+        if not is_plan:
+            raise
+        # A plan says that it has to be built.
+        return Path("runtime-not-built")
 
 
 @contextmanager
@@ -242,29 +296,9 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+def _fail(message: str, code: int, events: Events | None) -> int:
+    text = " ".join(message.split())
+    if events is not None:
+        events.end("error", {"message": text})
+    click.echo(f"error: {text}", err=True)
     return code
-
-
-def _cost(library: LibraryFigures) -> str:
-    if library.cached:
-        return "built before, taken from the cache"
-    total = sum(library.seconds.values())
-    return f"{total:.1f} s, of which the link {library.seconds.get('link', 0.0):.1f} s"
-
-
-def _print_report(report: CompileReport, folder: str | None) -> None:
-    console = Console(stderr=True, highlight=False)
-    for phase in report.phases:
-        peak = phase.peak_rss_bytes / 1e6
-        console.print(f"{phase.name:<12}{phase.seconds:8.2f} s   peak {peak:6.0f} MB")
-    for library in report.libraries:
-        console.print(
-            f"{library.file_name:<26}{library.size_bytes / 1e6:6.2f} MB   {_cost(library)}"
-        )
-    for note in report.notes:
-        console.print(f"note: {note}")
-    if folder is not None:
-        click.echo(f"bundle in {folder}")
-    click.echo(f"index {report.bundle.index_digest}")

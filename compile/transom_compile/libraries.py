@@ -1,16 +1,20 @@
 """Step 8 from outside: which model libraries a variant has, each from the cache or the compiler.
 
-TVM is imported when a library has to be built, not before. Knows no weights and no names.
+Building goes on in other processes while the walk repacks. Knows no TVM, no weights and no names.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transom_compile.bundle import BundleFile
-from transom_compile.library_cache import cached_library
+from transom_compile.library_builds import BuildFigures, Tell, started_builds
+from transom_compile.library_cache import CacheEntry
 from transom_compile.library_request import LibraryRequest
+from transom_compile.library_worker import Job
 from transom_compile.progress import Progress
 from transom_models import media_types
 from transom_models.architecture import ParameterSpec
@@ -49,65 +53,128 @@ class LibrarySource:
     runtime_dir: Path
     dump_dir: Path | None = None
 
+    def request(self, kind: LibraryKind) -> LibraryRequest:
+        """What one library is made from."""
+        return LibraryRequest(
+            architecture=self.architecture,
+            config=self.config,
+            parameters=self.parameters,
+            compute_dtype=kind.compute_dtype,
+            schedule=kind.schedule,
+            context_window=self.context_window,
+            prefill_chunk=self.prefill_chunk,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryFigures:
-    """What one library cost. `seconds` by compiler phase, empty when it came from the cache."""
+    """What one library cost. `seconds` by compiler phase, empty when it came from the cache;
+    `peak_rss_bytes` of the compiler's process, 0 then."""
 
     file_name: str
     size_bytes: int
     cached: bool
     seconds: Mapping[str, float]
+    peak_rss_bytes: int = 0
 
 
-def build_libraries(
-    source: LibrarySource, variants: Sequence[str], folder: Path, progress: Progress
-) -> tuple[dict[str, list[BundleFile]], tuple[LibraryFigures, ...]]:
-    """Every library of `variants` in `folder`: files by variant, and what they cost."""
-    files: dict[str, list[BundleFile]] = {}
-    figures: list[LibraryFigures] = []
-    for variant in variants:
-        files[variant] = []
-        for kind in LIBRARY_KINDS[variant]:
-            figures.append(build_one(source, kind, folder / kind.file_name, progress))
-            annotations = {media_types.ANNOTATION_SCHEDULE: kind.schedule}
-            file = BundleFile(folder / kind.file_name, media_types.LIBRARY, annotations)
-            files[variant].append(file)
-    return files, tuple(figures)
+@dataclass
+class LibraryBuilds:
+    """Libraries that are in the cache, and those that are being built."""
 
+    variants: Sequence[str]
+    folder: Path
+    entries: Mapping[LibraryKind, CacheEntry]
+    building: dict[LibraryKind, Future[BuildFigures]] = field(default_factory=dict)
+    phases: dict[str, str] = field(default_factory=dict)
+    """What each compiler does now; written by the threads that hear of it."""
 
-def build_one(
-    source: LibrarySource, kind: LibraryKind, path: Path, progress: Progress
-) -> LibraryFigures:
-    """One library at `path`."""
-    request = LibraryRequest(
-        architecture=source.architecture,
-        config=source.config,
-        parameters=source.parameters,
-        compute_dtype=kind.compute_dtype,
-        schedule=kind.schedule,
-        context_window=source.context_window,
-        prefill_chunk=source.prefill_chunk,
-    )
-    dump_dir = None if source.dump_dir is None else source.dump_dir / path.stem
-    seconds: dict[str, float] = {}
+    def finish(
+        self, progress: Progress
+    ) -> tuple[dict[str, list[BundleFile]], tuple[LibraryFigures, ...]]:
+        """Wait for the rest: files by variant, and what each library cost."""
+        kinds = _kinds(self.variants)
+        progress.items(len(kinds) - len(self._unfinished()), len(kinds))
+        said = ""
+        while unfinished := self._unfinished():
+            done, _ = wait(unfinished, timeout=0.1, return_when=FIRST_COMPLETED)
+            for future in done:
+                # Now, and not after the other libraries: it raises what went wrong.
+                future.result()
+            if done:
+                progress.items(len(kinds) - len(self._unfinished()), len(kinds))
+            text = ", ".join(
+                f"{name}: {phase}"
+                for name, phase in sorted(self.phases.items())
+                if any(kind.file_name == name for kind in self.building)
+            )
+            if text != said:
+                said = text
+                progress.note(text)
+        figures = {kind: self._figures(kind) for kind in kinds}
+        files = {
+            variant: [
+                BundleFile(
+                    self.folder / kind.file_name,
+                    media_types.LIBRARY,
+                    {media_types.ANNOTATION_SCHEDULE: kind.schedule},
+                )
+                for kind in LIBRARY_KINDS[variant]
+            ]
+            for variant in self.variants
+        }
+        return files, tuple(figures.values())
 
-    def build() -> None:
-        from transom_compile.lower import build_library
+    def _unfinished(self) -> list[Future[BuildFigures]]:
+        return [future for future in self.building.values() if not future.done()]
 
-        report = build_library(
-            request,
-            source.runtime_dir,
-            path,
-            dump_dir=dump_dir,
-            progress=lambda phase: progress.note(f"{kind.file_name}: {phase}"),
+    def _figures(self, kind: LibraryKind) -> LibraryFigures:
+        path = self.folder / kind.file_name
+        if kind not in self.building:
+            return LibraryFigures(kind.file_name, path.stat().st_size, True, {})
+        cost = self.building[kind].result()
+        self.entries[kind].keep(path)
+        return LibraryFigures(
+            kind.file_name, path.stat().st_size, False, cost.seconds, cost.peak_rss_bytes
         )
-        seconds.update(report.seconds)
 
-    if dump_dir is None:
-        cached = cached_library(request, source.runtime_dir, path, build)
-    else:
+
+@contextmanager
+def library_builds(
+    source: LibrarySource, variants: Sequence[str], folder: Path
+) -> Iterator[LibraryBuilds]:
+    """Start on every library of `variants`; those in the cache are in `folder` at once.
+
+    What is not finished when the block ends is stopped.
+    """
+    entries = {
+        kind: CacheEntry.of(source.request(kind), source.runtime_dir) for kind in _kinds(variants)
+    }
+    builds = LibraryBuilds(variants, folder, entries)
+    missing = [
+        kind
+        for kind, entry in entries.items()
         # A dump is of a run: a library from the cache would leave the folder empty.
-        build()
-        cached = False
-    return LibraryFigures(kind.file_name, path.stat().st_size, cached, seconds)
+        if source.dump_dir is not None or not entry.take(folder / kind.file_name)
+    ]
+    jobs = [(_job(source, kind, folder), _teller(builds, kind)) for kind in missing]
+    with started_builds(jobs) as futures:
+        builds.building.update(zip(missing, futures, strict=True))
+        yield builds
+
+
+def _kinds(variants: Sequence[str]) -> list[LibraryKind]:
+    return [kind for variant in variants for kind in LIBRARY_KINDS[variant]]
+
+
+def _job(source: LibrarySource, kind: LibraryKind, folder: Path) -> Job:
+    out = folder / kind.file_name
+    dump_dir = None if source.dump_dir is None else source.dump_dir / out.stem
+    return Job(source.request(kind), source.runtime_dir, out, dump_dir)
+
+
+def _teller(builds: LibraryBuilds, kind: LibraryKind) -> Tell:
+    def tell(phase: str) -> None:
+        builds.phases[kind.file_name] = phase
+
+    return tell

@@ -10,8 +10,8 @@ digest is built again.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,20 +36,33 @@ COMPILER_PARTS = (
 MODEL_PARTS = ("architecture.py", "architectures/*.py", "block_type.py", "rope.py")
 
 
-def cached_library(
-    request: LibraryRequest, runtime_dir: Path, out: Path, build: Callable[[], object]
-) -> bool:
-    """Put the library of `request` at `out`; True when it was in the cache."""
-    kept = cache_folder() / f"{_key(request, runtime_dir).hex}.wasm"
-    if _is_whole(kept):
-        shutil.copyfile(kept, out)
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """Where the library of one request is kept, or would be."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, request: LibraryRequest, runtime_dir: Path) -> "CacheEntry":
+        return cls(cache_folder() / f"{_key(request, runtime_dir).hex}.wasm")
+
+    def is_whole(self) -> bool:
+        """Whether the library is here, undamaged. Reads it."""
+        return _is_whole(self.path)
+
+    def take(self, out: Path) -> bool:
+        """Put the library at `out`, if it is here."""
+        if not self.is_whole():
+            return False
+        shutil.copyfile(self.path, out)
         return True
-    build()
-    data = out.read_bytes()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(kept, data)
-    write_durably(_note(kept), str(Digest.of(data)).encode())
-    return False
+
+    def keep(self, built: Path) -> None:
+        """Remember a library that was built."""
+        data = built.read_bytes()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(self.path, data)
+        write_durably(_note(self.path), str(Digest.of(data)).encode())
 
 
 def tool_versions() -> str:

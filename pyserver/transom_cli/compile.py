@@ -1,6 +1,7 @@
 """`transom compile`, as the compile room has it, with a store to keep the result in."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -8,10 +9,13 @@ import click
 from transom_build.errors import ToolchainError
 from transom_build.runtime import find_runtime
 from transom_compile.bundle import Bundle
-from transom_compile.cli import compile_command
+from transom_compile.cli import House, compile_command
+from transom_compile.progress import Progress
+from transom_models import media_types
+from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.bundle_import import bundle_size, import_bundle
 from transom_server.config import Config
 from transom_server.store import Store
 
@@ -20,12 +24,15 @@ class NoRuntime(TransomError):
     """The wasm runtime was not built yet."""
 
 
-def keep(bundle: Bundle, name: str) -> None:
+def keep(bundle: Bundle, name: str, progress: Progress) -> None:
     """Put a sealed bundle into the store."""
     config = Config.read(os.environ)
     store = Store(config.models)
     store.remove_stale_partials()
-    import_bundle(store, bundle.folder, ModelName.parse(name), bundle.files)
+    progress.step("keep", bundle_size(bundle.folder, bundle.files))
+    import_bundle(
+        store, bundle.folder, ModelName.parse(name), bundle.files, advance=progress.advance
+    )
 
 
 def built_runtime() -> Path:
@@ -39,6 +46,22 @@ def built_runtime() -> Path:
     return folder
 
 
+def known_sources(size: int) -> Mapping[Digest, str]:
+    """Names of the store's models whose native checkpoint has `size` bytes, by its digest."""
+    store = Store(Config.read(os.environ).models)
+    found = {}
+    for model in store.list_models():
+        try:
+            parts = list(store.descriptors(model))
+        except TransomError:
+            # A damaged model offers nothing; `transom list` says so.
+            continue
+        for part in parts:
+            if part.media_type == media_types.OLLAMA_MODEL and part.size == size:
+                found[part.digest] = str(model.name)
+    return found
+
+
 def _check_name(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> str | None:
@@ -50,11 +73,8 @@ def _check_name(
 
 def _mounted() -> click.Command:
     """The compile room's command, its open ends tied to the build room and the store."""
-    mounted = compile_command(keep, default_runtime_dir=Path())
+    mounted = compile_command(House(keep, built_runtime, known_sources))
     for parameter in mounted.params:
-        if parameter.name == "runtime_dir":
-            # Looked for when needed, not when the command line is read for `--help`.
-            parameter.default = built_runtime
         if parameter.name == "name":
             parameter.callback = _check_name
     return mounted

@@ -5,6 +5,7 @@ how it was made.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -39,24 +40,45 @@ def import_bundle(
     checked against its digest on the way. Raises `StoreError`, `InvalidManifest`; the name is given
     only when all is in the store. `advance` is told of bytes copied.
     """
+    contents = _read(folder, files)
+    for digest, path in contents.blobs.items():
+        store.put_file(path, digest, advance)
+    for data in contents.manifests:
+        store.put_bytes(data)
+    return store.put_index(name, contents.index)
+
+
+def bundle_size(folder: Path, files: Mapping[Digest, Path] = _NOWHERE) -> int:
+    """Bytes that `import_bundle` copies at most; less what the store has already. Raises alike."""
+    return sum(path.stat().st_size for path in _read(folder, files).blobs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """A bundle folder looked through: where each blob lies, and the exact small files."""
+
+    index: bytes
+    manifests: tuple[bytes, ...]
+    blobs: Mapping[Digest, Path]
+
+
+def _read(folder: Path, files: Mapping[Digest, Path]) -> _Contents:
+    """All is looked up before the first byte is copied: a folder that lacks a file leaves no
+    trace."""
     index_data = _read_small(folder / INDEX_NAME)
     manifests = {}
     for path in sorted((folder / MANIFEST_FOLDER).glob("*.json")):
         data = _read_small(path)
         manifests[Digest.of(data)] = data
     index = Index.from_bytes(index_data)
-    # All is looked up before the first byte is copied: a folder that lacks a file leaves no trace.
-    paths: dict[Digest, Path] = {}
+    blobs: dict[Digest, Path] = {}
     for row in index.manifests:
         if row.digest not in manifests:
             raise StoreError(f"{folder / MANIFEST_FOLDER} lacks the manifest {row.digest}")
         for part in Manifest.from_bytes(manifests[row.digest]).descriptors:
-            paths[part.digest] = files.get(part.digest) or _path_of(part, folder)
-    for digest, path in paths.items():
-        store.put_file(path, digest, advance)
-    for row in index.manifests:
-        store.put_bytes(manifests[row.digest])
-    return store.put_index(name, index_data)
+            blobs[part.digest] = files.get(part.digest) or _path_of(part, folder)
+    named = tuple(manifests[row.digest] for row in index.manifests)
+    return _Contents(index_data, named, blobs)
 
 
 def _path_of(part: Descriptor, folder: Path) -> Path:

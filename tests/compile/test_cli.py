@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from transom_compile.bundle import Bundle
-from transom_compile.cli import compile_command, run_compile
+from transom_compile.cli import House, compile_command, run_compile
 from transom_compile.pipeline import CompileOptions
+from transom_compile.progress import Progress
 from transom_models.errors import TransomError
 
 NO_LIBRARIES = CompileOptions(runtime_dir=Path("none"), variants=())
@@ -43,7 +44,9 @@ def test_json_report(
 ) -> None:
     out = tmp_path / "out"
     assert run_compile(tiny_llama_path, NO_LIBRARIES, out=out, as_json=True) == 0
-    report = json.loads(capsys.readouterr().out)
+    *events, report = map(json.loads, capsys.readouterr().out.splitlines())
+    assert report["event"] == "report"
+    assert {line["event"] for line in events} >= {"phase", "progress"}
     assert report["folder"] == str(out)
     assert report["index"].startswith("sha256:")
     assert list(report["manifests"]) == ["native/gguf"]
@@ -66,7 +69,7 @@ def test_a_name_hands_the_bundle_to_the_store_and_keeps_no_folder(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     kept = []
 
-    def keep(bundle: Bundle, name: str) -> None:
+    def keep(bundle: Bundle, name: str, progress: Progress) -> None:
         assert all(path.is_file() for path in bundle.files.values())
         kept.append((name, bundle.folder))
 
@@ -79,7 +82,7 @@ def test_a_name_hands_the_bundle_to_the_store_and_keeps_no_folder(
 def test_a_store_that_refuses_is_a_user_error(
     tiny_llama_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def keep(bundle: Bundle, name: str) -> None:
+    def keep(bundle: Bundle, name: str, progress: Progress) -> None:
         raise TransomError(f"{name} is not a model name")
 
     assert run_compile(tiny_llama_path, NO_LIBRARIES, name="a b", keep=keep) == 2
@@ -91,7 +94,7 @@ def test_a_name_without_a_store_is_refused(tiny_llama_path: Path) -> None:
 
 
 def test_the_command_s_options(tiny_llama_path: Path, tmp_path: Path) -> None:
-    command = compile_command(default_runtime_dir=tmp_path)
+    command = compile_command(House(find_runtime=lambda: tmp_path))
     result = CliRunner().invoke(
         command, [str(tiny_llama_path), "--out", str(tmp_path / "out"), "--variant", "f8"]
     )
@@ -108,7 +111,7 @@ def test_a_killed_compile_leaves_nothing_behind(
     program = (
         "import sys, time; from pathlib import Path; from transom_compile import pipeline;"
         "from transom_compile.cli import run_compile;"
-        "pipeline.build_libraries = lambda *a: (print('here', flush=True), time.sleep(60));"
+        "pipeline._write_texts = lambda *a: (print('here', flush=True), time.sleep(60));"
         "options = pipeline.CompileOptions(Path('none'), variants=());"
         "sys.exit(run_compile(Path(sys.argv[1]), options, out=Path(sys.argv[2])))"
     )

@@ -11,9 +11,9 @@ import pytest
 from gguf import quants
 from gguf.constants import GGMLQuantizationType
 
+from tests.fakes.fake_compiler import FAKE_COMPILER
 from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
-from transom_compile import libraries
-from transom_compile.libraries import LibraryFigures, LibraryKind
+from transom_compile import library_builds
 from transom_compile.pipeline import CompileError, CompileOptions, compile_bundle
 from transom_compile.progress import Silent
 from transom_compile.repack import StoredTensor, dequantize
@@ -52,7 +52,7 @@ def test_writes_a_bundle_and_says_how_far_it_is(tiny_llama_path: Path, tmp_path:
         "tensor-cache.json",
         "tokenizer.json",
     }
-    assert listener.steps == ["read", "digest", "texts", "repack", "libraries", "seal"]
+    assert listener.steps == ["read", "repack", "texts", "libraries", "seal"]
     assert [phase.name for phase in report.phases] == listener.steps
     assert all(phase.peak_rss_bytes > 0 for phase in report.phases)
     assert listener.total - 2000 < listener.done <= listener.total, "padding is not counted"
@@ -167,7 +167,7 @@ def test_a_bad_checkpoint_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("step", ["digest", "texts", "repack", "libraries", "seal"])
+@pytest.mark.parametrize("step", ["repack", "texts", "libraries", "seal"])
 def test_an_interrupt_at_any_step_leaves_nothing_behind(
     tiny_llama_path: Path, tmp_path: Path, step: str
 ) -> None:
@@ -185,21 +185,17 @@ def test_libraries_are_asked_for_by_variant(
     tiny_llama_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the compiler replaced: which libraries, in which manifest, under which annotation."""
-
-    def build(source: Any, kind: LibraryKind, path: Path, progress: Any) -> LibraryFigures:
-        path.write_text(f"{kind.compute_dtype} {kind.schedule} {source.context_window}")
-        cached = kind.schedule == "fallback"
-        return LibraryFigures(kind.file_name, path.stat().st_size, cached, {})
-
-    monkeypatch.setattr(libraries, "build_one", build)
+    monkeypatch.setenv("TRANSOM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library_builds, "COMPILER", FAKE_COMPILER)
     (tmp_path / "runtime.json").touch()
     options = CompileOptions(runtime_dir=tmp_path)
     report = compile_bundle(tiny_llama_path, tmp_path / "out", options, Silent())
     assert [(library.file_name, library.cached) for library in report.libraries] == [
         ("library-f16.wasm", False),
         ("library-f32.wasm", False),
-        ("library-f32-fallback.wasm", True),
+        ("library-f32-fallback.wasm", False),
     ]
+    assert [library.seconds for library in report.libraries] == [{"codegen": 0.5}] * 3
     assert (tmp_path / "out" / "library-f16.wasm").read_text() == "float16 gpu 256"
     assert [str(row.platform) for row in report.bundle.index.manifests] == [
         "native/gguf",
@@ -208,6 +204,35 @@ def test_libraries_are_asked_for_by_variant(
     ]
     assert "apache-tvm" in report.bundle.index.annotations["dev.transom.versions"]
     assert report.bundle.index.annotations["dev.transom.scheme"] == "Q4_1:14 F32:5 Q8_0:1"
+
+
+def test_a_fine_tune_takes_its_libraries_from_the_cache(
+    write_gguf: Callable[[TinyGguf], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSOM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library_builds, "COMPILER", FAKE_COMPILER)
+    options = CompileOptions(runtime_dir=tmp_path / "runtime")
+    options.runtime_dir.mkdir()
+    (options.runtime_dir / "runtime.json").touch()
+    base = compile_bundle(write_gguf(tiny_llama()), tmp_path / "base", options, Silent())
+    monkeypatch.setattr(library_builds, "COMPILER", ("no compiler may start",))
+    tuned = compile_bundle(write_gguf(tiny_llama(seed=1)), tmp_path / "tuned", options, Silent())
+    assert all(library.cached for library in tuned.libraries)
+    assert tuned.bundle.index_digest != base.bundle.index_digest
+
+
+def test_a_bad_library_is_one_error_and_leaves_nothing(
+    tiny_llama_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSOM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FAKE_COMPILER", "refuse")
+    monkeypatch.setattr(library_builds, "COMPILER", FAKE_COMPILER)
+    (tmp_path / "runtime.json").touch()
+    with pytest.raises(TransomError, match="no linker here"):
+        compile_bundle(
+            tiny_llama_path, tmp_path / "out", CompileOptions(runtime_dir=tmp_path), Silent()
+        )
+    assert set(tmp_path.iterdir()) == {tiny_llama_path, tmp_path / "runtime.json"}
 
 
 def test_smollm2_without_libraries(smollm2: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Compiled:
     store: Path
     name: str
     report: dict[str, Any]
-    """What `transom compile --json` printed."""
+    """The last line of what `transom compile --json` printed."""
 
 
 @dataclass(frozen=True)

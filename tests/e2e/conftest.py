@@ -73,7 +73,7 @@ def compiled(smollm2: Path, runtime: Path, tmp_path_factory: pytest.TempPathFact
         store=store, timeout=COMPILE_TIMEOUT_SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return Compiled(bundle, store, "smollm2", json.loads(done.stdout))
+    return Compiled(bundle, store, "smollm2", json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="session")

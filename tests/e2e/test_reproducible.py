@@ -27,7 +27,7 @@ def test_compiling_twice_gives_identical_digests(
             timeout=COMPILE_TIMEOUT_SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        reports.append(json.loads(done.stdout))
+        reports.append(json.loads(done.stdout.splitlines()[-1]))
     cold, warm = reports
     print("\ncompile, nothing cached")
     for phase in cold["phases"]:

@@ -1,0 +1,174 @@
+"""What a person sees of `transom compile`: bars while it works, then a table or a plan.
+
+Knows reports and plans, no step of the walk.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as RichProgress
+
+from transom_compile.libraries import LibraryFigures
+from transom_compile.pipeline import CompileReport
+from transom_compile.plan import CompilePlan, VariantPlan
+from transom_compile.progress import Progress, Silent
+
+PHASE_TITLES = {
+    "convert": "Converting to GGUF",
+    "merge": "Merging the adapter",
+    "quantize": "Quantizing (llama.cpp)",
+    "read": "Reading the header",
+    "repack": "Repacking weights",
+    "texts": "Tokenizer and chat template",
+    "libraries": "Model libraries",
+    "seal": "Sealing the bundle",
+    "keep": "Into the store",
+    "mlc": "MLC's own compiler",
+}
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """A `Progress` on the terminal; a silent one where stderr is none."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Silent()
+        return
+    with RichProgress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as rich:
+        yield _Bars(rich)
+
+
+class _Bars(Progress):
+    """Progress as rich bars: one line per step, rate and time left where the size is known."""
+
+    def __init__(self, rich: RichProgress) -> None:
+        self._rich = rich
+        self._task: TaskID | None = None
+        self._title, self._count, self._text = "", "", ""
+
+    def step(self, name: str, total_bytes: int | None = None) -> None:
+        self._finish()
+        self._title, self._count, self._text = PHASE_TITLES.get(name, name), "", ""
+        self._task = self._rich.add_task(self._title, total=total_bytes)
+
+    def advance(self, count: int) -> None:
+        if self._task is not None:
+            self._rich.advance(self._task, count)
+
+    def items(self, done: int, total: int) -> None:
+        self._count = f" {done} of {total}"
+        self._describe()
+
+    def note(self, text: str) -> None:
+        self._text = f" ({text})" if text else ""
+        self._describe()
+
+    def _describe(self) -> None:
+        if self._task is not None:
+            description = self._title + self._count + self._text
+            self._rich.update(self._task, description=description)
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            done = next(task for task in self._rich.tasks if task.id == self._task)
+            self._rich.update(
+                self._task,
+                description=self._title + self._count,
+                total=done.completed,
+                completed=done.completed,
+            )
+
+
+def print_report(report: CompileReport, folder: str | None) -> None:
+    """Figures on stderr, where the bundle is on stdout. `folder` None: in the store alone."""
+    console = Console(stderr=True, highlight=False)
+    for phase in report.phases:
+        peak = phase.peak_rss_bytes / 1e6
+        console.print(f"{phase.name:<12}{phase.seconds:8.2f} s   peak {peak:6.0f} MB")
+    for library in report.libraries:
+        console.print(
+            f"{library.file_name:<26}{library.size_bytes / 1e6:6.2f} MB   {_cost(library)}"
+        )
+    for note in report.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if folder is not None:
+        click.echo(f"bundle in {folder}")
+    click.echo(f"index {report.bundle.index_digest}")
+
+
+def _cost(library: LibraryFigures) -> str:
+    if library.cached:
+        return "built before, taken from the cache"
+    total = sum(library.seconds.values())
+    link = library.seconds.get("link", 0.0)
+    peak = library.peak_rss_bytes / 1e6
+    return f"{total:.1f} s, of which the link {link:.1f} s   peak {peak:.0f} MB"
+
+
+def print_plan(plan: CompilePlan) -> None:
+    """The plan on stdout."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    about = "" if plan.exact else "about "
+
+    def row(name: str, text: str) -> None:
+        console.print(f"{name:<14}{text}", markup=False)
+
+    row("source", f"{plan.source} ({plan.format}, {_size(plan.source_bytes)})")
+    row("architecture", plan.architecture)
+    row("licence", plan.licence or "not stated; ask its publisher")
+    row("context", f"{plan.context_window} tokens, of the model's {plan.trained_context}")
+    if plan.made_bytes is not None:
+        row("GGUF", f"about {_size(plan.made_bytes)}, made here and kept: {plan.steps_text}")
+    if plan.stored_bytes is not None:
+        row("shards", f"{about}{_size(plan.stored_bytes)}")
+    for variant in plan.variants:
+        row(variant.name, _variant(variant, about))
+    if plan.memory:
+        console.print("memory in the browser, MB: weights + KV cache + scratch", markup=False)
+        names = [name for name, _ in plan.memory[0].totals]
+        console.print(f"{'  tokens':<14}" + "".join(f"{name:>22}" for name in names))
+        for memory in plan.memory:
+            cells = "".join(
+                f"{f'{total.total_bytes / 1e6:.0f} (KV {total.kv_bytes / 1e6:.0f})':>22}"
+                for _, total in memory.totals
+            )
+            console.print(f"  {memory.context:<12}{cells}", markup=False)
+    row("reused", "; ".join(plan.reused) or "nothing")
+    row("time", plan.time_text)
+    for note in plan.notes:
+        row("note", note)
+
+
+def _variant(variant: VariantPlan, about: str) -> str:
+    download = "" if variant.download_bytes is None else f"{about}{_size(variant.download_bytes)}"
+    states = ", ".join(
+        f"{library.name} {'is in the cache' if library.cached else 'to be built'}"
+        for library in variant.libraries
+    )
+    return f"{download or 'size not known'} to download; {states}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
