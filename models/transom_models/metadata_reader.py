@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from transom_models.architecture import Metadata, UnsupportedModel, Vectors
-
-Number = TypeVar("Number", int, float)
 
 
 class MetadataReader:
@@ -20,13 +18,13 @@ class MetadataReader:
         self.prefix = prefix
         self._read: set[str] = set()
 
-    def integer(self, key: str, cap: int, default: int | None = None) -> int:
-        """An integer from 1 to `cap`."""
+    def integer(self, key: str, cap: int, default: int | None = None, least: int = 1) -> int:
+        """An integer from `least` to `cap`."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise UnsupportedModel(f"{self.prefix}.{key} is {_show(value)}, not one integer")
-        if not 1 <= value <= cap:
-            raise UnsupportedModel(f"{self.prefix}.{key} is {value}, not from 1 to {cap}")
+        if not least <= value <= cap:
+            raise UnsupportedModel(f"{self.prefix}.{key} is {value}, not from {least} to {cap}")
         return value
 
     def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
@@ -48,9 +46,9 @@ class MetadataReader:
             )
         return str(value)
 
-    def flags(self, key: str, count: int, default: tuple[bool, ...]) -> tuple[bool, ...]:
+    def flags(self, key: str, count: int) -> tuple[bool, ...]:
         """One boolean for each of `count` layers."""
-        value = self._get(key, default)
+        value = self._get(key, None)
         try:
             found = tuple(value)
         except TypeError:
@@ -91,7 +89,7 @@ class MetadataReader:
                 "ignoring it could change the answers"
             )
 
-    def _get(self, key: str, default: Number | None) -> Any:
+    def _get(self, key: str, default: object) -> Any:
         name = f"{self.prefix}.{key}"
         self._read.add(name)
         if name in self._metadata:

@@ -103,6 +103,29 @@ def read_sizes(
     }
 
 
+def read_windows(
+    read: MetadataReader, blocks: int, *, period: int, window: int = 0
+) -> tuple[int, tuple[bool, ...]]:
+    """Keys that a windowed layer sees (0: all), and which layers are windowed.
+
+    `period`: of that many layers the last sees everything, if the checkpoint does not say;
+    `window`: likewise. Source: llama.cpp `llama_hparams::set_swa_pattern`.
+    """
+    key = "attention.sliding_window_pattern"
+    window = read.integer("attention.sliding_window", MAX_CONTEXT, default=window, least=0)
+    if not read.has(key) or read.is_number(key):
+        period = read.integer(key, MAX_BLOCKS, default=period)
+        windowed = every_but_last(period, blocks)
+    else:
+        windowed = read.flags(key, blocks)
+    return window, windowed if window else (False,) * blocks
+
+
+def every_but_last(period: int, blocks: int) -> tuple[bool, ...]:
+    """True for every layer but the last of each `period`."""
+    return tuple(layer % period < period - 1 for layer in range(blocks))
+
+
 def _head_dim(read: MetadataReader, embedding_length: int, head_count: int) -> int:
     name = read.prefix
     even, rest = divmod(embedding_length, head_count)
@@ -288,6 +311,19 @@ def qkv(graph: Graph, block: str, x: Value) -> Value:
         return linear(graph, f"{block}.attn_qkv", x)
     parts = ("attn_q", "attn_k", "attn_v")
     return graph.concat([linear(graph, f"{block}.{part}", x) for part in parts])
+
+
+def head_norm(graph: Graph, config: DecoderConfig, block: str, x: Value) -> Value:
+    """Each query and each key head normalized, by weights of one head."""
+    return graph.head_norm(
+        f"{block}.attn_q_norm.weight",
+        f"{block}.attn_k_norm.weight",
+        x,
+        config.rms_norm_epsilon,
+        heads=config.head_count,
+        kv_heads=config.head_count_kv,
+        head_dim=config.head_dim,
+    )
 
 
 def gated(graph: Graph, block: str, x: Value, activation: str = "silu") -> Value:

@@ -16,11 +16,17 @@ LAYER_KINDS = ("full_attention", "sliding_attention")
 
 
 class HubConfig:
-    """Typed access to one `config.json`; null is the same as missing, as in transformers."""
+    """Typed access to one `config.json`.
 
-    def __init__(self, hub: Mapping[str, Any], name: str) -> None:
+    `defaults`: what the model's class in transformers takes for fields that are not there. Null is
+    the same as missing but where a field is said to be `not_null`.
+    """
+
+    def __init__(
+        self, hub: Mapping[str, Any], name: str, defaults: Mapping[str, Any] | None = None
+    ) -> None:
         # Models that also see keep their language model's sizes apart.
-        self._hub = {**hub, **_mapping(hub, "text_config")}
+        self._hub = {**(defaults or {}), **hub, **_mapping(hub, "text_config")}
         self.name = name
         self.architecture: str = hub["architectures"][0]
         if self._hub.get("quantization_config") is not None:
@@ -55,6 +61,12 @@ class HubConfig:
                 f"config.json: {key} is {found!r}; Transom's {self.name} knows only {allowed!r}"
             )
 
+    def not_null(self, *keys: str) -> None:
+        """Refuse fields that are there and null: transformers would switch the thing off."""
+        for key in keys:
+            if self._hub.get(key, 0) is None:
+                raise UnsupportedModel(f"config.json: {key} null is not supported for {self.name}")
+
     def layer_kinds(self, count: int, default: Sequence[bool]) -> tuple[bool, ...]:
         """Which layers see a window only, from `layer_types`."""
         kinds = self._hub.get("layer_types")
@@ -76,14 +88,24 @@ class HubConfig:
         even = self.integer("hidden_size") // self.integer("num_attention_heads")
         return self.integer("head_dim", default or even)
 
-    def rope(self, layers: str = "full_attention", theta: float = 10_000.0) -> "HubRope":
-        """How layers of that kind turn; `theta` where config.json says none."""
+    def rope(
+        self,
+        layers: str = "full_attention",
+        *,
+        theta_key: str = "rope_theta",
+        theta: float = 10_000.0,
+    ) -> "HubRope":
+        """How layers of that kind turn. `theta_key` is its name in transformers 4, `theta` its
+        value where config.json says none."""
         found = _mapping(self._hub, "rope_parameters") or _mapping(self._hub, "rope_scaling")
         if any(kind in found for kind in LAYER_KINDS):
             found = _mapping(found, layers)
+        elif layers != "full_attention":
+            # One scaling for a model whose layers differ is that of the layers that see all.
+            found = {}
         base = found.get("rope_theta")
         return HubRope(
-            {**found, "rope_theta": self.real("rope_theta", theta) if base is None else base},
+            {**found, "rope_theta": self.real(theta_key, theta) if base is None else base},
             # Phi-3 keeps it outside, which takes precedence; some say none and mean the maximum.
             self.integer(
                 "original_max_position_embeddings",
@@ -91,7 +113,7 @@ class HubConfig:
                 or self.integer("max_position_embeddings"),
             ),
             self.integer("max_position_embeddings"),
-            self.real("partial_rotary_factor", found.get("partial_rotary_factor", 1.0)),
+            found.get("partial_rotary_factor") or self.real("partial_rotary_factor", 1.0),
         )
 
     def _get(self, key: str, default: object) -> Any:
@@ -112,7 +134,7 @@ class HubRope:
         self._parameters = parameters
         self.original_context = original_context
         self.context = context
-        self.part = part
+        self.part = _real(part, "partial_rotary_factor")
         self.theta = _real(parameters["rope_theta"], "rope_theta")
         kind = parameters.get("rope_type") or parameters.get("type") or "default"
         self.kind = "longrope" if kind == "su" else kind
