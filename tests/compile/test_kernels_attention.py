@@ -132,7 +132,7 @@ class Batch:
                 scores = self.setting.softcap * np.tanh(scores / self.setting.softcap)
             length = self.lengths[sequence]
             keys, own = np.arange(length), self.positions[sequence][:, None]
-            visible = keys <= (own if causal else length)
+            visible = keys <= (own if causal else np.full_like(own, length))
             if self.setting.windowed:
                 visible &= keys > own - self.setting.window
             scores = np.where(visible[:, None, :], scores, -np.inf)
