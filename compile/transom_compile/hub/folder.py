@@ -55,8 +55,9 @@ class Weights:
         """uint8 [nbytes], a read-only view of the file."""
         return self._files[name].read(name)
 
-    def release(self, name: str) -> None:
-        self._files[name].release(name)
+    def release(self, name: str, start: int = 0, end: int | None = None) -> None:
+        """Let the tensor's pages leave memory, or those of its bytes `start` to `end`."""
+        self._files[name].release(name, start, end)
 
 
 def read_json(path: Path, cap: int) -> Any:

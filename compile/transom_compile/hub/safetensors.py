@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transom_compile.sources.checkpoint import CheckpointError
+from transom_compile.sources.gguf import release_pages
 
 # One tensor takes about 130 bytes of header, so this is room for 131 072 of them. The format's own
 # readers stop at 100 MB, which a lying file could turn into ten times as much memory.
@@ -91,13 +92,14 @@ class SafetensorsFile:
             return np.zeros(0, np.uint8)
         return np.frombuffer(self._data, np.uint8, count=tensor.nbytes, offset=tensor.offset)
 
-    def release(self, name: str) -> None:
-        """Let this tensor's pages leave memory; a later read brings them back from the file."""
+    def release(self, name: str, start: int = 0, end: int | None = None) -> None:
+        """Let this tensor's pages leave memory; a later read brings them back from the file.
+
+        `start`, `end`: bytes of the tensor, where only a part of it is done with.
+        """
         tensor = self.tensors[name]
-        start = -(-tensor.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = (tensor.offset + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-        if end > start and hasattr(mmap, "MADV_DONTNEED"):
-            self._data.madvise(mmap.MADV_DONTNEED, start, end - start)
+        last = tensor.nbytes if end is None else end
+        release_pages(self._data, tensor.offset + start, tensor.offset + last)
 
 
 def open_safetensors(path: Path) -> SafetensorsFile:

@@ -161,6 +161,9 @@ def convert_pieces(weights: Weights, row: Conversion) -> Iterator[npt.NDArray[An
             if row.plus_one:
                 piece = piece + np.float32(1)
         yield piece
+        if order is None:
+            # A page that this piece shares with the next one goes with the next one.
+            weights.release(row.source, 0, data[: rows.stop].nbytes)
     weights.release(row.source)
 
 

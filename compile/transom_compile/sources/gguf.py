@@ -111,14 +111,22 @@ class GgufCheckpoint:
         rows = int(np.prod(info.shape[:-1], dtype=np.int64))
         return flat.reshape(rows, info.nbytes // rows)
 
-    def release(self, name: str) -> None:
-        """Let this tensor's pages leave memory; a later read brings them back from the file."""
+    def release(self, name: str, start: int = 0, end: int | None = None) -> None:
+        """Let this tensor's pages leave memory; a later read brings them back from the file.
+
+        `start`, `end`: bytes of the tensor, where only a part of it is done with.
+        """
         info = self.tensors[name]
-        # Only whole pages inside the tensor, so that a neighbour's pages stay.
-        start = -(-info.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = (info.offset + info.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-        if end > start and hasattr(mmap, "MADV_DONTNEED"):
-            self._data.madvise(mmap.MADV_DONTNEED, start, end - start)
+        last = info.nbytes if end is None else end
+        release_pages(self._data, info.offset + start, info.offset + last)
+
+
+def release_pages(data: mmap.mmap, start: int, end: int) -> None:
+    """Let the pages that lie wholly from byte `start` to `end` leave memory."""
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = end // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first and hasattr(mmap, "MADV_DONTNEED"):
+        data.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def open_checkpoint(path: Path) -> GgufCheckpoint:
