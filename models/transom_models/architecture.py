@@ -9,10 +9,10 @@ the list. All of it is plain Python: no TVM, no block layouts, no formats.
 
 import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from transom_models import architectures
 from transom_models.errors import TransomError
@@ -27,7 +27,6 @@ Vectors = Mapping[str, Sequence[float]]
 """Small checkpoint tensors that belong to the config, such as rope factors."""
 Value = Any
 """A value in the graph under construction; only the compiler looks inside."""
-Number = TypeVar("Number", int, float)
 
 
 class UnknownArchitecture(TransomError):
@@ -290,77 +289,3 @@ def known_architectures() -> tuple[str, ...]:
     """Sorted names of the files in `architectures/`; a leading underscore hides a shared part."""
     files = (file for folder in architectures.__path__ for file in Path(folder).glob("*.py"))
     return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
-
-
-class MetadataReader:
-    """Typed access to one architecture's `<prefix>.*` keys that notices what nobody read.
-
-    A key that changes the numbers and is not understood must stop the walk (`finish`), never pass.
-    """
-
-    def __init__(self, metadata: Metadata, prefix: str) -> None:
-        self._metadata = metadata
-        self._prefix = prefix
-        self._read: set[str] = set()
-
-    def integer(self, key: str, cap: int, default: int | None = None) -> int:
-        """An integer from 1 to `cap`."""
-        value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise UnsupportedModel(f"{self._prefix}.{key} is {_show(value)}, not one integer")
-        if not 1 <= value <= cap:
-            raise UnsupportedModel(f"{self._prefix}.{key} is {value}, not from 1 to {cap}")
-        return value
-
-    def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
-        """A number in [low, high]; NaN is in no range."""
-        value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UnsupportedModel(f"{self._prefix}.{key} is {_show(value)}, not one number")
-        if not low <= value <= high:
-            raise UnsupportedModel(f"{self._prefix}.{key} is {value}, not from {low} to {high}")
-        return float(value)
-
-    def neutral(self, key: str, allowed: Callable[[Any], bool], meaning: str) -> None:
-        """Accept a key only at a value that changes nothing."""
-        name = f"{self._prefix}.{key}"
-        self._read.add(name)
-        if name in self._metadata and not allowed(self._metadata[name]):
-            raise UnsupportedModel(
-                f"{name} is {_show(self._metadata[name])}: {meaning} is not supported yet"
-            )
-
-    def has(self, key: str) -> bool:
-        return f"{self._prefix}.{key}" in self._metadata
-
-    def finish(self) -> None:
-        """Raises when the checkpoint holds a key of this architecture that was not asked for."""
-        left = [
-            key
-            for key in self._metadata
-            if key.startswith(f"{self._prefix}.") and key not in self._read
-        ]
-        if left:
-            raise UnsupportedModel(
-                f"metadata this version does not understand: {_listed(left)}; "
-                "ignoring it could change the answers"
-            )
-
-    def _get(self, key: str, default: Number | None) -> Any:
-        name = f"{self._prefix}.{key}"
-        self._read.add(name)
-        if name in self._metadata:
-            return self._metadata[name]
-        if default is None:
-            raise UnsupportedModel(f"the checkpoint has no {name}")
-        return default
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
