@@ -5,7 +5,6 @@ same file runs natively. Every check comes before the first byte is written; the
 time streams through. Must not know any architecture: `architectures/` says what a config means.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,26 @@ from typing import Any
 from gguf import GGML_QUANT_VERSION, LlamaFileType
 
 from transom_compile.gguf_output import Entry, OutputTensor, entry, gguf_output
-from transom_compile.hub.folder import open_weights, optional_object, read_json, read_object
+from transom_compile.hub.folder import open_weights, read_object
 from transom_compile.hub.model_card import read_card
+from transom_compile.hub.plan import CONFIG_FILE, find_architecture, read_pooling
 from transom_compile.hub.tensors import Conversion, convert_pieces, file_type, plan_tensors
 from transom_compile.hub.tokenizer import read_tokenizer
 from transom_compile.names import match_names
 from transom_compile.progress import Progress
 from transom_compile.sources.checkpoint import CheckpointError, TensorInfo
-from transom_models import architectures
 from transom_models.architecture import (
     ARCHITECTURE_KEY,
     Architecture,
     HubModel,
-    UnknownArchitecture,
-    known_architectures,
-    load_architecture,
 )
 
-CONFIG_FILE = "config.json"
 _FILE_TYPES: Mapping[str, LlamaFileType] = {
     "F32": LlamaFileType.ALL_F32,
     "F16": LlamaFileType.MOSTLY_F16,
     "BF16": LlamaFileType.MOSTLY_BF16,
 }
 _EMBEDDING = "token_embd.weight"
-# GGUF's pooling types by the words of sentence-transformers, old and new.
-_POOLING = {"mean": 1, "mean_tokens": 1, "cls": 2, "cls_token": 2, "lasttoken": 3}
 
 
 def convert_folder(folder: Path, out: Path, *, progress: Progress) -> Path:
@@ -50,6 +43,8 @@ def convert_folder(folder: Path, out: Path, *, progress: Progress) -> Path:
     """
     config = read_object(folder / CONFIG_FILE)
     architecture = find_architecture(folder, config)
+    if architecture.TASK == "embedding":
+        config = {**config, **read_pooling(folder)}
     hub = architecture.from_hugging_face(config)
     weights = open_weights(folder)
     blocks = int(hub.metadata[f"{architecture.NAME}.block_count"])
@@ -58,7 +53,6 @@ def convert_folder(folder: Path, out: Path, *, progress: Progress) -> Path:
     rows = _embedding_rows(folder, outputs)
     entries = _general(folder, architecture, outputs, progress)
     entries |= {key: entry(value) for key, value in hub.metadata.items()}
-    entries |= _pooling(folder, architecture)
     entries |= read_tokenizer(folder, config, rows, progress)
     check_model(architecture, hub, entries, outputs)
     total = sum(tensor.nbytes for tensor in outputs)
@@ -73,30 +67,6 @@ def _counted(weights: Any, row: Conversion, progress: Progress) -> Any:
     for piece in convert_pieces(weights, row):
         yield piece
         progress.advance(piece.nbytes)
-
-
-def find_architecture(folder: Path, config: Mapping[str, Any]) -> Architecture:
-    """The file in `architectures/` that says it is this config's. Raises `UnknownArchitecture`."""
-    quantization = config.get("quantization_config")
-    if isinstance(quantization, dict):
-        raise CheckpointError(
-            f"{folder} is quantized by {str(quantization.get('quant_method'))[:40]!r}, which "
-            "cannot be converted; take the checkpoint as it was before"
-        )
-    named = config.get("architectures")
-    name = named[0] if isinstance(named, list) and named else None
-    if not isinstance(name, str):
-        raise CheckpointError(f"{folder / CONFIG_FILE} does not name its architecture")
-    known: list[str] = []
-    for candidate in known_architectures():
-        module = importlib.import_module(f"{architectures.__name__}.{candidate}")
-        if name in module.HUGGING_FACE:
-            return load_architecture(module.NAME)
-        known.extend(module.HUGGING_FACE)
-    raise UnknownArchitecture(
-        f"{folder / CONFIG_FILE} is a {name[:80]}, which is not supported yet; "
-        f"this version converts {', '.join(known)}"
-    )
 
 
 def _embedding_rows(folder: Path, outputs: Sequence[OutputTensor]) -> int:
@@ -114,43 +84,6 @@ def _general(
     values["general.file_type"] = int(_FILE_TYPES[file_type(outputs)])
     values["general.quantization_version"] = GGML_QUANT_VERSION
     return {key: entry(value) for key, value in values.items()}
-
-
-def _pooling(folder: Path, architecture: Architecture) -> dict[str, Entry]:
-    """How an embedding model makes one vector of many: sentence-transformers' `modules.json`."""
-    path = folder / "modules.json"
-    if architecture.TASK != "embedding" or not path.is_file():
-        return {}
-    kinds: list[tuple[str, str]] = []
-    modules = read_json(path, 1024 * 1024)
-    for module in modules if isinstance(modules, list) else []:
-        match module:
-            case {"type": str(kind), "path": str(place)} if ".." not in place:
-                kinds.append((kind.rpartition(".")[2], place))
-            case _:
-                raise CheckpointError(f"{path} lists something that is not a module")
-    entries: dict[str, Entry] = {}
-    for kind, place in kinds:
-        if kind == "Pooling":
-            number = _pooling_type(folder / place / CONFIG_FILE)
-            entries[f"{architecture.NAME}.pooling_type"] = entry(number)
-        elif kind not in {"Transformer", "Normalize"}:
-            raise CheckpointError(f"{path}: module {kind!r} is not supported")
-    return entries
-
-
-def _pooling_type(path: Path) -> int:
-    config = optional_object(path)
-    wanted = {
-        word.removeprefix("pooling_mode_")
-        for word, value in config.items()
-        if word.startswith("pooling_mode_") and value is True
-    }
-    mode = config.get("pooling_mode")
-    wanted |= {mode} if isinstance(mode, str) else set()
-    if len(wanted) != 1 or not wanted <= _POOLING.keys():
-        raise CheckpointError(f"{path}: pooling by {', '.join(sorted(wanted))!r} is not supported")
-    return _POOLING[wanted.pop()]
 
 
 def check_model(

@@ -22,14 +22,12 @@ from transom_compile.sources.checkpoint import CheckpointError
 from transom_models.architecture import HubModel
 
 _BLOCK_TYPES = MappingProxyType({"F32": "F32", "F16": "F16", "BF16": "BF16", "F64": "F32"})
-_NUMPY = MappingProxyType({"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"})
+NUMPY_DTYPES = MappingProxyType({"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"})
+"""safetensors dtype -> how NumPy reads it; BF16 as its bits."""
 # Matrices that llama.cpp reads as F32 only: positions and token types of BERT.
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
-# Made of the config, or heads that the model as we run it does not have.
-_NOT_WEIGHTS = re.compile(
-    r".*\.rotary_emb\.inv_freq|.*\.attn\.masked_bias|embeddings\.position_ids|pooler\..*"
-    r"|cls\.(predictions|seq_relationship)\..*"
-)
+# Made of the config whenever the model is loaded.
+_NOT_WEIGHTS = re.compile(r".*\.rotary_emb\.inv_freq|.*\.attn\.masked_bias")
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
 # Embedding first, blocks in their order, the head last: the order of use.
 _BLOCK = re.compile(r"blk\.(\d+)\.(.*)")
@@ -56,28 +54,34 @@ def plan_tensors(
 
     Raises `CheckpointError` naming a tensor that has no GGUF name, or a dtype that has no type.
     """
-    names = _Names(architecture, blocks)
+    names = TensorNames(architecture, blocks)
     plan = [
         Conversion("", OutputTensor(name, (len(values),), "F32"), vector=tuple(values))
         for name, values in hub.vectors.items()
     ]
     taken: dict[str, str] = {}
     for source in weights:
-        name = names.find(source)
-        if name is None:
+        if source.startswith(hub.unused) or _NOT_WEIGHTS.fullmatch(source):
             continue
+        name = names.find(source)
         if name in taken:
             raise CheckpointError(f"tensors {taken[name]} and {source} are both {name}")
         taken[name] = source
         plan.append(_conversion(weights, source, name, hub))
-    tied = _OUTPUT in taken and _EMBEDDING in taken
-    if tied and _same(weights, taken[_OUTPUT], taken[_EMBEDDING]):
-        progress.note(f"{taken[_OUTPUT]} is {taken[_EMBEDDING]} and is stored once")
-        plan = [row for row in plan if row.output.name != _OUTPUT]
+    if _OUTPUT in taken and _EMBEDDING in taken:
+        output, embedding = taken[_OUTPUT], taken[_EMBEDDING]
+        if _same(weights, output, embedding):
+            progress.note(f"{output} is {embedding} and is stored once")
+            plan = [row for row in plan if row.output.name != _OUTPUT]
+        elif hub.tied_embeddings:
+            raise CheckpointError(
+                f"config.json ties {output} to {embedding}, but they differ; "
+                "say tie_word_embeddings: false, or leave one of them out"
+            )
     return sorted(plan, key=lambda row: _place(row.output.name))
 
 
-class _Names:
+class TensorNames:
     """Folder's tensor name -> GGUF's."""
 
     def __init__(self, architecture: str, blocks: int) -> None:
@@ -85,14 +89,12 @@ class _Names:
         self._map = get_tensor_name_map(kinds.get(architecture, MODEL_ARCH.LLAMA), blocks)
         self._architecture = architecture
 
-    def find(self, source: str) -> str | None:
-        """None for what is no weight. Raises `CheckpointError` for what has no name."""
+    def find(self, source: str) -> str:
+        """Raises `CheckpointError` for what has no name."""
         # Models with a head on top call the model below by its own name; BERT's norms keep
         # TensorFlow's words for weight and bias in old files.
         name = source.removeprefix(f"{self._architecture}.")
         name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
-        if _NOT_WEIGHTS.fullmatch(name):
-            return None
         found: str | None = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
             raise CheckpointError(
@@ -150,7 +152,7 @@ def convert_pieces(weights: Weights, row: Conversion) -> Iterator[npt.NDArray[An
         return
     info = weights.info(row.source)
     # A vector is a column here, so that heads of a bias are rows too.
-    data = weights.read(row.source).view(_NUMPY[info.dtype]).reshape(info.shape[0], -1)
+    data = weights.read(row.source).view(NUMPY_DTYPES[info.dtype]).reshape(info.shape[0], -1)
     order = interleaved_rows(info.shape[0], row.heads) if row.heads else None
     step = max(1, PIECE_BYTES // (data.shape[1] * 4))
     for start in range(0, data.shape[0], step):
