@@ -51,16 +51,18 @@ def prepare_checkpoint(source: Path, recipe: Recipe, workspace: Path, phases: Ph
     """
     if not needs_work(source, recipe):
         return source
-    from transom_compile import hub
+    from transom_compile.adapter import merge_adapter
+    from transom_compile.hub.convert import convert_folder
+    from transom_compile.quantize import quantize_gguf
 
     current = source
     if source.is_dir():
         with phases.run("convert"):
             out = workspace / "converted.gguf"
-            current = hub.convert_folder(source, out, progress=phases.progress)
+            current = convert_folder(source, out, progress=phases.progress)
     if recipe.adapter is not None:
         with phases.run("merge"):
-            made = hub.merge_adapter(
+            made = merge_adapter(
                 current,
                 recipe.adapter,
                 workspace / "merged.gguf",
@@ -70,7 +72,7 @@ def prepare_checkpoint(source: Path, recipe: Recipe, workspace: Path, phases: Ph
             current = _instead(made, current, source)
     if recipe.quantize is not None:
         with phases.run("quantize"):
-            made = hub.quantize_gguf(
+            made = quantize_gguf(
                 current,
                 workspace / "quantized.gguf",
                 recipe.quantize,
