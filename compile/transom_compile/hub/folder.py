@@ -108,11 +108,12 @@ def open_weights(folder: Path) -> Weights:
 
     Raises `CheckpointError` when a shard is missing, or holds other tensors than the index says.
     """
-    if (folder / INDEX).is_file():
-        return Weights(_sharded(folder))
+    # Where both are there, the index is what an earlier save left behind; transformers agrees.
     if (folder / WEIGHTS).is_file():
         file = open_safetensors(folder / WEIGHTS)
         return Weights(MappingProxyType(dict.fromkeys(file.tensors, file)))
+    if (folder / INDEX).is_file():
+        return Weights(_sharded(folder))
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     if others:
         raise CheckpointError(
