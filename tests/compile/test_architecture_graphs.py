@@ -1,0 +1,52 @@
+"""Every architecture's computation reaches kernels, in every schedule: no GPU, no weights."""
+
+from typing import Any
+
+import pytest
+import transformers
+
+from tests.compile.test_passes import kernels_called, marker_names
+from tests.compile.tiny_request import SCHEDULES
+from tests.fakes.tiny_gguf import TOKENS
+from tests.fakes.tiny_hub import MODELS, SIZES
+from transom_compile.graph import build_module
+from transom_compile.passes.select_kernels import MARKERS, SelectKernels
+from transom_models.architecture import known_architectures, load_architecture
+
+HUBS = {**MODELS, "bert": ("Bert", {"max_position_embeddings": 64})}
+
+
+def graph_of(name: str, *, fused: bool, dtype: str) -> Any:
+    """The module of markers for the tiny model of that name."""
+    kind, fields = HUBS[name]
+    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **fields}).to_dict()
+    architecture = load_architecture(name.split("-")[0])
+    hub = architecture.from_hugging_face({**config, "architectures": [architecture.HUGGING_FACE[0]]})
+    metadata = {**hub.metadata, "tokenizer.ggml.tokens": TOKENS}
+    read = architecture.read_config(metadata, hub.vectors)
+    sources = [source for spec in architecture.parameters(read, {}) for source in spec.sources]
+    kinds = {source.name: "Q8_0" if len(source.shape) > 1 else "F32" for source in sources}
+    if not fused:
+        # A block type of their own keeps values and up rows apart.
+        kinds |= {key: "F16" for key in kinds if key.endswith(("attn_v.weight", "ffn_up.weight"))}
+    return build_module(architecture, read, architecture.parameters(read, kinds), dtype)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", HUBS)
+def test_every_marker_of_an_architecture_becomes_a_kernel(name: str, fused: bool) -> None:
+    for schedule, dtype in zip(SCHEDULES, ("float16", "float32"), strict=True):
+        graph = graph_of(name, fused=fused, dtype=dtype)
+        module = SelectKernels(schedule)(graph)
+        assert "transom." not in module.script()
+        assert len(kernels_called(module)) == len(marker_names(graph))
+
+
+def test_architectures_use_every_marker_and_no_other() -> None:
+    used = {
+        marker
+        for name in known_architectures()
+        for fused in (True, False)
+        for marker in marker_names(graph_of(name, fused=fused, dtype="float32"))
+    }
+    assert used == set(MARKERS)
