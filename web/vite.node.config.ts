@@ -1,18 +1,21 @@
-/** Builds the Node entry into `web/dist-node/generate.mjs`: the page's engine, without a page. */
+/** Builds the Node entries into `web/dist-node/*.mjs`: the page's engine, without a page. */
 import { fileURLToPath } from "node:url";
 
 import { defineConfig } from "vite";
 
+const entry = (name: string) => fileURLToPath(new URL(`src/node/${name}.ts`, import.meta.url));
+
 export default defineConfig({
   build: {
     target: "node20",
-    ssr: fileURLToPath(new URL("src/node/generate.ts", import.meta.url)),
+    ssr: true,
     outDir: "dist-node",
     sourcemap: true,
     rolldownOptions: {
+      input: { generate: entry("generate"), embed: entry("embed") },
       // Native (webgpu) or looking for Node's `require` when it starts (web-runtime): not bundled.
       external: ["webgpu", "@mlc-ai/web-runtime"],
-      output: { entryFileNames: "generate.mjs" },
+      output: { entryFileNames: "[name].mjs", chunkFileNames: "[name].mjs" },
     },
   },
   ssr: { noExternal: true, external: ["webgpu", "@mlc-ai/web-runtime"] },

@@ -15,6 +15,7 @@ const TENSOR = { name: "a.q", shape: [4, 8], dtype: "uint32", byteOffset: 0, siz
 describe("library metadata", () => {
   it("is read from MLC's JSON", () => {
     expect(parseLibraryMetadata(JSON.stringify(METADATA))).toEqual({
+      task: "chat",
       contextWindowSize: 2048,
       prefillChunkSize: 512,
       computeDtype: "float32",
@@ -22,8 +23,13 @@ describe("library metadata", () => {
     });
   });
 
+  it("of an encoder keeps nothing between calls", () => {
+    const text = JSON.stringify({ ...METADATA, kv_state_kind: "none" });
+    expect(parseLibraryMetadata(text).task).toBe("embedding");
+  });
+
   it.each([
-    [{ ...METADATA, kv_state_kind: "rnn_state" }, /kv_state_kind must be kv_cache/],
+    [{ ...METADATA, kv_state_kind: "rnn_state" }, /kv_state_kind must be kv_cache or none/],
     [{ ...METADATA, prefill_chunk_size: 0 }, /prefill_chunk_size must be between/],
     [{ ...METADATA, transom: undefined }, /transom must be an object/],
   ])("refuses what this engine cannot run", (metadata, message) => {

@@ -9,6 +9,8 @@
  *    | <--------------------- piece (many) --- |  text as it becomes complete UTF-8
  *    | -- abort(requestId) ------------------> |  answered at once; generation ends by itself
  *    | <------------------------- reply ------ |  Done of the generation, finish reason "abort"
+ *    | -- embed -----------------------------> |  instead of generate, to an embedding model
+ *    | <------------------------- reply ------ |  Embeddings
  *
  * Every request gets exactly one `reply` or `error` with its id. Progress messages carry the id of
  * the request they belong to and never come after its reply.
@@ -44,8 +46,12 @@ export interface AdapterReport {
   workgroupBytes: number;
 }
 
+/** What a model is for: to talk, or to turn texts into vectors. */
+export type Task = "chat" | "embedding";
+
 export interface LoadReport {
   model: string;
+  task: Task;
   adapter: AdapterReport;
   computeDtype: string;
   schedule: Schedule;
@@ -131,11 +137,25 @@ export interface Done {
   };
 }
 
+export interface EmbedRequest {
+  texts: readonly string[];
+  /** Scale each vector to length 1, so that a dot product is a cosine; true if left out. */
+  normalize?: boolean;
+}
+
+export interface Embeddings {
+  /** One vector a text, in order. */
+  vectors: Float32Array[];
+  /** Tokens of each text, special ones included. */
+  tokenCounts: number[];
+}
+
 /** page -> worker: what each request carries and what it answers. */
 export interface Requests {
   load: { payload: LoadRequest; reply: LoadReport };
   generate: { payload: ChatRequest; reply: Done };
   abort: { payload: { requestId: number }; reply: null };
+  embed: { payload: EmbedRequest; reply: Embeddings };
 }
 
 export type RequestKind = keyof Requests;

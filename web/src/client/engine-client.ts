@@ -8,6 +8,8 @@ import { TransomError, fromWireError } from "../errors.ts";
 import type {
   ChatRequest,
   Done,
+  EmbedRequest,
+  Embeddings,
   LoadProgress,
   LoadReport,
   LoadRequest,
@@ -83,6 +85,11 @@ export class EngineClient {
         }
       },
     };
+  }
+
+  /** One vector for each text, in order. */
+  embed(request: EmbedRequest): Promise<Embeddings> {
+    return this.#send("embed", request, () => undefined).reply;
   }
 
   #send<K extends RequestKind>(

@@ -9,26 +9,18 @@
  * first the load, then one per prompt, decoded greedily, then one per passage. `--logits-out` gets,
  * in this order, the first step's logits of each prompt and those of each judged position of each
  * passage, float32 little-endian, one after another. Which Vulkan driver runs is the caller's choice
- * (VK_ICD_FILENAMES). Exits 2 with one line on user errors.
+ * (VK_ICD_FILENAMES). Exits 2 with one line on user errors, 3 where there is no graphics adapter.
  */
 import { openSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
-import { TransomError, describe } from "../errors.ts";
-import type {
-  GenerateRequest,
-  LoadRequest,
-  Message,
-  PipelineLoading,
-  Schedule,
-  Variant,
-} from "../protocol.ts";
-import { MEDIA_TYPES, SCHEDULE, layersOf } from "../store/manifest.ts";
-import { ByteMeter } from "../store/progress.ts";
+import { TransomError } from "../errors.ts";
+import type { GenerateRequest, LoadRequest, Message, PipelineLoading } from "../protocol.ts";
 import type { ChatModel } from "../worker/chat-model.ts";
-import { loadModel } from "../worker/load.ts";
+import { loadModel, requireChat } from "../worker/load.ts";
 import { BundleFolder } from "./bundle-folder.ts";
+import { findLibrary, runCommand } from "./command.ts";
 import { openDawn } from "./dawn.ts";
 import { parsePassages, scorePassage } from "./score.ts";
 
@@ -75,27 +67,6 @@ function readArguments(): Arguments {
   }
   const logitsOut = values["logits-out"];
   return { bundle, library, prompts, score, maxTokens, logitsOut, pipelines, verbose };
-}
-
-/** Which variant and schedule a library's file name stands for. */
-async function findLibrary(
-  folder: string,
-  title: string,
-): Promise<{ variant: Variant; schedule: Schedule }> {
-  const reader = new BundleFolder(folder, new ByteMeter(() => 0));
-  for (const row of (await reader.readIndex()).manifests) {
-    const variant = row.platform?.variant;
-    if (row.platform?.os !== "browser" || (variant !== "f16" && variant !== "f32")) {
-      continue;
-    }
-    const libraries = layersOf(await reader.readManifest(row), MEDIA_TYPES.library);
-    const library = libraries.find((layer) => layer.title === title);
-    if (library !== undefined) {
-      const isFallback = library.annotations.get(SCHEDULE) === "fallback";
-      return { variant, schedule: isFallback ? "fallback" : "gpu" };
-    }
-  }
-  throw new TransomError("invalid-request", `The bundle in ${folder} has no library ${title}.`);
 }
 
 /** An option that was not given is an empty list. */
@@ -157,7 +128,7 @@ async function main(): Promise<void> {
     ...(await findLibrary(options.bundle, options.library)),
     pipelines: options.pipelines,
   };
-  const { model, report } = await loadModel(
+  const loaded = await loadModel(
     overrides,
     {
       gpu: openDawn(),
@@ -169,7 +140,8 @@ async function main(): Promise<void> {
       }
     },
   );
-  console.log(JSON.stringify(report));
+  const model = requireChat(loaded);
+  console.log(JSON.stringify(loaded.report));
 
   const logitsFile = options.logitsOut === undefined ? null : openSync(options.logitsOut, "w");
   const keep = (logits: Float32Array | null) => {
@@ -187,22 +159,4 @@ async function main(): Promise<void> {
   }
 }
 
-main().then(
-  // Dawn keeps the process alive while a device exists, and crashes when it is collected.
-  () => process.exit(0),
-  (error: unknown) => {
-    console.error(`error: ${describe(error)}`);
-    process.exit(isUserError(error) ? 2 : 1);
-  },
-);
-
-/** Ours, or Node's own words for a wrong option, a missing file, or a file that is no JSON. */
-function isUserError(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return (
-    error instanceof TransomError ||
-    error instanceof SyntaxError ||
-    code === "ENOENT" ||
-    code.startsWith("ERR_PARSE_ARGS")
-  );
-}
+runCommand(main);

@@ -1,16 +1,24 @@
 /**
  * `window.transom`: the page for programs (`transom ask`, end-to-end tests).
  *
- * What a program asks shows on the screen like what a person asks.
+ * What a program asks shows on the screen like what a person asks. Vectors are for programs only.
  */
 import type { AnswerReport, PartialAnswer } from "../client/chat-session.ts";
-import type { ChatRequest, LoadProgress, LoadReport } from "../protocol.ts";
+import type {
+  ChatRequest,
+  EmbedRequest,
+  Embeddings,
+  LoadProgress,
+  LoadReport,
+} from "../protocol.ts";
 
 export interface Automation {
   /** Resolves when the model can answer; rejects with what the page shows. */
   readonly ready: Promise<LoadReport>;
   /** Ask once the model is ready, within the conversation on the screen. */
   ask(text: string, options?: ChatRequest["options"]): Promise<AnswerReport>;
+  /** One vector for each text, once an embedding model is ready; nothing shows on the screen. */
+  embed(texts: readonly string[], options?: Omit<EmbedRequest, "texts">): Promise<Embeddings>;
   /** The running or last answer, as far as it came. */
   partial(): PartialAnswer;
   /** The last word on loading; null before the first. */

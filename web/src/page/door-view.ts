@@ -77,6 +77,19 @@ export function showReady(
   offer(buttons);
 }
 
+/** An embedding model: all is well, but there is nothing to type. */
+export function showEncoder(model: string): void {
+  door.classList.remove("is-warning");
+  door.classList.add("is-ready");
+  loading.hidden = true;
+  light(1);
+  title.textContent = `${model} does not chat`;
+  text.textContent =
+    "It is an embedding model: it turns texts into vectors for search and comparison, " +
+    "and programs ask it on this page with window.transom.embed(texts).";
+  offer([]);
+}
+
 /** A dead end with its reason, and ways on. */
 export function showNotice(headline: string, message: string, links: HTMLAnchorElement[]): void {
   door.hidden = false;

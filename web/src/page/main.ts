@@ -9,7 +9,14 @@ import type { ChatRequest, LoadProgress, LoadReport, LoadRequest } from "../prot
 import { readAddress } from "./address.ts";
 import { addAnswer, addQuestion, clearMessages } from "./chat-view.ts";
 import { byId, make } from "./dom.ts";
-import { hideDoor, showChoice, showLoading, showNotice, showReady } from "./door-view.ts";
+import {
+  hideDoor,
+  showChoice,
+  showEncoder,
+  showLoading,
+  showNotice,
+  showReady,
+} from "./door-view.ts";
 import { showContext, showMachine, showSpeed } from "./status-view.ts";
 
 const dock = byId("dock", HTMLElement);
@@ -46,6 +53,10 @@ window.transom = {
     await ready;
     return ask(text, options);
   },
+  embed: async (texts, options = {}) => {
+    await ready;
+    return client.embed({ texts, ...options });
+  },
   partial: () => ({ text: session.partial.text, tokenIds: [...session.partial.tokenIds] }),
   progress: () => lastProgress,
   stop: () => {
@@ -79,6 +90,11 @@ async function load(request: LoadRequest): Promise<LoadReport> {
     lastProgress = progress;
     showLoading(name, progress);
   });
+  if (report.task === "embedding") {
+    dock.hidden = true;
+    showEncoder(name);
+    return report;
+  }
   machine = report;
   showReady(report, (suggestion) => {
     ask(suggestion, {}).catch(() => undefined);

@@ -1,11 +1,14 @@
 /** The parts of `mlc-chat-config.json` that a conversation needs. */
 import { TransomError } from "../errors.ts";
+import type { Task } from "../protocol.ts";
 import { Reader } from "../store/json.ts";
 
 /** Larger than any vocabulary published. */
 const MAX_TOKEN_ID = 2 ** 24;
 /** A model has a handful of tokens that end a turn. */
 const MAX_STOP_TOKENS = 64;
+/** A task is one word. */
+const MAX_TASK_LENGTH = 64;
 
 export interface ChatConfig {
   bosTokenId: number | null;
@@ -15,10 +18,19 @@ export interface ChatConfig {
   topP: number;
 }
 
+/** What the model is for; configs that do not say are older than embedding models. */
+export function parseTask(bytes: Uint8Array): Task {
+  const field = parse(bytes).field("model_task");
+  const task = field.isMissing ? "chat" : field.string(MAX_TASK_LENGTH);
+  if (task !== "chat" && task !== "embedding") {
+    throw field.error("must be chat or embedding");
+  }
+  return task;
+}
+
 /** @throws TransomError `invalid-bundle` naming the field. */
 export function parseChatConfig(bytes: Uint8Array): ChatConfig {
-  const fail = (message: string) => new TransomError("invalid-bundle", message);
-  const root = Reader.parse(bytes, "mlc-chat-config.json", fail);
+  const root = parse(bytes);
   const template = root.field("conv_template");
   const eos = tokenIds(root.field("eos_token_id"));
   const stops = template.isMissing ? [] : tokenIds(template.field("stop_token_ids"));
@@ -33,6 +45,11 @@ export function parseChatConfig(bytes: Uint8Array): ChatConfig {
     temperature: optionalNumber(root.field("temperature"), 0, 100) ?? 1,
     topP: optionalNumber(root.field("top_p"), 0, 1) ?? 1,
   };
+}
+
+function parse(bytes: Uint8Array): Reader {
+  const fail = (message: string) => new TransomError("invalid-bundle", message);
+  return Reader.parse(bytes, "mlc-chat-config.json", fail);
 }
 
 /** MLC writes one id or a list of them. */

@@ -1,5 +1,6 @@
 /** What a model library says about itself (`_metadata`, MLC's JSON with our `transom` object). */
 import { TransomError } from "../errors.ts";
+import type { Task } from "../protocol.ts";
 import { Reader } from "../store/json.ts";
 import type { TensorRecord } from "../store/tensor-cache.ts";
 
@@ -8,6 +9,11 @@ const MAX_CONTEXT = 2 ** 24;
 const MAX_PARAMS = 100_000;
 const MAX_TEXT = 256;
 const MAX_DIMENSIONS = 8;
+/** What a library is for, by what it keeps between calls (`kv_state_kind`). */
+const TASKS = new Map<string, Task>([
+  ["kv_cache", "chat"],
+  ["none", "embedding"],
+]);
 
 export interface ParameterInfo {
   name: string;
@@ -16,6 +22,7 @@ export interface ParameterInfo {
 }
 
 export interface LibraryMetadata {
+  task: Task;
   contextWindowSize: number;
   prefillChunkSize: number;
   computeDtype: string;
@@ -27,10 +34,12 @@ export function parseLibraryMetadata(text: string): LibraryMetadata {
   const fail = (message: string) => new TransomError("invalid-bundle", `The library's ${message}`);
   const root = Reader.parse(new TextEncoder().encode(text), "_metadata", fail);
   const kind = root.field("kv_state_kind");
-  if (kind.string(MAX_TEXT) !== "kv_cache") {
-    throw kind.error("must be kv_cache");
+  const task = TASKS.get(kind.string(MAX_TEXT));
+  if (task === undefined) {
+    throw kind.error(`must be ${[...TASKS.keys()].join(" or ")}`);
   }
   return {
+    task,
     contextWindowSize: root.field("context_window_size").integer(2, MAX_CONTEXT),
     prefillChunkSize: root.field("prefill_chunk_size").integer(1, MAX_CONTEXT),
     computeDtype: root.field("transom").field("compute_dtype").string(MAX_TEXT),

@@ -1,11 +1,11 @@
 /**
- * From a bundle to a model that talks, in the order of docs/walk.md steps 12 and 13.
+ * From a bundle to a model that talks or embeds, in the order of docs/walk.md steps 12 and 13.
  *
  * Knows the order and what each step needs; how bytes arrive (network, folder) and which GPU runs
  * them is the caller's. Every file is verified before it is used: `BundleReader` gives no others.
  */
 import { TransomError } from "../errors.ts";
-import type { LoadPhase, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
+import type { LoadPhase, LoadProgress, LoadReport, LoadRequest, Task } from "../protocol.ts";
 import { type BundleReader, readAhead } from "../store/bundle.ts";
 import {
   type FileDescriptor,
@@ -16,14 +16,18 @@ import {
 } from "../store/manifest.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { type ShardRecord, parseTensorCache } from "../store/tensor-cache.ts";
+import type { VerifiedBytes } from "../store/verify.ts";
 import { openGpu } from "../support.ts";
-import { parseChatConfig } from "./chat-config.ts";
+import { parseChatConfig, parseTask } from "./chat-config.ts";
 import { ChatModel } from "./chat-model.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { type LibraryChoice, chooseLibrary, chooseVariant } from "./choose.ts";
+import { EmbeddingModel } from "./embedding-model.ts";
 import { Engine } from "./engine.ts";
 import { requireMatch } from "./library-metadata.ts";
 import { Tokenizer } from "./tokenizer.ts";
+import { TvmEncoder } from "./tvm-encoder.ts";
+import { TvmLibrary } from "./tvm-library.ts";
 import { TvmRuntime } from "./tvm-runtime.ts";
 
 export interface LoadEnvironment {
@@ -32,8 +36,30 @@ export interface LoadEnvironment {
 }
 
 export interface LoadedModel {
-  model: ChatModel;
+  model: ChatModel | EmbeddingModel;
   report: LoadReport;
+}
+
+/** The same model as one that chats. @throws TransomError `invalid-request` where it does not. */
+export function requireChat({ model, report }: LoadedModel): ChatModel {
+  if (model instanceof ChatModel) {
+    return model;
+  }
+  throw new TransomError(
+    "invalid-request",
+    `${report.model} is an embedding model: it turns texts into vectors and does not chat.`,
+  );
+}
+
+/** The same model as one that embeds. @throws TransomError `invalid-request` where it does not. */
+export function requireEmbedding({ model, report }: LoadedModel): EmbeddingModel {
+  if (model instanceof EmbeddingModel) {
+    return model;
+  }
+  throw new TransomError(
+    "invalid-request",
+    `${report.model} is a chat model: it has no vectors of texts to give.`,
+  );
 }
 
 /** @throws TransomError naming what is missing or wrong. */
@@ -56,48 +82,62 @@ export async function loadModel(
   tracker.meter.expect(neededFiles(manifest, choice).reduce((sum, file) => sum + file.size, 0));
 
   tracker.enter("library");
-  const talk = await readTalk(bundle, manifest);
+  const configBytes = await bundle.readFile(manifest.config);
+  const task = parseTask(configBytes);
+  const tokenizer = new Tokenizer(await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tokenizer)));
+  const talk = task === "chat" ? await readTalk(bundle, manifest, configBytes, tokenizer) : null;
   const tensorCache = await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tensorCache));
   const shards = parseTensorCache(tensorCache, manifest);
-  const runtime = await TvmRuntime.start(await bundle.readFile(choice.file), device);
+  const library = await TvmLibrary.start(await bundle.readFile(choice.file), device);
   requireMatch(
-    runtime.metadata.params,
+    library.metadata.params,
     shards.flatMap(({ tensors }) => tensors),
   );
+  requireTask(library, task);
   requireFit(shards, device);
 
   tracker.enter("weights");
   const pipelines =
     choice.pipelines === "ahead"
-      ? runtime.buildPipelines((fraction) => {
+      ? library.buildPipelines((fraction) => {
           tracker.pipelines(fraction);
         })
       : Promise.resolve();
   // Both go on together; a failure of one must not leave the other's unheard.
-  await Promise.all([pipelines, uploadShards(bundle, shards, runtime, tracker)]);
-  runtime.finish();
-  await runtime.settle();
+  await Promise.all([pipelines, uploadShards(bundle, shards, library, tracker)]);
+  const model =
+    talk === null
+      ? new EmbeddingModel(new TvmEncoder(library), tokenizer)
+      : new ChatModel(new Engine(new TvmRuntime(library)), tokenizer, talk.template, talk.config);
+  await library.settle();
 
   tracker.enter("ready");
   return {
-    model: new ChatModel(new Engine(runtime), talk.tokenizer, talk.template, talk.config),
+    model,
     report: {
       model: bundle.name,
+      task,
       adapter,
-      computeDtype: runtime.metadata.computeDtype,
+      computeDtype: library.metadata.computeDtype,
       schedule: choice.schedule,
       pipelines: choice.pipelines,
-      contextWindowSize: runtime.contextWindowSize,
+      contextWindowSize: library.metadata.contextWindowSize,
       licenses: manifest.annotations.get(LICENSES) ?? null,
       ...tracker.summary(),
     },
   };
 }
 
-/** The files that turn messages into tokens and back. */
-async function readTalk(bundle: BundleReader, manifest: Manifest) {
-  const config = parseChatConfig(await bundle.readFile(manifest.config));
-  const tokenizer = new Tokenizer(await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tokenizer)));
+/** What turns messages into a prompt, and says where an answer ends. */
+async function readTalk(
+  bundle: BundleReader,
+  manifest: Manifest,
+  configBytes: VerifiedBytes,
+  tokenizer: Tokenizer,
+) {
+  const config = parseChatConfig(configBytes);
+  // A decoder that we do not know is told now, not at the first token.
+  tokenizer.startDecoding();
   const source = new TextDecoder().decode(
     await bundle.readFile(layerOf(manifest, MEDIA_TYPES.template)),
   );
@@ -106,13 +146,13 @@ async function readTalk(bundle: BundleReader, manifest: Manifest) {
     bos: spelling(config.bosTokenId),
     eos: spelling(config.eosTokenId),
   });
-  return { config, tokenizer, template };
+  return { config, template };
 }
 
 async function uploadShards(
   bundle: BundleReader,
   shards: readonly ShardRecord[],
-  runtime: TvmRuntime,
+  library: TvmLibrary,
   tracker: Tracker,
 ): Promise<void> {
   const byTitle = new Map(shards.map((shard) => [shard.file.title, shard]));
@@ -120,7 +160,7 @@ async function uploadShards(
   for await (const { file, bytes } of readAhead(bundle, files)) {
     const shard = byTitle.get(file.title);
     if (shard !== undefined) {
-      await runtime.upload(shard, bytes);
+      await library.upload(shard, bytes);
     }
   }
   if (tracker.hasPipelinesLeft) {
@@ -137,6 +177,16 @@ function neededFiles(manifest: Manifest, choice: LibraryChoice): FileDescriptor[
       mediaType === MEDIA_TYPES.template,
   );
   return [manifest.config, choice.file, ...others];
+}
+
+/** Config and library are made together, but travel apart. */
+function requireTask({ metadata }: TvmLibrary, task: Task): void {
+  if (metadata.task !== task) {
+    throw new TransomError(
+      "invalid-bundle",
+      `The model's config says ${task}, but its library is made for ${metadata.task}.`,
+    );
+  }
 }
 
 /** Each tensor becomes one buffer that kernels bind whole: say so before the download. */

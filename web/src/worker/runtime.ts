@@ -1,7 +1,8 @@
 /**
- * What the generation loop needs from a loaded model, below tokens and sampling.
+ * What a loaded model can do, below texts and sampling: continue tokens, or make one vector of them.
  *
- * `tvm-runtime.ts` is the real one; tests bring a fake. Calls are strictly one after another.
+ * `tvm-runtime.ts` and `tvm-encoder.ts` are the real ones; tests bring fakes. Calls are strictly
+ * one after another.
  */
 export interface ModelRuntime {
   readonly contextWindowSize: number;
@@ -18,5 +19,14 @@ export interface ModelRuntime {
   readLogits(): Promise<Float32Array>;
   /** Wait until the GPU has done all that was asked. */
   settle(): Promise<void>;
+  dispose(): void;
+}
+
+export interface EncoderRuntime {
+  /** Most tokens that `encode` may take. */
+  readonly contextWindowSize: number;
+
+  /** The vector of a text's tokens, of any length; waits for the GPU. */
+  encode(tokenIds: readonly number[]): Promise<Float32Array>;
   dispose(): void;
 }

@@ -7,7 +7,8 @@ import { type PreTokenizerJson, withUnicodeClasses } from "./pre-tokenizer.ts";
 
 export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
-  readonly #table: TokenTable;
+  readonly #json: TokenizerJson;
+  #table: TokenTable | null = null;
 
   /** @throws TransomError `invalid-bundle` when the file is not a tokenizer that we can run. */
   constructor(bytes: Uint8Array) {
@@ -16,7 +17,7 @@ export class Tokenizer {
       requireTokenizerJson(json);
       const preTokenizer = json.pre_tokenizer ? withUnicodeClasses(json.pre_tokenizer) : null;
       this.#tokenizer = new HuggingFaceTokenizer({ ...json, pre_tokenizer: preTokenizer }, {});
-      this.#table = new TokenTable(json);
+      this.#json = json;
     } catch (error) {
       if (error instanceof TransomError) {
         throw error;
@@ -36,13 +37,24 @@ export class Tokenizer {
     return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
   }
 
+  /** Ids of a whole text with the special tokens that its model puts around one ([CLS], [SEP]). */
+  encodeWhole(text: string): number[] {
+    return this.#tokenizer.encode(text, { add_special_tokens: true }).ids;
+  }
+
   /** The token's own spelling (`<|im_start|>`), or null for an unknown id. */
   spelling(tokenId: number): string | null {
     return this.#tokenizer.id_to_token(tokenId) ?? null;
   }
 
-  /** A fresh decoder for one answer. */
+  /**
+   * A fresh decoder for one answer.
+   *
+   * @throws TransomError `invalid-bundle` when the file names none that we know; a model that does
+   * not speak needs none.
+   */
   startDecoding(): Detokenizer {
+    this.#table ??= new TokenTable(this.#json);
     return new Detokenizer(this.#table);
   }
 }

@@ -8,15 +8,14 @@ import type { LoadProgress, Request, Requests, WorkerMessage } from "../protocol
 import { openBundle } from "../store/bundle.ts";
 import { CacheStore } from "../store/cache-storage.ts";
 import { locate } from "../store/location.ts";
-import type { ChatModel } from "./chat-model.ts";
-import { loadModel } from "./load.ts";
+import { type LoadedModel, loadModel, requireChat, requireEmbedding } from "./load.ts";
 
 /** More often than this nobody can read progress. */
 const PROGRESS_INTERVAL_MS = 100;
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 const running = new Map<number, AbortController>();
-let model: ChatModel | null = null;
+let loaded: LoadedModel | null = null;
 
 function post(message: WorkerMessage): void {
   scope.postMessage(message);
@@ -26,14 +25,14 @@ async function load(
   id: number,
   { source, overrides }: Requests["load"]["payload"],
 ): Promise<Requests["load"]["reply"]> {
-  if (model !== null) {
+  if (loaded !== null) {
     throw new TransomError("busy", "This worker has a model already; start another worker.");
   }
   const store = await CacheStore.open();
   const report = throttled((progress) => {
     post({ kind: "loading", id, progress });
   });
-  const loaded = await loadModel(
+  loaded = await loadModel(
     overrides,
     {
       gpu: (navigator as { gpu?: GPU }).gpu,
@@ -41,7 +40,6 @@ async function load(
     },
     report,
   );
-  model = loaded.model;
   return loaded.report;
 }
 
@@ -49,9 +47,7 @@ async function generate(
   id: number,
   payload: Requests["generate"]["payload"],
 ): Promise<Requests["generate"]["reply"]> {
-  if (model === null) {
-    throw new TransomError("not-loaded", "No model is loaded yet.");
-  }
+  const model = requireChat(requireLoaded());
   const controller = new AbortController();
   running.set(id, controller);
   try {
@@ -67,6 +63,17 @@ async function generate(
   }
 }
 
+async function embed(payload: Requests["embed"]["payload"]): Promise<Requests["embed"]["reply"]> {
+  return requireEmbedding(requireLoaded()).embed(payload);
+}
+
+function requireLoaded(): LoadedModel {
+  if (loaded === null) {
+    throw new TransomError("not-loaded", "No model is loaded yet.");
+  }
+  return loaded;
+}
+
 function abort({ requestId }: Requests["abort"]["payload"]): null {
   running.get(requestId)?.abort();
   return null;
@@ -80,6 +87,8 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
       return generate(request.id, request.payload);
     case "abort":
       return abort(request.payload);
+    case "embed":
+      return embed(request.payload);
   }
 }
 

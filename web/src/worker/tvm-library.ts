@@ -1,0 +1,233 @@
+/**
+ * A model library (wasm + WGSL) on one GPU device, through tvmjs: start it, fill it, call it, and
+ * say in words what broke.
+ *
+ * Objects that TVM hands out are released at the end of the scope they were made in; what lives
+ * longer is detached (`keep`) and goes with `dispose`. Whatever breaks below (C++ abort, lost
+ * device, validation error) comes out of the next call as one readable TransomError, and every
+ * later call too. Knows no tokens: `tvm-runtime.ts` speaks with it, `tvm-encoder.ts` encodes.
+ */
+import * as tvmjs from "@mlc-ai/web-runtime";
+
+import { TransomError, describe } from "../errors.ts";
+import type { ShardRecord } from "../store/tensor-cache.ts";
+import type { VerifiedBytes } from "../store/verify.ts";
+import { type LibraryMetadata, parseLibraryMetadata } from "./library-metadata.ts";
+import { essenceOf } from "./tvm-message.ts";
+import { Wasi } from "./wasi.ts";
+
+/** How long after a rejected wait the GPU may take to say why. */
+const REASON_PATIENCE_MS = 200;
+
+export class TvmLibrary {
+  readonly metadata: LibraryMetadata;
+  readonly tvm: tvmjs.Instance;
+  readonly device: tvmjs.DLDevice;
+  readonly #wasi: Wasi;
+  readonly #machine: tvmjs.VirtualMachine;
+  readonly #uploaded = new Set<string>();
+  /** Rejects when the GPU fails; raced against every wait, so that no wait is for ever. */
+  readonly #failure: Promise<never>;
+  #reportFailure: (error: TransomError) => void = () => undefined;
+  #failed: TransomError | null = null;
+
+  private constructor(tvm: tvmjs.Instance, wasi: Wasi, gpuDevice: GPUDevice) {
+    this.tvm = tvm;
+    this.#wasi = wasi;
+    this.#failure = new Promise((_, reject) => {
+      this.#reportFailure = reject;
+    });
+    this.#failure.catch(() => undefined);
+    this.#watch(gpuDevice);
+    tvm.initWebGPU(gpuDevice);
+    this.device = tvm.webgpu();
+    const loaded = this.scoped(() => {
+      const machine = tvm.detachFromCurrentScope(tvm.createVirtualMachine(this.device));
+      const text = machine.getFunction("_metadata")() as string;
+      return { machine, metadata: parseLibraryMetadata(text) };
+    });
+    this.#machine = loaded.machine;
+    this.metadata = loaded.metadata;
+  }
+
+  /** Compile the library and start it on the device. No parameter is loaded yet. */
+  static async start(library: VerifiedBytes, gpuDevice: GPUDevice): Promise<TvmLibrary> {
+    const wasi = new Wasi();
+    let tvm: tvmjs.Instance;
+    try {
+      tvm = await tvmjs.instantiate(library.buffer, wasi);
+    } catch (error) {
+      const words = wasi.lastWords();
+      throw new TransomError(
+        "engine-crashed",
+        `The model library does not start: ${essenceOf(words === "" ? describe(error) : words)}`,
+        { cause: error },
+      );
+    }
+    return new TvmLibrary(tvm, wasi, gpuDevice);
+  }
+
+  /** Build all GPU pipelines now, side by side. @param onProgress part done, 0 to 1. */
+  async buildPipelines(onProgress: (fraction: number) => void): Promise<void> {
+    this.tvm.registerInitProgressCallback((report) => {
+      onProgress(report.progress);
+    });
+    await this.#wait(this.tvm.asyncLoadWebGPUPipelines(this.#machine.getInternalModule()));
+    onProgress(1);
+  }
+
+  /** Copy a shard's tensors to the GPU straight from its verified bytes. */
+  async upload(shard: ShardRecord, bytes: VerifiedBytes): Promise<void> {
+    this.scoped(() => {
+      for (const { name, shape, dtype, byteOffset, sizeBytes } of shard.tensors) {
+        const tensor = this.tvm.empty([...shape], dtype, this.device);
+        tensor.copyFromRawBytes(bytes.subarray(byteOffset, byteOffset + sizeBytes));
+        this.tvm.tensorCacheUpdate(name, tensor);
+        this.#uploaded.add(name);
+      }
+    });
+    // Bounds what the browser has staged to one shard.
+    await this.settle();
+  }
+
+  /** After the last shard: all parameters, in the order that the library takes them. */
+  bindParameters(): tvmjs.TVMObject {
+    return this.scoped(() => {
+      const names = this.metadata.params.map(({ name }) => name);
+      const missing = names.find((name) => !this.#uploaded.has(name));
+      if (missing !== undefined) {
+        throw new TransomError("invalid-bundle", `The bundle has no parameter ${missing}.`);
+      }
+      const params = this.keep(this.tvm.getParamsFromCacheByName(names));
+      // The parameter list holds the tensors from here on.
+      this.tvm.tensorCacheClear();
+      return params;
+    });
+  }
+
+  /** A function of the library; call within `scoped`. */
+  own(name: string): tvmjs.PackedFunc {
+    return this.keep(this.#machine.getFunction(name));
+  }
+
+  /** A function of the runtime; call within `scoped`. */
+  builtin(name: string): tvmjs.PackedFunc {
+    return this.keep(this.tvm.getGlobalFunc(name));
+  }
+
+  /** Let an object outlive the scope that it was made in. */
+  keep<T extends tvmjs.Disposable>(made: T): T {
+    return this.tvm.detachFromCurrentScope(made);
+  }
+
+  async settle(): Promise<void> {
+    await this.#wait(this.device.sync());
+  }
+
+  dispose(): void {
+    this.#failed ??= new TransomError("not-loaded", "The model has been unloaded.");
+    this.tvm.dispose();
+  }
+
+  /** Run synchronous TVM work; release what it made; turn a crash into words. */
+  scoped<T>(work: () => T): T {
+    this.#throwIfFailed();
+    this.tvm.beginScope();
+    try {
+      const result = work();
+      this.tvm.endScope();
+      return result;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  async #wait<T>(work: Promise<T>): Promise<T> {
+    this.#throwIfFailed();
+    try {
+      const result = await Promise.race([work, this.#failure]);
+      this.#throwIfFailed();
+      return result;
+    } catch (error) {
+      if (isGpuRejection(error)) {
+        // Why the GPU let go is told a moment later.
+        const patience = new Promise((resolve) => setTimeout(resolve, REASON_PATIENCE_MS));
+        await Promise.race([patience, this.#failure.catch(() => undefined)]);
+      }
+      throw this.#fail(error);
+    }
+  }
+
+  #watch(gpuDevice: GPUDevice): void {
+    gpuDevice.addEventListener("uncapturederror", (event) => {
+      const { error } = event;
+      const isMemory = "GPUOutOfMemoryError" in globalThis && error instanceof GPUOutOfMemoryError;
+      this.#fail(
+        isMemory
+          ? new TransomError("out-of-memory", "The GPU has no memory left for this model.")
+          : new TransomError("gpu-error", `The GPU refused a command: ${error.message}`),
+      );
+    });
+    void gpuDevice.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed") {
+        this.#fail(
+          new TransomError(
+            "device-lost",
+            `The connection to the GPU was lost (${message.replace(/\.$/, "") || "no reason given"}). Reload the page.`,
+          ),
+        );
+      }
+    });
+  }
+
+  /** Remember the first failure: it explains the later ones. */
+  #fail(error: unknown): TransomError {
+    if (this.#failed === null) {
+      this.#failed = error instanceof TransomError ? error : this.#explain(error);
+      this.#reportFailure(this.#failed);
+    }
+    return this.#failed;
+  }
+
+  #throwIfFailed(): void {
+    if (this.#failed !== null) {
+      throw this.#failed;
+    }
+  }
+
+  /** A wasm trap says only "unreachable"; the reason is in what C++ wrote before. */
+  #explain(error: unknown): TransomError {
+    if (isGpuRejection(error)) {
+      return new TransomError("device-lost", "The GPU no longer answers. Reload the page.");
+    }
+    const isTrap = error instanceof WebAssembly.RuntimeError;
+    const words = isTrap ? this.#lastError() || this.#wasi.lastWords() : "";
+    const text = words === "" ? describe(error) : words;
+    if (error instanceof RangeError || /out of memory/i.test(text)) {
+      return new TransomError(
+        "out-of-memory",
+        `Not enough memory for this model: ${essenceOf(text)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    return new TransomError("engine-crashed", `The engine stopped: ${essenceOf(text)}`, {
+      cause: error,
+    });
+  }
+
+  /** Our runtime keeps a C++ exception's message where an abort leaves it readable. */
+  #lastError(): string {
+    const lastError = this.tvm.exports["transom_last_error"];
+    if (lastError === undefined) {
+      return "";
+    }
+    return this.tvm.memory.loadCString((lastError as () => number)());
+  }
+}
+
+/** A lost device rejects what waits for it in this way. */
+function isGpuRejection(error: unknown): boolean {
+  return error instanceof Error && (error.name === "AbortError" || error.name === "OperationError");
+}
