@@ -1,7 +1,7 @@
 """Before step 1: whatever the user named becomes one GGUF file, the native platform of the model.
 
 A GGUF that needs nothing done is used where it lies. Anything else is made in the workspace, one
-temporary file at a time. Knows the order; `transom_compile.hub` does the work.
+temporary file at a time. Knows the order; `hub`, `adapter` and `quantize` do the work.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,6 @@ class Recipe:
     adapter: Path | None = None
     adapter_scale: float = 1.0
 
-    @property
-    def changes_weights(self) -> bool:
-        return self.quantize is not None or self.adapter is not None
-
 
 def check_recipe(source: Path, recipe: Recipe) -> None:
     """What can be known to be wrong before any work. Raises `CompileError`."""
@@ -38,9 +34,14 @@ def check_recipe(source: Path, recipe: Recipe) -> None:
             raise CompileError(f"there is no file or folder {path}")
 
 
-def needs_work(source: Path, recipe: Recipe) -> bool:
-    """Whether a GGUF has to be made."""
-    return source.is_dir() or recipe.changes_weights
+def made_steps(source: Path, recipe: Recipe) -> tuple[str, ...]:
+    """Phases that make the GGUF; none where the source is it."""
+    wanted = (
+        ("convert", source.is_dir()),
+        ("merge", recipe.adapter is not None),
+        ("quantize", recipe.quantize is not None),
+    )
+    return tuple(name for name, needed in wanted if needed)
 
 
 def prepare_checkpoint(source: Path, recipe: Recipe, workspace: Path, phases: Phases) -> Path:
@@ -49,7 +50,7 @@ def prepare_checkpoint(source: Path, recipe: Recipe, workspace: Path, phases: Ph
     Each step's input is deleted once its output is whole, if it was temporary. Raises a
     `TransomError` naming what cannot be converted, merged or quantized.
     """
-    if not needs_work(source, recipe):
+    if not made_steps(source, recipe):
         return source
     from transom_compile.adapter import merge_adapter
     from transom_compile.hub.convert import convert_folder

@@ -165,13 +165,18 @@ def _facts(checkpoint: GgufCheckpoint, importance: Importance | None) -> ModelFa
         )
     if _number(metadata, f"{name}.expert_count", 0) > 0:
         raise CheckpointError(f"{checkpoint.path} is a mixture of experts, not supported yet")
+    return model_facts(metadata, name, has_importance=importance is not None)
+
+
+def model_facts(metadata: Mapping[str, Any], name: str, *, has_importance: bool) -> ModelFacts:
+    """What the mixes ask of a model of architecture `name`, from its metadata."""
     heads = _number(metadata, f"{name}.attention.head_count", 1)
     return ModelFacts(
         architecture=name,
         layers=_number(metadata, f"{name}.block_count", 0),
         heads=heads,
         kv_heads=_number(metadata, f"{name}.attention.head_count_kv", heads),
-        has_importance=importance is not None,
+        has_importance=has_importance,
     )
 
 

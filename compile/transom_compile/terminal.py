@@ -28,6 +28,7 @@ from transom_compile.progress import Progress, Silent
 
 PHASE_TITLES = {
     "convert": "Converting to GGUF",
+    "convert weights": "Converting weights",
     "merge": "Merging the adapter",
     "quantize": "Quantizing (llama.cpp)",
     "read": "Reading the header",
@@ -130,7 +131,6 @@ def _cost(library: LibraryFigures) -> str:
 def print_plan(plan: CompilePlan) -> None:
     """The plan on stdout."""
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    about = "" if plan.exact else "about "
 
     def row(name: str, text: str) -> None:
         console.print(f"{name:<14}{text}", markup=False)
@@ -140,11 +140,11 @@ def print_plan(plan: CompilePlan) -> None:
     row("licence", plan.licence or "not stated; ask its publisher")
     row("context", f"{plan.context_window} tokens, of the model's {plan.trained_context}")
     if plan.made_bytes is not None:
-        row("GGUF", f"about {_size(plan.made_bytes)}, made here and kept: {plan.steps_text}")
-    if plan.stored_bytes is not None:
-        row("shards", f"{about}{_size(plan.stored_bytes)}")
+        steps = ", ".join(plan.steps)
+        row("GGUF", f"{_size(plan.made_bytes)}, made here ({steps}) and kept as the native model")
+    row("shards", f"{plan.shard_count}, {_size(plan.stored_bytes)}")
     for variant in plan.variants:
-        row(variant.name, _variant(variant, about))
+        row(variant.name, _variant(variant))
     if plan.memory:
         console.print("memory in the browser, MB: weights + KV cache + scratch", markup=False)
         names = [name for name, _ in plan.memory[0].totals]
@@ -161,13 +161,10 @@ def print_plan(plan: CompilePlan) -> None:
         row("note", note)
 
 
-def _variant(variant: VariantPlan, about: str) -> str:
-    download = "" if variant.download_bytes is None else f"{about}{_size(variant.download_bytes)}"
-    states = ", ".join(
-        f"{library.name} {'is in the cache' if library.cached else 'to be built'}"
-        for library in variant.libraries
-    )
-    return f"{download or 'size not known'} to download; {states}"
+def _variant(variant: VariantPlan) -> str:
+    words = {True: "is in the cache", False: "to be built", None: "to be built or reused"}
+    states = ", ".join(f"{library.name} {words[library.cached]}" for library in variant.libraries)
+    return f"{_size(variant.download_bytes)} to download; {states}"
 
 
 def _size(size: int) -> str:
