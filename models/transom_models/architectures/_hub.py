@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transom_models.architecture import UnsupportedModel
-from transom_models.architectures._decoder import ROPE_DIVISORS
+from transom_models.architectures._decoder import MIN_ROPE_BASE, ROPE_DIVISORS
 from transom_models.rope import llama3_divisors, yarn_magnitude
 
+# GGUF keeps sizes in 32 bits, and `read_config` has the real caps.
+MAX_INTEGER = 2**31 - 1
+# Bases of rope are the largest numbers published, at most 1e11.
+MAX_REAL = 1e12
 LAYER_KINDS = ("full_attention", "sliding_attention")
 
 
@@ -37,13 +41,17 @@ class HubConfig:
     def has(self, key: str) -> bool:
         return self._hub.get(key) is not None
 
-    def integer(self, key: str, default: int | None = None) -> int:
+    def integer(self, key: str, default: int | None = None, least: int = 1) -> int:
+        """An integer from `least` on."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise UnsupportedModel(f"config.json: {key} is {value!r}, not an integer")
+        if not least <= value <= MAX_INTEGER:
+            raise UnsupportedModel(f"config.json: {key} is not from {least} to {MAX_INTEGER}")
         return value
 
     def real(self, key: str, default: float | None = None) -> float:
+        """A finite number over 0, as all that decoders have are."""
         return _real(self._get(key, default), key)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -111,6 +119,7 @@ class HubConfig:
                 "original_max_position_embeddings",
                 found.get("original_max_position_embeddings")
                 or self.integer("max_position_embeddings"),
+                least=2,
             ),
             self.integer("max_position_embeddings"),
             found.get("partial_rotary_factor") or self.real("partial_rotary_factor", 1.0),
@@ -136,6 +145,8 @@ class HubRope:
         self.context = context
         self.part = _real(part, "partial_rotary_factor")
         self.theta = _real(parameters["rope_theta"], "rope_theta")
+        if self.theta < MIN_ROPE_BASE:
+            raise UnsupportedModel(f"config.json: rope_theta is {self.theta}: nothing would turn")
         kind = parameters.get("rope_type") or parameters.get("type") or "default"
         self.kind = "longrope" if kind == "su" else kind
         if "mrope_section" in parameters:
@@ -185,12 +196,15 @@ class HubRope:
         """The tensor that llama3's scaling becomes, if this is its kind."""
         if self.kind != "llama3":
             return {}
+        low, high = self.real("low_freq_factor"), self.real("high_freq_factor")
+        if low >= high:
+            raise UnsupportedModel("config.json: rope's low_freq_factor is not under its high one")
         divisors = llama3_divisors(
             self.theta,
             self.dims(head_dim),
             factor=self.real("factor"),
-            low_freq_factor=self.real("low_freq_factor"),
-            high_freq_factor=self.real("high_freq_factor"),
+            low_freq_factor=low,
+            high_freq_factor=high,
             original_context=self.original_context,
         )
         return {ROPE_DIVISORS: divisors}
@@ -199,13 +213,14 @@ class HubRope:
         if self._parameters.get("truncate") is False:
             raise UnsupportedModel("config.json: YaRN without truncate is not supported yet")
         usual = yarn_magnitude(factor)
-        mscale, all_dim = self.real("mscale", 0.0), self.real("mscale_all_dim", 0.0)
-        both = mscale and all_dim and factor > 1.0
-        asked = _mscale(factor, mscale) / _mscale(factor, all_dim) if both else usual
+        asked = usual
+        if self._parameters.get("mscale") and self._parameters.get("mscale_all_dim"):
+            asked = _mscale(factor, self.real("mscale"))
+            asked /= _mscale(factor, self.real("mscale_all_dim"))
         found: dict[str, Any] = {
             f"{scaling}.original_context_length": self.original_context,
-            f"{scaling}.yarn_beta_fast": self.real("beta_fast", 32.0) or 32.0,
-            f"{scaling}.yarn_beta_slow": self.real("beta_slow", 1.0) or 1.0,
+            f"{scaling}.yarn_beta_fast": self.real("beta_fast", 32.0),
+            f"{scaling}.yarn_beta_slow": self.real("beta_slow", 1.0),
         }
         # llama.cpp multiplies YaRN's usual factor by this one; transformers takes it instead.
         relative = self.attention_factor(asked) / usual
@@ -240,6 +255,8 @@ def _mscale(factor: float, multiplier: float) -> float:
 def _real(value: object, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnsupportedModel(f"config.json: {key} is {value!r}, not a number")
+    if not 0.0 < value <= MAX_REAL:
+        raise UnsupportedModel(f"config.json: {key} is not over 0 and at most {MAX_REAL:g}")
     return float(value)
 
 

@@ -157,7 +157,7 @@ def from_hugging_face(hub: Mapping[str, Any]) -> HubModel:
     """A Gemma 2 `config.json` as llama.cpp's converter writes it."""
     read = HubConfig(hub, NAME, HUB_DEFAULTS)
     read.only("hidden_activation", "gelu_pytorch_tanh", missing="gelu_pytorch_tanh")
-    read.only("use_bidirectional_attention", None)
+    read.only("use_bidirectional_attention", False, missing=False)
     read.not_null("sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
     metadata = decoder_metadata(read)
     blocks, head_dim = metadata["gemma2.block_count"], read.head_dim()

@@ -121,7 +121,7 @@ def from_hugging_face(hub: Mapping[str, Any]) -> HubModel:
     read.only("hidden_act", "silu", missing="silu")
     metadata = decoder_metadata(read)
     head_dim, rope = read.head_dim(), read.rope()
-    window = read.integer("sliding_window", 0)
+    window = read.integer("sliding_window", 0, least=0)
     metadata |= {
         "phi3.rope.dimension_count": rope.dims(head_dim),
         "phi3.rope.scaling.original_context_length": rope.original_context,
