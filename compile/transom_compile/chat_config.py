@@ -41,6 +41,7 @@ class ChatSettings:
     prefill_chunk: int
     quantization: str
     provenance: Mapping[str, Any]
+    task: str = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,19 @@ def build_chat_config(
     metadata: Mapping[str, Any], tokenizer: Tokenizer, settings: ChatSettings
 ) -> ChatConfig:
     """Everything that is known about chatting with this checkpoint."""
-    template = metadata.get(TEMPLATE_KEY)
+    template = metadata.get(TEMPLATE_KEY) if settings.task == "chat" else None
     if not isinstance(template, str) or not template:
         template = None
-    parts, problem = _conversation(template, tokenizer)
+    parts, problem, status = None, None, "unavailable: an embedding model does not chat"
+    if settings.task == "chat":
+        parts, problem = _conversation(template, tokenizer)
+        status = "exact" if problem is None else f"unavailable: {problem}"
     stops = sorted(set(_stop_token_ids(tokenizer, parts)))
     eos = tokenizer.token_id("eos")
     document = {
         "version": "0.1.0",
         "model_type": settings.architecture,
+        "model_task": settings.task,
         "quantization": settings.quantization,
         "model_config": {
             **asdict(settings.config),
@@ -96,7 +101,7 @@ def build_chat_config(
         "transom": {
             **settings.provenance,
             "chat_template": CHAT_TEMPLATE_NAME if template is not None else None,
-            "conv_template": "exact" if problem is None else f"unavailable: {problem}",
+            "conv_template": status,
         },
     }
     # WebLLM tests for `undefined`, so an unknown id is left out, not null.

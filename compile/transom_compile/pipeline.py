@@ -214,6 +214,7 @@ def _write_texts(
         prefill_chunk=model.prefill_chunk,
         quantization=model.main_block_type.lower(),
         provenance=_provenance(model, source),
+        task=model.task,
     )
     chat = chatting.build_chat_config(model.checkpoint.metadata, model.tokenizer, settings)
     texts = [

@@ -13,7 +13,7 @@ from transom_compile.names import Plan, match_names, read_config_vectors
 from transom_compile.sources.checkpoint import Checkpoint, CheckpointError
 from transom_compile.sources.gguf import open_checkpoint
 from transom_compile.tokenizer import Tokenizer, convert_tokenizer
-from transom_models.architecture import ARCHITECTURE_KEY, CacheSpec, load_architecture
+from transom_models.architecture import ARCHITECTURE_KEY, load_architecture
 from transom_models.errors import TransomError
 
 # A context or chunk below this holds no chat; the paged KV cache counts in pages of 16.
@@ -37,9 +37,9 @@ class Model:
     prefill_chunk: int
 
     @property
-    def cache(self) -> CacheSpec:
-        """What its KV cache holds."""
-        return load_architecture(self.architecture).cache_spec(self.config, self.context_window)
+    def task(self) -> str:
+        """"chat" or "embedding"."""
+        return load_architecture(self.architecture).TASK
 
     @property
     def licence(self) -> str | None:
@@ -79,9 +79,7 @@ def recognise(path: Path, context: int | None, prefill_chunk: int) -> Model:
     plan = match_names(specs, checkpoint.tensors, name, architecture.CONFIG_TENSORS)
     tokenizer = convert_tokenizer(checkpoint.metadata)
     window = choose_window(context, config.context_length)
-    chunk = min(prefill_chunk, window)
-    if chunk < MIN_WINDOW:
-        raise CompileError(f"a prefill chunk of {chunk} tokens is below {MIN_WINDOW}")
+    chunk = choose_chunk(architecture.TASK, prefill_chunk, window)
     return Model(checkpoint, name, config, plan, tokenizer, window, chunk)
 
 
@@ -94,3 +92,11 @@ def choose_window(asked: int | None, trained: int) -> int:
             f"a context of {asked} tokens is not from {MIN_WINDOW} to the model's {trained}"
         )
     return asked
+
+
+def choose_chunk(task: str, asked: int, window: int) -> int:
+    """Most tokens that run at once; an encoder has to see its text whole. Raises `CompileError`."""
+    chunk = window if task == "embedding" else min(asked, window)
+    if chunk < MIN_WINDOW:
+        raise CompileError(f"a prefill chunk of {chunk} tokens is below {MIN_WINDOW}")
+    return chunk
