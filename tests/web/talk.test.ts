@@ -64,6 +64,7 @@ describe("parseChatConfig", () => {
       }),
     );
     expect(config).toEqual({
+      contextWindowSize: Infinity,
       bosTokenId: 1,
       eosTokenId: 2,
       stopTokenIds: [2, 3, 7],
@@ -74,6 +75,7 @@ describe("parseChatConfig", () => {
 
   it("takes one id for a list, and 1 for what is not said", () => {
     expect(parseChatConfig(bytesOf({ eos_token_id: 2 }))).toEqual({
+      contextWindowSize: Infinity,
       bosTokenId: null,
       eosTokenId: 2,
       stopTokenIds: [2],

@@ -24,9 +24,20 @@ describe("parseTensorCache", () => {
     const [shard] = await parse();
     expect(shard?.file.title).toBe("params_shard_0.bin");
     expect(shard?.tensors).toEqual([
-      { name: "a.q", shape: [4, 8], dtype: "uint32", byteOffset: 0, sizeBytes: 128 },
-      { name: "b", shape: [16], dtype: "float32", byteOffset: 256, sizeBytes: 64 },
+      { name: "a.q", shape: [4, 8], dtype: "uint32", format: "raw", byteOffset: 0, sizeBytes: 128 },
+      { name: "b", shape: [16], dtype: "float32", format: "raw", byteOffset: 256, sizeBytes: 64 },
     ]);
+  });
+
+  it("takes what MLC's shards hold beside ours: half floats, float32 kept as bfloat16", async () => {
+    const [half] = await parse((_, tensor) => {
+      Object.assign(tensor, { dtype: "float16", shape: [4, 15], byteOffset: 2, nbytes: 120 });
+    });
+    expect(half?.tensors[0]).toMatchObject({ dtype: "float16", byteOffset: 2, sizeBytes: 120 });
+    const [packed] = await parse((_, tensor) => {
+      Object.assign(tensor, { dtype: "float32", shape: [64], format: "f32-to-bf16" });
+    });
+    expect(packed?.tensors[0]).toMatchObject({ dtype: "float32", format: "f32-to-bf16" });
   });
 
   it.each<[string, (shard: Shard, tensor: Tensor) => void, RegExp]>([
@@ -45,7 +56,8 @@ describe("parseTensorCache", () => {
     ],
     ["an empty dimension", (_, t) => (t.shape = [0, 8]), /must be between 1/],
     ["an unknown type", (_, t) => (t.dtype = "float8"), /float8, which this version/],
-    ["an unknown format", (_, t) => (t.format = "f32-to-bf16"), /format must be raw/],
+    ["an unknown format", (_, t) => (t.format = "zip"), /format must be raw, not zip/],
+    ["integers kept as bfloat16", (_, t) => (t.format = "f32-to-bf16"), /format must be raw/],
     ["the same tensor twice", (_, t) => (t.name = "b"), /holds b a second time/],
   ])("refuses %s", async (_, bend, message) => {
     await expect(parse(bend)).rejects.toThrow(message);

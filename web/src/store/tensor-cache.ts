@@ -9,12 +9,18 @@ import { Reader } from "./json.ts";
 import { type FileDescriptor, MEDIA_TYPES, type Manifest, layersOf } from "./manifest.ts";
 import { hexOf } from "./verify.ts";
 
-/** Bytes of one element, of the types that our shards use. */
+/** Bytes of one element, of the types that our shards and MLC's use. */
 const DTYPE_BYTES = new Map([
   ["float32", 4],
   ["uint32", 4],
   ["int32", 4],
+  ["float16", 2],
+  ["uint8", 1],
+  ["int8", 1],
 ]);
+/** MLC keeps some float32 tensors as their upper halves: half the bytes that the type has. */
+const PACKED_BF16 = "f32-to-bf16";
+const BF16_BYTES = 2;
 
 /** A hundred layers of a hundred tensors each; larger than any model known. */
 const MAX_TENSORS = 100_000;
@@ -22,13 +28,13 @@ const MAX_NAME_LENGTH = 256;
 /** TVM's own limit for a tensor that WebGPU kernels index. */
 const MAX_DIMENSIONS = 8;
 const MAX_DIMENSION = 2 ** 31 - 1;
-/** A GPU copy starts and ends at whole words. */
-const WORD_BYTES = 4;
 
 export interface TensorRecord {
   name: string;
   shape: readonly number[];
   dtype: string;
+  /** How its bytes are stored: as they are, or float32 as bfloat16. */
+  format: "raw" | "f32-to-bf16";
   byteOffset: number;
   sizeBytes: number;
 }
@@ -91,22 +97,23 @@ function readTensor(row: Reader, file: FileDescriptor): TensorRecord {
   if (elementBytes === undefined) {
     throw row.field("dtype").error(`is ${dtype}, which this version does not know`);
   }
-  const format = row.field("format");
-  if (format.string(MAX_NAME_LENGTH) !== "raw") {
-    throw format.error("must be raw");
+  const format = row.field("format").string(MAX_NAME_LENGTH);
+  if (format !== "raw" && !(format === PACKED_BF16 && dtype === "float32")) {
+    throw row.field("format").error(`must be raw, not ${format}`);
   }
+  const storedBytes = format === PACKED_BF16 ? BF16_BYTES : elementBytes;
   const shape = row
     .field("shape")
     .array(MAX_DIMENSIONS)
     .map((dimension) => dimension.integer(1, MAX_DIMENSION));
   const sizeBytes = row.field("nbytes").integer(0, file.size);
   const byteOffset = row.field("byteOffset").integer(0, file.size - sizeBytes);
-  if (byteOffset % WORD_BYTES !== 0) {
-    throw row.field("byteOffset").error(`must be a multiple of ${WORD_BYTES}`);
+  if (byteOffset % storedBytes !== 0) {
+    throw row.field("byteOffset").error(`must be a multiple of ${storedBytes}`);
   }
-  const expected = shape.reduce((product, dimension) => product * dimension, elementBytes);
+  const expected = shape.reduce((product, dimension) => product * dimension, storedBytes);
   if (expected !== sizeBytes) {
     throw row.field("nbytes").error(`must be ${expected} for ${name}`);
   }
-  return { name, shape, dtype, byteOffset, sizeBytes };
+  return { name, shape, dtype, format, byteOffset, sizeBytes };
 }

@@ -16,6 +16,8 @@ export interface ChatConfig {
   stopTokenIds: readonly number[];
   temperature: number;
   topP: number;
+  /** Tokens that the model's publisher wants the KV cache to hold. */
+  contextWindowSize: number;
 }
 
 /** What the model is for; configs that do not say are older than embedding models. */
@@ -44,6 +46,7 @@ export function parseChatConfig(bytes: Uint8Array): ChatConfig {
     stopTokenIds,
     temperature: optionalNumber(root.field("temperature"), 0, 100) ?? 1,
     topP: optionalNumber(root.field("top_p"), 0, 1) ?? 1,
+    contextWindowSize: optionalNumber(root.field("context_window_size"), 2, Infinity) ?? Infinity,
   };
 }
 

@@ -34,7 +34,8 @@ export function parseLibraryMetadata(text: string): LibraryMetadata {
   const fail = (message: string) => new TransomError("invalid-bundle", `The library's ${message}`);
   const root = Reader.parse(new TextEncoder().encode(text), "_metadata", fail);
   const kind = root.field("kv_state_kind");
-  const task = TASKS.get(kind.string(MAX_TEXT));
+  // Libraries of MLC's first years do not say; all of them had a KV cache.
+  const task = TASKS.get(kind.isMissing ? "kv_cache" : kind.string(MAX_TEXT));
   if (task === undefined) {
     throw kind.error(`must be ${[...TASKS.keys()].join(" or ")}`);
   }
@@ -42,7 +43,7 @@ export function parseLibraryMetadata(text: string): LibraryMetadata {
     task,
     contextWindowSize: root.field("context_window_size").integer(2, MAX_CONTEXT),
     prefillChunkSize: root.field("prefill_chunk_size").integer(1, MAX_CONTEXT),
-    computeDtype: root.field("transom").field("compute_dtype").string(MAX_TEXT),
+    computeDtype: readComputeDtype(root),
     params: root
       .field("params")
       .array(MAX_PARAMS)
@@ -55,6 +56,16 @@ export function parseLibraryMetadata(text: string): LibraryMetadata {
         dtype: row.field("dtype").string(MAX_TEXT),
       })),
   };
+}
+
+/** Ours says it; MLC's name of the quantization does ("q4f16_1": activations in f16). */
+function readComputeDtype(root: Reader): string {
+  const own = root.field("transom");
+  if (!own.isMissing) {
+    return own.field("compute_dtype").string(MAX_TEXT);
+  }
+  const [, bits] = /f(16|32)(?:_|$)/.exec(root.field("quantization").string(MAX_TEXT)) ?? [];
+  return bits === undefined ? "unknown" : `float${bits}`;
 }
 
 /**

@@ -96,6 +96,12 @@ export async function loadModel(
   requireTask(library, task);
   requireFit(shards, device);
 
+  // A publisher may want less than the library could hold: the KV cache is memory.
+  const contextWindowSize = Math.min(
+    library.metadata.contextWindowSize,
+    talk?.config.contextWindowSize ?? Infinity,
+  );
+
   tracker.enter("weights");
   const pipelines =
     choice.pipelines === "ahead"
@@ -108,7 +114,12 @@ export async function loadModel(
   const model =
     talk === null
       ? new EmbeddingModel(new TvmEncoder(library), tokenizer)
-      : new ChatModel(new Engine(new TvmRuntime(library)), tokenizer, talk.template, talk.config);
+      : new ChatModel(
+          new Engine(new TvmRuntime(library, contextWindowSize)),
+          tokenizer,
+          talk.template,
+          talk.config,
+        );
   await library.settle();
 
   tracker.enter("ready");
@@ -121,7 +132,7 @@ export async function loadModel(
       computeDtype: library.metadata.computeDtype,
       schedule: choice.schedule,
       pipelines: choice.pipelines,
-      contextWindowSize: library.metadata.contextWindowSize,
+      contextWindowSize,
       licenses: manifest.annotations.get(LICENSES) ?? null,
       ...tracker.summary(),
     },

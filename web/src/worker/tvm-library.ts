@@ -18,6 +18,7 @@ import { Wasi } from "./wasi.ts";
 
 /** How long after a rejected wait the GPU may take to say why. */
 const REASON_PATIENCE_MS = 200;
+const WORD_BYTES = 4;
 
 export class TvmLibrary {
   readonly metadata: LibraryMetadata;
@@ -79,9 +80,17 @@ export class TvmLibrary {
   /** Copy a shard's tensors to the GPU straight from its verified bytes. */
   async upload(shard: ShardRecord, bytes: VerifiedBytes): Promise<void> {
     this.scoped(() => {
-      for (const { name, shape, dtype, byteOffset, sizeBytes } of shard.tensors) {
+      for (const { name, shape, dtype, format, byteOffset, sizeBytes } of shard.tensors) {
+        const stored = bytes.subarray(byteOffset, byteOffset + sizeBytes);
+        const data = format === "raw" ? stored : widenBf16(stored);
         const tensor = this.tvm.empty([...shape], dtype, this.device);
-        tensor.copyFromRawBytes(bytes.subarray(byteOffset, byteOffset + sizeBytes));
+        if (data.byteLength % WORD_BYTES === 0) {
+          tensor.copyFromRawBytes(data);
+        } else {
+          // A GPU copy is of whole words; tvmjs pads what comes from one of its own tensors.
+          const onCpu = this.tvm.empty([...shape], dtype, this.tvm.cpu());
+          tensor.copyFrom(onCpu.copyFromRawBytes(data));
+        }
         this.tvm.tensorCacheUpdate(name, tensor);
         this.#uploaded.add(name);
       }
@@ -108,6 +117,16 @@ export class TvmLibrary {
   /** A function of the library; call within `scoped`. */
   own(name: string): tvmjs.PackedFunc {
     return this.keep(this.#machine.getFunction(name));
+  }
+
+  /** A function that not every library has, or null; call within `scoped`. */
+  find(name: string): tvmjs.PackedFunc | null {
+    try {
+      return this.own(name);
+    } catch {
+      // The runtime has no way to ask. It looks the name up before it does anything else.
+      return null;
+    }
   }
 
   /** A function of the runtime; call within `scoped`. */
@@ -225,6 +244,16 @@ export class TvmLibrary {
     }
     return this.tvm.memory.loadCString((lastError as () => number)());
   }
+}
+
+/** bfloat16 is the upper half of a float32. */
+function widenBf16(bytes: Uint8Array): Uint8Array {
+  const words = new Uint8Array(bytes.byteLength * 2);
+  for (let index = 0; index < bytes.byteLength; index += 2) {
+    words[2 * index + 2] = bytes[index] ?? 0;
+    words[2 * index + 3] = bytes[index + 1] ?? 0;
+  }
+  return words;
 }
 
 /** A lost device rejects what waits for it in this way. */

@@ -19,7 +19,8 @@ interface Functions {
   embed: tvmjs.PackedFunc;
   prefill: tvmjs.PackedFunc;
   decode: tvmjs.PackedFunc;
-  argmax: tvmjs.PackedFunc;
+  /** MLC's libraries have none. */
+  argmax: tvmjs.PackedFunc | null;
   clear: tvmjs.PackedFunc;
   addSequence: tvmjs.PackedFunc;
   beginForward: tvmjs.PackedFunc;
@@ -38,9 +39,15 @@ export class TvmRuntime implements ModelRuntime {
   #cpuLogits: tvmjs.Tensor | null = null;
   #logits: tvmjs.Tensor | null = null;
 
-  /** @param library with all its parameters uploaded. */
-  constructor(library: TvmLibrary) {
+  readonly contextWindowSize: number;
+
+  /**
+   * @param library with all its parameters uploaded.
+   * @param contextWindowSize tokens that the KV cache shall hold; at most the library's own.
+   */
+  constructor(library: TvmLibrary, contextWindowSize: number) {
     this.#library = library;
+    this.contextWindowSize = contextWindowSize;
     this.#params = library.bindParameters();
     const { tvm, device } = library;
     const made = library.scoped(() => {
@@ -64,10 +71,6 @@ export class TvmRuntime implements ModelRuntime {
     this.#decodeInput = made.decodeInput;
     this.#cpuToken = made.cpuToken;
     this.clear();
-  }
-
-  get contextWindowSize(): number {
-    return this.#library.metadata.contextWindowSize;
   }
 
   get prefillChunkSize(): number {
@@ -104,8 +107,12 @@ export class TvmRuntime implements ModelRuntime {
   }
 
   async argmax(): Promise<number> {
+    const { argmax } = this.#functions;
+    if (argmax === null) {
+      return argmaxOf(await this.readLogits());
+    }
     this.#library.scoped(() => {
-      this.#cpuToken.copyFrom(this.#functions.argmax(this.#lastLogits()) as tvmjs.Tensor);
+      this.#cpuToken.copyFrom(argmax(this.#lastLogits()) as tvmjs.Tensor);
     });
     await this.settle();
     const [tokenId] = this.#cpuToken.toArray();
@@ -147,13 +154,24 @@ export class TvmRuntime implements ModelRuntime {
   }
 }
 
+/** The first of the largest, as the kernel has it. */
+function argmaxOf(logits: Float32Array): number {
+  let best = 0;
+  for (let index = 1; index < logits.length; index++) {
+    if ((logits[index] ?? 0) > (logits[best] ?? 0)) {
+      best = index;
+    }
+  }
+  return best;
+}
+
 function lookUp(library: TvmLibrary): Functions {
   const cache = (name: string) => library.builtin(`vm.builtin.kv_state_${name}`);
   return {
     embed: library.own("embed"),
     prefill: library.own("prefill"),
     decode: library.own("decode"),
-    argmax: library.own("argmax_logits"),
+    argmax: library.find("argmax_logits"),
     clear: cache("clear"),
     addSequence: cache("add_sequence"),
     beginForward: cache("begin_forward"),
