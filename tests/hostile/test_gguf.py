@@ -242,6 +242,13 @@ def test_refuses_the_lie_and_takes_the_truth(lie: str, open_bytes: Open) -> None
     open_bytes(true)
 
 
+def test_a_long_lie_is_told_in_short(open_bytes: Open) -> None:
+    """Found by mutation: a name of a page came back as four pages of escapes."""
+    with pytest.raises(CheckpointError, match="which is not a name") as caught:
+        open_bytes(keys(("\0" * 4000, 1)))
+    assert len(str(caught.value)) < 1000
+
+
 def test_refuses_a_file_cut_off_anywhere(open_bytes: Open) -> None:
     whole = TinyGguf(
         metadata=[("a", 1), ("b", ["x", "yz"]), ("c", [1, 2])],

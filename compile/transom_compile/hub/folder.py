@@ -30,6 +30,8 @@ MAX_TOKENIZER_BYTES = 64 * 1024 * 1024
 MAX_INDEX_BYTES = 16 * 1024 * 1024
 # The largest published checkpoints have under 200 shards.
 MAX_SHARDS = 1024
+# What file systems allow.
+MAX_FILE_NAME_BYTES = 255
 
 
 class Weights:
@@ -128,6 +130,11 @@ def open_weights(folder: Path) -> Weights:
     raise CheckpointError(f"{folder} has no {WEIGHTS}")
 
 
+def _is_file_name(name: str) -> bool:
+    plain = Path(name).name == name and name.isprintable() and "\\" not in name
+    return plain and 0 < len(name.encode("utf-8", "replace")) <= MAX_FILE_NAME_BYTES
+
+
 def _sharded(folder: Path) -> Mapping[str, SafetensorsFile]:
     path = folder / INDEX
     weight_map = read_object(path, MAX_INDEX_BYTES).get("weight_map")
@@ -137,7 +144,7 @@ def _sharded(folder: Path) -> Mapping[str, SafetensorsFile]:
         raise CheckpointError(f"{path} names more than {MAX_TENSORS} tensors")
     names: dict[str, None] = {}
     for tensor, name in weight_map.items():
-        if not isinstance(name, str) or Path(name).name != name or not name.isprintable():
+        if not isinstance(name, str) or not _is_file_name(name):
             raise CheckpointError(
                 f"{path}: tensor {tensor[:100]!r} is in {str(name)[:100]!r}, "
                 "which is not the name of a file in this folder"

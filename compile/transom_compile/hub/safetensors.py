@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transom_compile.sources.checkpoint import CheckpointError
-from transom_compile.sources.gguf import release_pages
+from transom_compile.sources.gguf import clipped, release_pages
 
 # One tensor takes about 130 bytes of header, so this is room for 131 072 of them. The format's own
 # readers stop at 100 MB, which a lying file could turn into ten times as much memory.
@@ -175,7 +175,7 @@ class _Header:
 
     def _error(self, problem: str) -> CheckpointError:
         place = _LENGTH.size + self._position
-        return CheckpointError(f"{self._path}: {problem} (near byte {place} of the header)")
+        return CheckpointError(f"{self._path}: {clipped(problem)} (near byte {place})")
 
     def _peek(self) -> str:
         space = _SPACE.match(self._text, self._position)

@@ -108,7 +108,7 @@ def _vocabulary(
 
 
 def _word_piece(document: Mapping[str, Any]) -> Vocabulary:
-    """BERT's. llama.cpp lowers case, strips accents and stands Chinese characters apart, always."""
+    """BERT's. llama.cpp stands Chinese characters apart always; the rest GGUF can say."""
     model = document["model"]
     ids = model.get("vocab")
     if not isinstance(ids, dict) or not ids:
@@ -119,15 +119,22 @@ def _word_piece(document: Mapping[str, Any]) -> Vocabulary:
         )
     normalizer = document.get("normalizer") or {}
     match normalizer:
-        case {"type": "BertNormalizer", "lowercase": True, "handle_chinese_chars": True} if (
-            normalizer.get("strip_accents") is not False and normalizer.get("clean_text", True)
-        ):
-            pass
+        case {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "lowercase": bool(lowercase),
+        }:
+            accents = normalizer.get("strip_accents")
         case _:
             raise UnsupportedTokenizer(
-                "tokenizer.json: only uncased BERT's normalizer is supported "
-                "(lower case, no accents, Chinese characters apart)"
+                "tokenizer.json: only BERT's normalizer is supported "
+                "(clean text, Chinese characters apart)"
             )
+    extra = {} if lowercase else {"normalizer.lowercase": False}
+    # Not said, accents go with capitals.
+    if not (lowercase if accents is None else accents):
+        extra["normalizer.strip_accents"] = False
     if (document.get("pre_tokenizer") or {}).get("type") != "BertPreTokenizer":
         raise UnsupportedTokenizer("tokenizer.json: only BERT's pre-tokenizer is supported")
     pieces: dict[int, Piece] = {}
@@ -135,7 +142,7 @@ def _word_piece(document: Mapping[str, Any]) -> Vocabulary:
         if type(number) is not int or not 0 <= number < MAX_TOKENS or number in pieces:
             raise UnsupportedTokenizer(f"tokenizer.json: token {text[:60]!r} has id {number!r}")
         pieces[number] = Piece(text)
-    return Vocabulary("bert", "bert-bge", pieces, adds_bos=True, adds_eos=True)
+    return Vocabulary("bert", "bert-bge", pieces, adds_bos=True, adds_eos=True, extra=extra)
 
 
 def _start_words(pieces: list[Piece]) -> None:

@@ -121,6 +121,11 @@ class GgufCheckpoint:
         release_pages(self._data, info.offset + start, info.offset + last)
 
 
+def clipped(problem: str) -> str:
+    """One line that a person reads: a lying name may be as long as a page."""
+    return problem if len(problem) <= 400 else f"{problem[:250]} … {problem[-100:]}"
+
+
 def release_pages(data: mmap.mmap, start: int, end: int) -> None:
     """Let the pages that lie wholly from byte `start` to `end` leave memory."""
     first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -175,7 +180,7 @@ class _Cursor:
 
     def error(self, problem: str, at: int | None = None) -> CheckpointError:
         place = self.position if at is None else at
-        return CheckpointError(f"{self.path}: {problem} (at byte {place})")
+        return CheckpointError(f"{self.path}: {clipped(problem)} (at byte {place})")
 
     def take(self, count: int, what: str) -> int:
         """Step over `count` bytes; gives where they start."""
