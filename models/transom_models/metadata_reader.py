@@ -1,7 +1,8 @@
 """Typed access to one architecture's metadata; must not know any architecture's keys."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 from transom_models.architecture import Metadata, UnsupportedModel, Vectors
@@ -21,11 +22,20 @@ class MetadataReader:
     def integer(self, key: str, cap: int, default: int | None = None, least: int = 1) -> int:
         """An integer from `least` to `cap`."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise UnsupportedModel(f"{self.prefix}.{key} is {_show(value)}, not one integer")
-        if not least <= value <= cap:
-            raise UnsupportedModel(f"{self.prefix}.{key} is {value}, not from {least} to {cap}")
-        return value
+        return _integer(f"{self.prefix}.{key}", value, least, cap)
+
+    def same(self, key: str, cap: int, count: int, default: int) -> int:
+        """An integer from 1 to `cap`, said once or for each of `count` layers alike."""
+        value = self._get(key, default)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            each = list(value)
+            if len(each) != count or any(item != each[0] for item in each):
+                raise UnsupportedModel(
+                    f"{self.prefix}.{key} is {_show(value)}: only {count} layers that are alike "
+                    "can be run by this version"
+                )
+            value = each[0]
+        return _integer(f"{self.prefix}.{key}", value, 1, cap)
 
     def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
         """A number in [low, high]; NaN is in no range."""
@@ -97,6 +107,16 @@ class MetadataReader:
         if default is None:
             raise UnsupportedModel(f"the checkpoint has no {name}")
         return default
+
+
+def _integer(name: str, value: object, least: int, cap: int) -> int:
+    # Arrays come as NumPy's integers.
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UnsupportedModel(f"{name} is {_show(value)}, not one integer")
+    number = int(value)
+    if not least <= number <= cap:
+        raise UnsupportedModel(f"{name} is {number}, not from {least} to {cap}")
+    return number
 
 
 def _show(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from transom_models.architecture import UnsupportedModel, load_architecture
@@ -87,7 +88,8 @@ def test_interleaved_rows_are_of_whole_heads(name: str) -> None:
         ("gemma3", {"attention__sliding_window_pattern": [True]}, "not 4 booleans"),
         ("gemma3", {"attention__sliding_window_pattern": 0}, "pattern is 0, not from 1"),
         ("granite", {"logit_scale": None}, "has no granite.logit_scale"),
-        ("granite", {"residual_scale": 0.0}, "residual_scale is 0.0, not from"),
+        ("granite", {"logit_scale": 0.0}, "logit_scale is 0.0, not from"),
+        ("granite", {"residual_scale": -1.0}, "residual_scale is -1.0, not from"),
         ("granite", {"rope__scaling__finetuned": False}, "a model without rope"),
     ],
 )
@@ -121,6 +123,13 @@ def test_what_llama_cpp_knows_by_the_number_of_blocks() -> None:
     assert config("gemma2", **sizes).query_scalar == 16
     assert config("gemma2", **sizes, block_count=46).query_scalar == 24
     assert config("gemma3", **sizes, block_count=62).query_scalar == 24
+
+
+def test_a_granite_4_that_is_all_attention() -> None:
+    found = config("granite", attention__head_count_kv=np.full(4, 2, np.int32), ssm__state_size=128)
+    assert found == config("granite")
+    assert type(found.head_count_kv) is int
+    assert config("granite", residual_scale=0.0, attention__scale=0.0) == found
 
 
 def test_a_window_as_long_as_the_context_hides_nothing() -> None:

@@ -72,7 +72,8 @@ def read_sizes(
     name = read.prefix
     embedding_length = read.integer("embedding_length", MAX_WIDTH)
     head_count = read.integer("attention.head_count", MAX_HEADS)
-    head_count_kv = read.integer("attention.head_count_kv", MAX_HEADS, default=head_count)
+    block_count = read.integer("block_count", MAX_BLOCKS)
+    head_count_kv = read.same("attention.head_count_kv", MAX_HEADS, block_count, head_count)
     if head_count % head_count_kv:
         raise UnsupportedModel(
             f"{name}.attention.head_count {head_count} is no multiple "
@@ -90,7 +91,7 @@ def read_sizes(
     read.neutral("expert_used_count", lambda value: value == 0, "a mixture of experts")
     read.neutral("attention.causal", lambda value: value is True, "attention to later tokens")
     return {
-        "block_count": read.integer("block_count", MAX_BLOCKS),
+        "block_count": block_count,
         "context_length": context_length,
         "embedding_length": embedding_length,
         "feed_forward_length": read.integer("feed_forward_length", MAX_FEED_FORWARD),

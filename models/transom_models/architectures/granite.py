@@ -35,8 +35,18 @@ NAME = "granite"
 TASK = "chat"
 CONFIG_TENSORS = ROPE_TENSORS
 HUGGING_FACE = ("GraniteForCausalLM",)
-# Published multipliers go down to 1/128; a smaller one would be a lie or a slip.
-LEAST_SCALE = 1e-6
+# Published divisors of logits are 1 to 16; a smaller one than this would be a lie or a slip.
+LEAST_DIVISOR = 1e-6
+# What the converter adds to a Granite 4 without any state-space layer, which is a `granite` too:
+# sizes of layers that it has not, and of MLPs whose tensors say it themselves.
+MEANINGLESS = (
+    "ssm.conv_kernel",
+    "ssm.state_size",
+    "ssm.group_count",
+    "ssm.inner_size",
+    "ssm.time_step_rank",
+    "expert_shared_feed_forward_length",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +65,19 @@ def read_config(metadata: Metadata, vectors: Vectors) -> GraniteConfig:
     # The converter interleaves the rows of whole heads only.
     sizes = read_sizes(read, metadata, vectors, partial_rope=False)
 
-    def scale(key: str, default: float | None = 1.0) -> float:
-        return read.real(key, LEAST_SCALE, MAX_SCALE, default=default)
+    def scale(key: str, usual: float = 1.0) -> float:
+        # llama.cpp takes 0 for a multiplier that is not there.
+        return read.real(key, 0.0, MAX_SCALE, default=0.0) or usual
 
     config = GraniteConfig(
         **sizes,
         attention_scale=scale("attention.scale", sizes["head_dim"] ** -0.5),
         embedding_scale=scale("embedding_scale"),
         residual_scale=scale("residual_scale"),
-        logit_scale=scale("logit_scale", None),
+        logit_scale=read.real("logit_scale", LEAST_DIVISOR, MAX_SCALE),
     )
+    for key in MEANINGLESS:
+        read.neutral(key, lambda value: True, "")
     read.finish()
     return config
 
