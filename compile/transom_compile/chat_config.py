@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from transom_compile.template_probe import ConversationParts, ProbeFailed, probe_template
-from transom_compile.tokenizer import Tokenizer, TokenType
+from transom_compile.tokenizers import Tokenizer, TokenType
 
 CHAT_CONFIG_NAME = "mlc-chat-config.json"
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
@@ -21,14 +21,8 @@ DEFAULT_CONTEXT_WINDOW = 4096
 DEFAULT_PREFILL_CHUNK = 512
 # llama.cpp's own, so that browser and server sample alike when a checkpoint says nothing.
 DEFAULT_TEMPERATURE, DEFAULT_TOP_P = 0.8, 0.95
-# Control tokens that llama.cpp (src/llama-vocab.cpp) takes for an end of generation by their text,
-# whatever the metadata says; without them the browser would talk on where the server stops.
-END_TEXTS = frozenset(
-    {
-        "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>",
-        "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>", "<|end_of_text|>", "<end_of_utterance>",
-    }
-)  # fmt: skip
+# How MLC says that a token's text becomes bytes, by kind of tokenizer.
+POSTPROCESSING = {"byte_level": "byte_level", "word_piece": "raw"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +87,9 @@ def build_chat_config(
         "pad_token_id": tokenizer.token_id("padding"),
         "tokenizer_files": [TOKENIZER_NAME],
         "tokenizer_info": {
-            "token_postproc_method": "byte_level",
-            "prepend_space_in_encode": False,
-            "strip_space_in_decode": False,
+            "token_postproc_method": POSTPROCESSING.get(tokenizer.kind, "byte_fallback"),
+            "prepend_space_in_encode": tokenizer.adds_space,
+            "strip_space_in_decode": tokenizer.adds_space,
         },
         "conv_template": _conv_template(parts, tokenizer, stops),
         "transom": {
@@ -116,27 +110,18 @@ def _conversation(
     if template is None:
         return None, "the checkpoint has no chat template"
     try:
-        return probe_template(template, _text(tokenizer, "bos"), _text(tokenizer, "eos")), None
+        return probe_template(template, tokenizer.text("bos"), tokenizer.text("eos")), None
     except ProbeFailed as error:
         return None, str(error)
 
 
-def _text(tokenizer: Tokenizer, role: str) -> str:
-    index = tokenizer.token_id(role)
-    return "" if index is None else tokenizer.tokens[index]
-
-
 def _stop_token_ids(tokenizer: Tokenizer, parts: ConversationParts | None) -> Iterator[int]:
-    for role in ("eos", "eot", "eom"):
-        index = tokenizer.token_id(role)
-        if index is not None:
-            yield index
+    yield from tokenizer.stop_ids
+    if parts is None:
+        return
     for index, kind in enumerate(tokenizer.types):
-        if kind != TokenType.CONTROL or not (token := tokenizer.tokens[index]):
-            continue
         # The template's own end of turn: the control token right after an assistant's words.
-        ends_turn = parts is not None and parts.assistant_suffix.startswith(token)
-        if ends_turn or token in END_TEXTS:
+        if kind == TokenType.CONTROL and parts.assistant_suffix.startswith(tokenizer.tokens[index]):
             yield index
 
 

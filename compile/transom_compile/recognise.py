@@ -12,7 +12,7 @@ from transom_compile import chat_config as chatting
 from transom_compile.names import Plan, match_names, read_config_vectors
 from transom_compile.sources.checkpoint import Checkpoint, CheckpointError
 from transom_compile.sources.gguf import open_checkpoint
-from transom_compile.tokenizer import Tokenizer, convert_tokenizer
+from transom_compile.tokenizers import Tokenizer, convert_tokenizer
 from transom_models.architecture import ARCHITECTURE_KEY, load_architecture
 from transom_models.errors import TransomError
 

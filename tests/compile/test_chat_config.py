@@ -12,7 +12,7 @@ from transom_compile import template_probe
 from transom_compile.chat_config import ChatSettings, build_chat_config
 from transom_compile.sources.gguf import open_checkpoint
 from transom_compile.template_probe import ProbeFailed, find_parts, probe_template
-from transom_compile.tokenizer import convert_tokenizer
+from transom_compile.tokenizers import convert_tokenizer
 
 LLAMA_3 = (
     "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + "

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from tests.fakes.tiny_gguf import SPECIAL, TOKENS, tokenizer_metadata
 from transom_compile.sources.gguf import open_checkpoint
-from transom_compile.tokenizer import (
+from transom_compile.tokenizers import (
     PRE_TOKENIZERS,
     UnsupportedTokenizer,
     convert_tokenizer,
@@ -117,7 +117,7 @@ def test_user_defined_tokens_are_found_but_not_special() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "llama"}, "tokenizer model 'llama' is not supported yet"),
+        ({"model": "rwkv"}, "tokenizer model 'rwkv' is not supported; known are gpt2, llama"),
         ({"model": None}, "tokenizer model None"),
         ({"pre": "chameleon"}, r"pre-tokenizer 'chameleon' \(tokenizer.ggml.pre\).*smollm"),
         ({"pre": None}, "pre-tokenizer None"),
