@@ -159,19 +159,16 @@ def fallback(spec: LinearSpec) -> object:
                 let(_clamped(row, out_rows) + h * out_rows) for row in own for h in range(halves)
             ]
             with T.serial(groups) as g:
-                scales = [b.weight.scales(row, g) for row in rows]
+                headers = [b.weight.header(row, g) for row in rows]
                 # A loop over pieces, not 32 elements unrolled: drivers compile it ten times faster.
                 with T.serial(pieces) as p:
                     piece = let(g * pieces + p)
-                    picked = [
-                        b.weight.group(row, piece, of_row, size=PIECE)
-                        for row, of_row in zip(rows, scales, strict=True)
-                    ]
+                    picked = [b.weight.piece(header, p) for header in headers]
                     for t, token in enumerate(tokens):
                         prepared = b.weight.prepare(_piece_of_x(b.x, token, piece))
-                        for i, group in enumerate(picked):
+                        for i, weights in enumerate(picked):
                             at = i * tile + t
-                            store(acc, at, acc[at] + group.dot(prepared))
+                            store(acc, at, acc[at] + weights.dot(prepared))
             for t, place in enumerate(places):
                 for r, row in enumerate(own):
                     sums = [acc[(r * halves + h) * tile + t] for h in range(halves)]
@@ -204,13 +201,13 @@ def gpu_decode(
             with T.serial(-(-groups // lanes)) as step:
                 g = let(step * lanes + lane)
                 with when(g < groups):
-                    scales = [b.weight.scales(row, g) for row in read]
+                    headers = [b.weight.header(row, g) for row in read]
                     with T.serial(pieces) as p:
                         piece = let(g * pieces + p)
                         prepared = b.weight.prepare(_piece_of_x(b.x, 0, piece))
-                        for i, (row, of_row) in enumerate(zip(read, scales, strict=True)):
-                            group = b.weight.group(row, piece, of_row, size=PIECE)
-                            store(acc, i, acc[i] + group.dot(prepared))
+                        for i, header in enumerate(headers):
+                            weights = b.weight.piece(header, p)
+                            store(acc, i, acc[i] + weights.dot(prepared))
             for i in range(parts):
                 store(partial, [i, ty, lane], acc[i])
             barrier()
