@@ -13,11 +13,14 @@ from transom_compile.kernels.attention_shape import AttentionShape
 
 ROPE_NONE, ROPE_NORMAL = 0, 1
 """TVM's RopeMode: the graph has turned queries and keys, or `split_rotary` does."""
+LARGEST_TILED_HEAD = 128
+"""TVM's f16 tiles take 29 KiB of workgroup memory for it, and for heads of 160 more than the 32 KiB
+that tvmjs asks of a device."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="AttachKVCache")
 class AttachKVCache:
-    """The cache of a spec: our attention in the `fallback` schedule, TVM's tiled one on GPUs."""
+    """The cache of a spec: TVM's tiled attention on GPUs where it can, else ours."""
 
     def __init__(self, spec: Any, dtype: str, schedule: str, target: Any) -> None:
         self.spec, self.dtype, self.schedule, self.target = spec, dtype, schedule, target
@@ -102,7 +105,8 @@ class AttachKVCache:
     def _attention(self, shape: AttentionShape, add: Any, plain: Any) -> tuple[Any, Any, Any]:
         """Ragged prefill, paged prefill and decode."""
         spec = self.spec
-        if self.schedule == "fallback" or spec.window or spec.softcap:
+        plain_heads = not spec.window and not spec.softcap and spec.head_dim <= LARGEST_TILED_HEAD
+        if self.schedule == "fallback" or not plain_heads:
             kind = attention.Attention(shape, self.schedule, spec.window, spec.softcap)
             return (
                 add(attention.prefill_ragged(kind)),
