@@ -25,7 +25,8 @@ _ROOMS: Final = "transom_"
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A row of `transom --help`. The file `transom_cli/<verb>.py` has the command as `command`."""
+    """A row of `transom --help`. The file `transom_cli/<verb>.py` (`_` for `-`) has the
+    command as `command`."""
 
     help: str
     extra: str
@@ -37,6 +38,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "serve": Verb("Serve the store and the chat page.", "server"),
         "list": Verb("List the models of the store.", "server"),
         "ask": Verb("Ask a model one question, in a headless browser.", "browser,server"),
+        "verify-model": Verb(
+            "Compare a model's browser libraries with llama.cpp.", "verify,server"
+        ),
         "build": Verb("Build what is built once, with tools from PyPI only.", "build"),
     }
 )
@@ -63,7 +67,7 @@ class _Verbs(click.Group):
 def load_verb(name: str) -> click.Command:
     """The command of a verb. Raises `MissingPackages`."""
     try:
-        command = importlib.import_module(f"transom_cli.{name}").command
+        command = importlib.import_module(f"transom_cli.{name.replace('-', '_')}").command
     except ModuleNotFoundError as error:
         # A module of ours that is missing is a fault of ours, not of the install.
         if error.name is None or error.name.startswith(_ROOMS):

@@ -79,7 +79,7 @@ def test_verbs_in_documents_exist() -> None:
         verb
         for document in DOCUMENTS
         for code in code_in(document)
-        for verb in re.findall(r"\btransom ([a-z]+)", code)
+        for verb in re.findall(r"\btransom ([a-z-]+)", code)
     }
     command = Path(sys.executable).with_name("transom")
     for verb in sorted(used):

@@ -51,7 +51,7 @@ def test_every_file_with_a_command_is_a_verb() -> None:
 
     folder = Path(transom_cli.__file__).parent
     with_command = {
-        path.stem
+        path.stem.replace("_", "-")
         for path in folder.glob("*.py")
         if "\ncommand = " in path.read_text()
         or "\ndef command(" in path.read_text()
