@@ -190,8 +190,14 @@ def read_metaspace_bpe(document: Mapping[str, Any], added: Sequence[str]) -> Voc
         if text not in found and kind is TokenType.NORMAL:
             for cut in range(1, len(text)):
                 left, right = text[:cut], text[cut:]
-                known = left in ids and right in ids and left not in found and right not in found
-                if known and f"{left} {right}" not in pairs:
+                # Bytes and added tokens may be parts, but need not: no text becomes them here.
+                plain = all(
+                    part in ids
+                    and part not in found
+                    and _kind(part, unknown, model) is TokenType.NORMAL
+                    for part in (left, right)
+                )
+                if plain and f"{left} {right}" not in pairs:
                     raise UnsupportedTokenizer(
                         f"tokenizer.json does not merge {left!r} and {right!r}, though "
                         "SentencePiece would; add the tokenizer.model it was trained with"
