@@ -32,8 +32,11 @@ export async function findLibrary(
  */
 export function runCommand(main: () => Promise<void>): void {
   main().then(
-    // Dawn keeps the process alive while a device exists, and crashes when it is collected.
-    () => process.exit(0),
+    () => {
+      // Dawn keeps the process alive while a device exists, and crashes when it is collected; but
+      // what a pipe has not taken yet would be lost.
+      process.stdout.write("", () => process.exit(0));
+    },
     (error: unknown) => {
       console.error(`error: ${describe(error)}`);
       process.exit(exitCodeOf(error));
