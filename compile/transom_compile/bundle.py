@@ -120,6 +120,17 @@ def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
         layers = (*shared, *(describe(file) for file in libraries))
         platform = Platform("browser", "webgpu", variant)
         manifests[variant] = (platform, Manifest(chat_config, layers, parts.annotations))
+    return write_index(folder, manifests, parts.annotations, files)
+
+
+def write_index(
+    folder: Path,
+    manifests: Mapping[str, tuple[Platform, Manifest]],
+    annotations: Mapping[str, str],
+    files: Mapping[Digest, Path],
+) -> Bundle:
+    """Write the manifests (by the name of their file) and the index; `files`: where blobs lie."""
+    files = dict(files)
     rows = []
     manifest_folder = folder / MANIFEST_FOLDER
     manifest_folder.mkdir()
@@ -130,7 +141,7 @@ def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
         digest = Digest.of(data)
         files[digest] = path
         rows.append(Descriptor(media_types.OCI_MANIFEST, digest, len(data), platform=platform))
-    index = Index(tuple(rows), parts.annotations)
+    index = Index(tuple(rows), annotations)
     data = index.to_bytes()
     sync_folder(manifest_folder)
     write_durably(folder / INDEX_NAME, data)

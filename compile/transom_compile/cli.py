@@ -4,15 +4,12 @@ Knows no step of the walk. What `--name` means (putting the bundle into a store)
 `transom_cli` as a callable; this package must not import the server.
 """
 
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -26,12 +23,10 @@ from transom_compile.plan import KnownSources, plan_compile
 from transom_compile.prepare import Recipe
 from transom_compile.progress import Progress
 from transom_compile.rates import remember_rates
-from transom_compile.terminal import bars, print_plan, print_report
+from transom_compile.running import run_work
+from transom_compile.terminal import print_plan, print_report
 from transom_models.errors import TransomError
 
-EXIT_USER_ERROR = 2
-# 128 + SIGINT, as a shell counts it.
-EXIT_INTERRUPTED = 130
 # Below this a phase's time says more about opening files than about speed.
 MIN_MEASURED_BYTES = 16_000_000
 
@@ -169,7 +164,7 @@ def run_compile(
         else:
             print_report(report, folder)
 
-    return _run(work, finish, as_json)
+    return run_work(work, finish, as_json)
 
 
 def run_plan(
@@ -187,30 +182,7 @@ def run_plan(
         else:
             print_plan(plan)
 
-    return _run(lambda _: plan_compile(source, options, known_sources), show, as_json)
-
-
-def _run(
-    work: Callable[[Progress], Any], finish: Callable[[Any, Events | None], None], as_json: bool
-) -> int:
-    """Work with progress, then tell; every way to fail is one line and a code."""
-    events = Events(click.echo) if as_json else None
-    try:
-        with _terminate_as_interrupt():
-            if events is not None:
-                result = work(events)
-            else:
-                with bars() as progress:
-                    result = work(progress)
-    except TransomError as error:
-        return _fail(str(error), EXIT_USER_ERROR, events)
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", EXIT_USER_ERROR, events)
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing was kept", EXIT_INTERRUPTED, events)
-    finish(result, events)
-    return 0
+    return run_work(lambda _: plan_compile(source, options, known_sources), show, as_json)
 
 
 def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]:
@@ -276,29 +248,3 @@ def _runtime(chosen: Path | None, find: FindRuntime | None, is_plan: bool) -> Pa
             raise
         # A plan says that it has to be built.
         return Path("runtime-not-built")
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """A polite kill cleans up as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _fail(message: str, code: int, events: Events | None) -> int:
-    text = " ".join(message.split())
-    if events is not None:
-        events.end("error", {"message": text})
-    click.echo(f"error: {text}", err=True)
-    return code

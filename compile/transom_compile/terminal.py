@@ -36,8 +36,12 @@ PHASE_TITLES = {
     "texts": "Tokenizer and chat template",
     "libraries": "Model libraries",
     "seal": "Sealing the bundle",
+    "md5": "Checking MLC's md5",
+    "digest": "Digest of every file",
     "keep": "Into the store",
-    "mlc": "MLC's own compiler",
+    "mlc convert": "MLC converts the weights",
+    "mlc config": "MLC writes the config",
+    "mlc compile": "MLC compiles the library",
 }
 
 

@@ -8,31 +8,18 @@ import click
 
 from transom_build.errors import ToolchainError
 from transom_build.runtime import find_runtime
-from transom_compile.bundle import Bundle
+from transom_cli.keeping import keep
 from transom_compile.cli import House, compile_command
-from transom_compile.progress import Progress
 from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.bundle_import import bundle_size, import_bundle
 from transom_server.config import Config
 from transom_server.store import Store
 
 
 class NoRuntime(TransomError):
     """The wasm runtime was not built yet."""
-
-
-def keep(bundle: Bundle, name: str, progress: Progress) -> None:
-    """Put a sealed bundle into the store."""
-    config = Config.read(os.environ)
-    store = Store(config.models)
-    store.remove_stale_partials()
-    progress.step("keep", bundle_size(bundle.folder, bundle.files))
-    import_bundle(
-        store, bundle.folder, ModelName.parse(name), bundle.files, advance=progress.advance
-    )
 
 
 def built_runtime() -> Path:

@@ -35,6 +35,9 @@ class Verb:
 VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
     {
         "compile": Verb("Compile a checkpoint into a bundle that runs in the browser.", "compile"),
+        "import": Verb(
+            "Import a finished model: MLC's format, or a bundle's folder.", "compile,server"
+        ),
         "serve": Verb("Serve the store and the chat page.", "server"),
         "list": Verb("List the models of the store.", "server"),
         "ask": Verb("Ask a model one question, in a headless browser.", "browser,server"),
