@@ -18,10 +18,16 @@ CONTEXT_TOKENS = 2048
 TIMEOUT_SECONDS = 600
 
 
-def ask(model: Path, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    """Greedy tokens of llama.cpp on a GGUF file as it is: one list per prompt, no stop token."""
+def ask(
+    model: Path, prompts: Sequence[Sequence[int]], tokens: int, *, lora: Path | None = None
+) -> list[list[int]]:
+    """Greedy tokens of llama.cpp on a GGUF file as it is: one list per prompt, no stop token.
+
+    `lora`: an adapter applied at run time.
+    """
+    arguments = [str(model), str(tokens), *([str(lora)] if lora else [])]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.llama_cpp", str(model), str(tokens)],
+        [sys.executable, "-m", "tests.e2e.llama_cpp", *arguments],
         input=json.dumps([list(prompt) for prompt in prompts]),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -31,13 +37,18 @@ def ask(model: Path, prompts: Sequence[Sequence[int]], tokens: int) -> list[list
     return answers
 
 
-def main(model: str, tokens: str) -> None:
+def main(model: str, tokens: str, lora: str | None = None) -> None:
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = model
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = 1
+    if lora:
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path = lora
+        adapter.scale = 1.0
+        parameters.lora_adapters = [adapter]
     server = xllamacpp.Server(parameters)
 
     def complete(prompt: list[int]) -> Any:
