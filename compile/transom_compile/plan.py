@@ -17,7 +17,7 @@ from transom_compile.model_shape import ModelShape, read_shape
 from transom_compile.pipeline import CompileOptions
 from transom_compile.prepare import check_recipe
 from transom_compile.rates import Rates, read_rates
-from transom_compile.recognise import CompileError
+from transom_compile.recognise import CompileError, choose_chunk
 from transom_compile.shards import plan_shards
 from transom_models.digest import Digest
 
@@ -165,7 +165,9 @@ def _variant(name: str, shape: ModelShape, stored: int, options: CompileOptions)
         config=shape.config,
         parameters=shape.rows,
         context_window=shape.context_window,
-        prefill_chunk=min(options.prefill_chunk, shape.context_window),
+        prefill_chunk=choose_chunk(
+            shape.architecture.TASK, options.prefill_chunk, shape.context_window
+        ),
         runtime_dir=options.runtime_dir,
     )
     libraries = []
@@ -181,13 +183,15 @@ def _variant(name: str, shape: ModelShape, stored: int, options: CompileOptions)
 
 
 def _memory(shape: ModelShape, stored: int, options: CompileOptions) -> tuple[ContextMemory, ...]:
+    # An encoder runs its whole context at once.
+    encodes = shape.architecture.TASK == "embedding"
     sizes = Sizes(
         weight_bytes=stored,
         width=shape.config.embedding_length,
         vocabulary=shape.config.vocab_size,
         rows=shape.rows,
         cache=shape.cache,
-        prefill_chunk=options.prefill_chunk,
+        prefill_chunk=shape.config.context_length if encodes else options.prefill_chunk,
     )
     return tuple(
         ContextMemory(
