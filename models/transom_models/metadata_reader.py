@@ -31,7 +31,7 @@ class MetadataReader:
             each = list(value)
             if len(each) != count or any(item != each[0] for item in each):
                 raise UnsupportedModel(
-                    f"{self.prefix}.{key} is {_show(value)}: only {count} layers that are alike "
+                    f"{self.prefix}.{key} is {show(value)}: only {count} layers that are alike "
                     "can be run by this version"
                 )
             value = each[0]
@@ -41,20 +41,22 @@ class MetadataReader:
         """A number in [low, high]; NaN is in no range."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UnsupportedModel(f"{self.prefix}.{key} is {_show(value)}, not one number")
+            raise UnsupportedModel(f"{self.prefix}.{key} is {show(value)}, not one number")
         if not low <= value <= high:
-            raise UnsupportedModel(f"{self.prefix}.{key} is {value}, not from {low} to {high}")
+            raise UnsupportedModel(
+                f"{self.prefix}.{key} is {show(value)}, not from {low} to {high}"
+            )
         return float(value)
 
     def choice(self, key: str, choices: Sequence[str], default: str) -> str:
         """One of a few words."""
         value = self._get(key, default)
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise UnsupportedModel(
-                f"{self.prefix}.{key} is {_show(value)}: only {', '.join(choices)} "
+                f"{self.prefix}.{key} is {show(value)}: only {', '.join(choices)} "
                 "can be run by this version"
             )
-        return str(value)
+        return value
 
     def flags(self, key: str, count: int) -> tuple[bool, ...]:
         """One boolean for each of `count` layers."""
@@ -65,7 +67,7 @@ class MetadataReader:
             found = ()
         if len(found) != count or not all(item in (0, 1) for item in found):
             raise UnsupportedModel(
-                f"{self.prefix}.{key} is {_show(value)}, not {count} booleans, one a layer"
+                f"{self.prefix}.{key} is {show(value)}, not {count} booleans, one a layer"
             )
         return tuple(bool(item) for item in found)
 
@@ -73,10 +75,10 @@ class MetadataReader:
         """Accept a key only at a value that changes nothing."""
         name = f"{self.prefix}.{key}"
         self._read.add(name)
-        if name in self._metadata and not allowed(self._metadata[name]):
-            raise UnsupportedModel(
-                f"{name} is {_show(self._metadata[name])}: {meaning} is not supported yet"
-            )
+        value = self._metadata.get(name)
+        simple = isinstance(value, bool | int | float | str)
+        if name in self._metadata and not (simple and allowed(value)):
+            raise UnsupportedModel(f"{name} is {show(value)}: {meaning} is not supported yet")
 
     def has(self, key: str) -> bool:
         return f"{self.prefix}.{key}" in self._metadata
@@ -112,14 +114,15 @@ class MetadataReader:
 def _integer(name: str, value: object, least: int, cap: int) -> int:
     # Arrays come as NumPy's integers.
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise UnsupportedModel(f"{name} is {_show(value)}, not one integer")
+        raise UnsupportedModel(f"{name} is {show(value)}, not one integer")
     number = int(value)
     if not least <= number <= cap:
-        raise UnsupportedModel(f"{name} is {number}, not from {least} to {cap}")
+        raise UnsupportedModel(f"{name} is {show(number)}, not from {least} to {cap}")
     return number
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """A value from outside, short enough for a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -9,10 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transom_models.architecture import UnsupportedModel
-from transom_models.architectures._decoder import MIN_ROPE_BASE, ROPE_DIVISORS
+from transom_models.architectures._decoder import (
+    MAX_BLOCKS,
+    MAX_HEAD_DIM,
+    MIN_ROPE_BASE,
+    ROPE_DIVISORS,
+)
+from transom_models.metadata_reader import show
 from transom_models.rope import llama3_divisors, yarn_magnitude
 
-# GGUF keeps sizes in 32 bits, and `read_config` has the real caps.
+# GGUF keeps sizes in 32 bits, and `read_config` has the real caps but for what decides how
+# long lists are.
 MAX_INTEGER = 2**31 - 1
 # Bases of rope are the largest numbers published, at most 1e11.
 MAX_REAL = 1e12
@@ -41,13 +48,15 @@ class HubConfig:
     def has(self, key: str) -> bool:
         return self._hub.get(key) is not None
 
-    def integer(self, key: str, default: int | None = None, least: int = 1) -> int:
-        """An integer from `least` on."""
+    def integer(
+        self, key: str, default: int | None = None, *, least: int = 1, cap: int = MAX_INTEGER
+    ) -> int:
+        """An integer from `least` to `cap`."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise UnsupportedModel(f"config.json: {key} is {value!r}, not an integer")
-        if not least <= value <= MAX_INTEGER:
-            raise UnsupportedModel(f"config.json: {key} is not from {least} to {MAX_INTEGER}")
+            raise UnsupportedModel(f"config.json: {key} is {show(value)}, not an integer")
+        if not least <= value <= cap:
+            raise UnsupportedModel(f"config.json: {key} is not from {least} to {cap}")
         return value
 
     def real(self, key: str, default: float | None = None) -> float:
@@ -57,7 +66,7 @@ class HubConfig:
     def flag(self, key: str, default: bool) -> bool:
         value = self._get(key, default)
         if not isinstance(value, bool):
-            raise UnsupportedModel(f"config.json: {key} is {value!r}, not true or false")
+            raise UnsupportedModel(f"config.json: {key} is {show(value)}, not true or false")
         return value
 
     def only(self, key: str, allowed: object, missing: object = None) -> None:
@@ -66,7 +75,8 @@ class HubConfig:
         found = missing if found is None else found
         if found != allowed:
             raise UnsupportedModel(
-                f"config.json: {key} is {found!r}; Transom's {self.name} knows only {allowed!r}"
+                f"config.json: {key} is {show(found)}; "
+                f"Transom's {self.name} knows only {show(allowed)}"
             )
 
     def not_null(self, *keys: str) -> None:
@@ -84,7 +94,9 @@ class HubConfig:
             raise UnsupportedModel(f"config.json: layer_types is not a list of {count}")
         for kind in kinds:
             if kind not in LAYER_KINDS:
-                raise UnsupportedModel(f"config.json: layer_types has {kind!r}: not supported yet")
+                raise UnsupportedModel(
+                    f"config.json: layer_types has {show(kind)}: not supported yet"
+                )
         return tuple(kind == "sliding_attention" for kind in kinds)
 
     def unwindowed_context(self, windowed: bool) -> int:
@@ -94,7 +106,7 @@ class HubConfig:
 
     def head_dim(self, default: int | None = None) -> int:
         even = self.integer("hidden_size") // self.integer("num_attention_heads")
-        return self.integer("head_dim", default or even)
+        return self.integer("head_dim", default or even, cap=MAX_HEAD_DIM)
 
     def rope(
         self,
@@ -145,9 +157,13 @@ class HubRope:
         self.context = context
         self.part = _real(part, "partial_rotary_factor")
         self.theta = _real(parameters["rope_theta"], "rope_theta")
+        if self.part > 1.0:
+            raise UnsupportedModel("config.json: partial_rotary_factor is over 1")
         if self.theta < MIN_ROPE_BASE:
             raise UnsupportedModel(f"config.json: rope_theta is {self.theta}: nothing would turn")
         kind = parameters.get("rope_type") or parameters.get("type") or "default"
+        if not isinstance(kind, str):
+            raise UnsupportedModel(f"config.json: type of rope is {show(kind)}, not a word")
         self.kind = "longrope" if kind == "su" else kind
         if "mrope_section" in parameters:
             raise UnsupportedModel("config.json: rope with sections (mrope) is not supported yet")
@@ -165,7 +181,7 @@ class HubRope:
         value = self._parameters.get(key)
         value = default if value is None else value
         if value is None:
-            raise UnsupportedModel(f"config.json: rope of type {self.kind!r} has no {key}")
+            raise UnsupportedModel(f"config.json: rope of type {show(self.kind)} has no {key}")
         return _real(value, key)
 
     def attention_factor(self, usual: float) -> float:
@@ -182,7 +198,7 @@ class HubRope:
             return found
         if self.kind not in scaled:
             raise UnsupportedModel(
-                f"config.json: rope of type {self.kind!r} is not supported yet for {name}"
+                f"config.json: rope of type {show(self.kind)} is not supported yet for {name}"
             )
         scaling = f"{name}.rope.scaling"
         if self.kind in ("linear", "yarn"):
@@ -237,7 +253,7 @@ def decoder_metadata(hub: HubConfig, *, kv_heads: int | None = None) -> dict[str
     """
     heads = hub.integer("num_attention_heads")
     found = {
-        "block_count": hub.integer("num_hidden_layers"),
+        "block_count": hub.integer("num_hidden_layers", cap=MAX_BLOCKS),
         "context_length": hub.integer("max_position_embeddings"),
         "embedding_length": hub.integer("hidden_size"),
         "feed_forward_length": hub.integer("intermediate_size"),
@@ -254,7 +270,7 @@ def _mscale(factor: float, multiplier: float) -> float:
 
 def _real(value: object, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UnsupportedModel(f"config.json: {key} is {value!r}, not a number")
+        raise UnsupportedModel(f"config.json: {key} is {show(value)}, not a number")
     if not 0.0 < value <= MAX_REAL:
         raise UnsupportedModel(f"config.json: {key} is not over 0 and at most {MAX_REAL:g}")
     return float(value)
