@@ -112,6 +112,9 @@ def _read_folder(folder: Path) -> _Read:
         for row in planned
     }
     metadata = {**hub.metadata, "general.license": licence}
+    if (embedding := tensors.get("token_embd.weight")) is not None:
+        # Most files leave it to the tokenizer, which is not read here.
+        metadata.setdefault(f"{name}.vocab_size", embedding.shape[0])
     size = sum(weights.info(name).nbytes for name in weights)
     return metadata, hub.vectors, tensors, architecture, size
 
