@@ -69,13 +69,21 @@ describe("Detokenizer", () => {
     expect(pieces(table, [401]).join("")).toBe("<tool>é");
   });
 
+  it("takes an added token's text as it is, whatever the alphabet", () => {
+    const json = byteTokenizer();
+    const vocab = { ...(json.model.vocab as Record<string, number>), "\t\t": 402 };
+    const added = [{ id: 402, content: "\t\t", special: false }];
+    const spaced = new TokenTable({ ...json, model: { vocab }, added_tokens: added });
+    expect(pieces(spaced, [402, 0x61]).join("")).toBe("\t\ta");
+  });
+
   it("names an id that the tokenizer does not have", () => {
     expect(() => pieces(table, [9999])).toThrow(/no token with id 9999/);
   });
 });
 
 describe("SentencePiece vocabularies", () => {
-  const table = new TokenTable({
+  const sentencePiece: TokenizerJson = {
     model: { vocab: { "▁Hello": 0, "▁world": 1, "<0xF0>": 2, "<0x9F>": 3, "<0xAA>": 4 } },
     decoder: {
       type: "Sequence",
@@ -87,16 +95,38 @@ describe("SentencePiece vocabularies", () => {
       ],
     },
     added_tokens: [],
-  });
+  };
+  const table = new TokenTable(sentencePiece);
 
   it("turns ▁ into spaces and drops the first", () => {
     expect(pieces(table, [0, 1]).join("")).toBe("Hello world");
+  });
+
+  it("keeps a space that is not the first token's", () => {
+    const special = { id: 5, content: "<s>", special: true };
+    const longer = new TokenTable({ ...sentencePiece, added_tokens: [special] });
+    expect(pieces(longer, [5, 0]).join("")).toBe(" Hello");
   });
 
   it("joins byte tokens", () => {
     const parts = pieces(table, [0, 2, 3, 4]);
     expect(parts).toEqual(["Hello", "", "", "", "\ufffd"]);
   });
+});
+
+it("reads Unigram's list of tokens and scores", () => {
+  const decoders = [{ type: "Replace" }, { type: "ByteFallback" }, { type: "Fuse" }];
+  const table = new TokenTable({
+    model: {
+      vocab: [
+        ["<unk>", 0],
+        ["▁so", -3],
+      ],
+    },
+    decoder: { type: "Sequence", decoders },
+    added_tokens: [{ id: 0, content: "<unk>", special: true }],
+  });
+  expect(pieces(table, [0, 1]).join("")).toBe(" so");
 });
 
 it("refuses a decoder that it would have to guess about", () => {

@@ -9,7 +9,8 @@ import { TransomError } from "../errors.ts";
 
 /** The parts of `tokenizer.json` that matter here. */
 export interface TokenizerJson {
-  model: { vocab: Record<string, number> };
+  /** Unigram lists its tokens with their scores; the others give each token its id. */
+  model: { vocab: Record<string, number> | [string, number][] };
   decoder: { type: string; decoders?: { type: string }[] } | null;
   added_tokens: { id: number; content: string; special: boolean }[];
 }
@@ -17,6 +18,7 @@ export interface TokenizerJson {
 type TokenToBytes = (token: string) => Uint8Array;
 
 const NO_BYTES = new Uint8Array(0);
+const SPACE = 0x20;
 
 /** The bytes of each token of one vocabulary. */
 export class TokenTable {
@@ -29,12 +31,13 @@ export class TokenTable {
     const types = new Set(decoders.map(({ type }) => type));
     const toBytes = chooseDecoding(types);
     this.stripsFirstSpace = types.has("Strip");
-    for (const [token, id] of Object.entries(tokenizer.model.vocab)) {
-      this.#bytes[id] = toBytes(token);
-    }
     const encoder = new TextEncoder();
     for (const { id, content, special } of tokenizer.added_tokens) {
       this.#bytes[id] = special ? NO_BYTES : encoder.encode(content);
+    }
+    for (const [token, id] of tokenIds(tokenizer.model.vocab)) {
+      // Added tokens are written as they are, in no alphabet.
+      this.#bytes[id] ??= toBytes(token);
     }
   }
 
@@ -60,21 +63,24 @@ export class Detokenizer {
 
   /** The text that became complete with this token; often empty for emoji and CJK. */
   push(tokenId: number): string {
-    return this.#trim(this.#decoder.decode(this.#table.bytesOf(tokenId), { stream: true }));
+    let bytes = this.#table.bytesOf(tokenId);
+    // Encoding put a space in front of the text; only the first token can hold it.
+    if (this.#isFirst && this.#table.stripsFirstSpace && bytes[0] === SPACE) {
+      bytes = bytes.subarray(1);
+    }
+    this.#isFirst = false;
+    return this.#decoder.decode(bytes, { stream: true });
   }
 
   /** What is left at the end: U+FFFD when the answer stopped inside a character, else nothing. */
   finish(): string {
-    return this.#trim(this.#decoder.decode());
+    return this.#decoder.decode();
   }
+}
 
-  #trim(text: string): string {
-    if (text === "" || !this.#isFirst) {
-      return text;
-    }
-    this.#isFirst = false;
-    return this.#table.stripsFirstSpace && text.startsWith(" ") ? text.slice(1) : text;
-  }
+/** Token and id of each entry of a model's vocabulary. */
+export function tokenIds(vocab: TokenizerJson["model"]["vocab"]): [string, number][] {
+  return Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab);
 }
 
 function chooseDecoding(types: ReadonlySet<string>): TokenToBytes {

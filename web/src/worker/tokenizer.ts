@@ -3,7 +3,10 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 
 import { TransomError, describe } from "../errors.ts";
 import { Detokenizer, TokenTable, type TokenizerJson } from "./detokenizer.ts";
+import { type NormalizerJson, exactNormalizer } from "./normalizer.ts";
 import { type PreTokenizerJson, withUnicodeClasses } from "./pre-tokenizer.ts";
+
+type Normalizer = HuggingFaceTokenizer["normalizer"];
 
 export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
@@ -17,6 +20,11 @@ export class Tokenizer {
       requireTokenizerJson(json);
       const preTokenizer = json.pre_tokenizer ? withUnicodeClasses(json.pre_tokenizer) : null;
       this.#tokenizer = new HuggingFaceTokenizer({ ...json, pre_tokenizer: preTokenizer }, {});
+      const normalize = exactNormalizer(json.normalizer);
+      if (normalize !== null) {
+        // The library only ever calls it.
+        this.#tokenizer.normalizer = normalize as unknown as Normalizer;
+      }
       this.#json = json;
     } catch (error) {
       if (error instanceof TransomError) {
@@ -59,9 +67,10 @@ export class Tokenizer {
   }
 }
 
-function requireTokenizerJson(
-  json: unknown,
-): asserts json is TokenizerJson & { pre_tokenizer: PreTokenizerJson | null } {
+function requireTokenizerJson(json: unknown): asserts json is TokenizerJson & {
+  pre_tokenizer: PreTokenizerJson | null;
+  normalizer: NormalizerJson | null;
+} {
   const { model, added_tokens: added } = (json ?? {}) as Partial<TokenizerJson>;
   if (typeof model?.vocab !== "object" || !Array.isArray(added)) {
     throw new TransomError("invalid-bundle", "tokenizer.json has no model.vocab or added_tokens.");
