@@ -123,9 +123,9 @@ def _add(
 
 
 def _lines() -> Iterator[str]:
-    # llama.cpp cannot read a token with a NUL.
     for line in tricky_lines(TRAINING_LINES, (), TRAINING_SEED):
-        yield line.replace("\0", "")
+        # llama.cpp cannot read a token with a NUL; no vocabulary joins the names of bytes.
+        yield line.replace("\0", "").replace("<0x", "")
 
 
 def _train(tokenizer: Tokenizer, trainer: Any) -> dict[str, Any]:

@@ -72,11 +72,9 @@ def _merges(vocabulary: Vocabulary) -> Iterator[str]:
         # User-defined strings are cut out before, and spaces are written ▁: neither is ever joined.
         if vocabulary.types[index] != TokenType.USER_DEFINED and " " not in token
     }
-    plain = {
-        token
-        for index, token in enumerate(vocabulary.tokens)
-        if vocabulary.types[index] == TokenType.NORMAL
-    }
+    kinds = dict(zip(vocabulary.tokens, vocabulary.types, strict=True))
+    plain = {token for token in scores if kinds[token] == TokenType.NORMAL}
+    parts = {token for token in scores if kinds[token] != TokenType.BYTE}
     merges = [
         (token, merge)
         for token in scores
@@ -85,9 +83,11 @@ def _merges(vocabulary: Vocabulary) -> Iterator[str]:
     merges.sort(key=lambda row: -scores[row[0]])
     last: tuple[str, float] | None = None
     for token, (left, right) in merges:
-        if left not in scores or right not in scores:
+        if not {left, right} <= parts:
+            # Readers turn a character without a token into byte tokens first, and would join those.
             raise UnsupportedTokenizer(
-                f"token {token!r} is joined from {left!r} and {right!r}, which are not both tokens"
+                f"token {token!r} is joined from {left!r} and {right!r}, "
+                "which are not both tokens for text"
             )
         if token in plain:
             if last is not None and last[1] == scores[token]:

@@ -65,7 +65,7 @@ def convert(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
                 },
             ],
         },
-        decoder=sentence_piece_decoder(strip_space=True),
+        decoder=sentence_piece_decoder(strip_space=False),
         around=((first,), (last,)),
     )
 
