@@ -53,6 +53,9 @@ def save_peft(
     save_file({**tensors, **(extra or {})}, folder / "adapter_model.safetensors")
     fields = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "bias": "none"}
     fields |= {"lora_dropout": 0.1, "target_modules": ["q_proj"], "base_model_name_or_path": "x"}
+    # What PEFT 0.21 writes besides, whatever was asked for.
+    fields |= {"auto_mapping": {"base_model_class": "LlamaForCausalLM"}, "peft_version": "0.21.2"}
+    fields |= {"megatron_core": "megatron.core", "qalora_group_size": 16, "use_dora": False}
     (folder / "adapter_config.json").write_text(json.dumps({**fields, **config}))
     return folder
 

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.llama_cpp import ask
 from tests.fakes.tiny_folder import save_folder, save_tokenizer
 from tests.fakes.tiny_gguf import TOKENS
-from tests.fakes.tiny_hub import MODELS
+from tests.fakes.tiny_hub import MODELS, SIZES
 from transom_compile.hub.convert import convert_folder
 from transom_compile.hub.folder import INDEX
 from transom_compile.hub.plan import read_hub_model
@@ -198,6 +198,31 @@ def test_gemma_norms_get_their_one(tmp_path: Path) -> None:
     checkpoint = convert(folder)
     norm = model.state_dict()["model.layers.0.self_attn.q_norm.weight"].float().numpy()
     np.testing.assert_array_equal(numbers(checkpoint, "blk.0.attn_q_norm.weight"), norm + 1)
+
+
+def test_the_text_half_of_a_model_that_sees(tmp_path: Path) -> None:
+    import transformers
+
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    sizes = {key: value for key, value in SIZES.items() if key != "attn_implementation"}
+    sizes |= {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 12}
+    seen = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    seen |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    config = transformers.Gemma3Config(text_config=sizes, vision_config=seen)
+    config.mm_tokens_per_image = 4
+    model = transformers.Gemma3ForConditionalGeneration(config)
+    model.save_pretrained(folder)
+    save_tokenizer(folder)
+    progress = Heard()
+    checkpoint = convert(folder, progress)
+    assert any("tensors are left out, such as" in note for note in progress.notes)
+    for text in ("embed_tokens.weight", "norm.weight"):
+        name = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}[
+            text
+        ]
+        wanted = model.state_dict()[f"model.language_model.{text}"].numpy()
+        np.testing.assert_array_equal(numbers(checkpoint, name), wanted + ("norm" in text))
 
 
 def refused(folder: Path, error: type[TransomError], message: str) -> None:

@@ -31,8 +31,8 @@ _KINDS = {
 _HARMLESS = frozenset(
     """auto_mapping arrow_config base_model_name_or_path corda_config
     eva_config exclude_modules inference_mode init_lora_weights layers_pattern
-    layers_to_transform loftq_config lora_alpha lora_dropout megatron_core peft_type peft_version r
-    revision target_modules task_type use_rslora ensure_weight_tying""".split()
+    layers_to_transform loftq_config lora_alpha lora_dropout megatron_core peft_type peft_version
+    qalora_group_size r revision target_modules task_type use_rslora ensure_weight_tying""".split()
 )
 # These change the base model before training, so that the adapter belongs to another base.
 _OTHER_BASES = ("pissa", "olora", "loftq", "corda", "lora_ga")

@@ -28,6 +28,7 @@ NUMPY_DTYPES = MappingProxyType({"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
 # Made of the config whenever the model is loaded.
 _NOT_WEIGHTS = re.compile(r".*\.rotary_emb\.inv_freq|.*\.attn\.masked_bias")
+_LANGUAGE_MODEL = re.compile(r"^(model\.|)language_model\.")
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
 # Embedding first, blocks in their order, the head last: the order of use.
 _BLOCK = re.compile(r"blk\.(\d+)\.(.*)")
@@ -60,6 +61,11 @@ def plan_tensors(
         for name, values in hub.vectors.items()
     ]
     taken: dict[str, str] = {}
+    left_out = [source for source in weights if source.startswith(hub.unused)]
+    if left_out:
+        progress.note(
+            f"{len(left_out)} tensors are left out, such as {left_out[0]}: no part of this model"
+        )
     for source in weights:
         if source.startswith(hub.unused) or _NOT_WEIGHTS.fullmatch(source):
             continue
@@ -91,9 +97,10 @@ class TensorNames:
 
     def find(self, source: str) -> str:
         """Raises `CheckpointError` for what has no name."""
-        # Models with a head on top call the model below by its own name; BERT's norms keep
-        # TensorFlow's words for weight and bias in old files.
+        # Models with a head on top call the model below by its own name, those that also see have
+        # a language_model; BERT's norms keep TensorFlow's words for weight and bias in old files.
         name = source.removeprefix(f"{self._architecture}.")
+        name = _LANGUAGE_MODEL.sub(r"\1", name)
         name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
         found: str | None = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:

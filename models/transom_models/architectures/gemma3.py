@@ -43,6 +43,12 @@ NAME = "gemma3"
 TASK = "chat"
 CONFIG_TENSORS: tuple[str, ...] = ()
 HUGGING_FACE = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
+# What sees pictures is another model, beside the one for text.
+HUB_UNUSED = tuple(
+    f"{above}{part}."
+    for above in ("", "model.")
+    for part in ("vision_tower", "multi_modal_projector")
+)
 # Of six layers the last sees everything, unless the checkpoint says otherwise.
 PERIOD = 6
 LOCAL_ROPE_BASE = 10_000.0
@@ -200,7 +206,12 @@ def from_hugging_face(hub: Mapping[str, Any]) -> HubModel:
         metadata["gemma3.attention.sliding_window_pattern"] = list(windowed)
     if read.has("final_logit_softcapping"):
         metadata["gemma3.final_logit_softcapping"] = read.real("final_logit_softcapping")
-    return HubModel(metadata, plus_one=True, tied_embeddings=read.flag("tie_word_embeddings", True))
+    return HubModel(
+        metadata,
+        plus_one=True,
+        unused=HUB_UNUSED,
+        tied_embeddings=read.flag("tie_word_embeddings", True),
+    )
 
 
 def _query_scalar(blocks: int, width: int, heads: int, head_dim: int) -> int:
