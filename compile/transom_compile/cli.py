@@ -6,11 +6,11 @@ Knows no step of the walk. What `--name` means (putting the bundle into a store)
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -21,11 +21,14 @@ from transom_compile.libraries import VARIANTS
 from transom_compile.pipeline import CompileOptions, CompileReport, compile_bundle
 from transom_compile.plan import KnownSources, plan_compile
 from transom_compile.prepare import Recipe
-from transom_compile.progress import Progress
+from transom_compile.progress import PhaseFigures, Progress
 from transom_compile.rates import remember_rates
 from transom_compile.running import run_work
-from transom_compile.terminal import print_plan, print_report
+from transom_compile.terminal import print_bundle, print_plan, print_report
 from transom_models.errors import TransomError
+
+if TYPE_CHECKING:
+    from transom_compile.mlc.frontend import MlcReport
 
 # Below this a phase's time says more about opening files than about speed.
 MIN_MEASURED_BYTES = 16_000_000
@@ -53,6 +56,13 @@ def compile_command(house: House | None = None) -> click.Command:
     @click.argument("source", type=click.Path(path_type=Path), metavar="FILE.gguf|FOLDER")
     @click.option("--name", help="Put the model into the store under this name, e.g. smollm2.")
     @click.option("--out", type=click.Path(path_type=Path), help="Write the bundle to this folder.")
+    @click.option(
+        "--frontend",
+        type=click.Choice(["transom", "mlc"]),
+        default="transom",
+        show_default=True,
+        help="mlc calls an installed mlc_llm, for architectures that Transom has not.",
+    )
     @click.option("--plan", is_flag=True, help="Say sizes, memory, time and reuse; do nothing.")
     @click.option(
         "--quantize", metavar="SCHEME", help="Quantize with llama.cpp first, e.g. q4_k_m."
@@ -95,6 +105,7 @@ def compile_command(house: House | None = None) -> click.Command:
         source: Path,
         name: str | None,
         out: Path | None,
+        frontend: str,
         plan: bool,
         quantize: str | None,
         imatrix: Path | None,
@@ -110,7 +121,8 @@ def compile_command(house: House | None = None) -> click.Command:
     ) -> None:
         """Compile a checkpoint into a bundle that runs in the browser."""
         options = CompileOptions(
-            runtime_dir=_runtime(runtime_dir, rooms.find_runtime, plan),
+            # MLC links its own.
+            runtime_dir=_runtime(runtime_dir, rooms.find_runtime, plan or frontend == "mlc"),
             variants=tuple(part.strip() for part in variants.split(",")),
             context=context,
             prefill_chunk=prefill_chunk,
@@ -118,6 +130,10 @@ def compile_command(house: House | None = None) -> click.Command:
             recipe=Recipe(quantize, imatrix, adapter, adapter_scale),
             force=force,
         )
+        if frontend == "mlc":
+            if plan:
+                raise click.UsageError("--plan knows nothing of --frontend mlc")
+            sys.exit(run_mlc(source, options, out=out, name=name, keep=rooms.keep, json=as_json))
         if plan:
             sys.exit(run_plan(source, options, rooms.known_sources, as_json=as_json))
         sys.exit(run_compile(source, options, out=out, name=name, keep=rooms.keep, as_json=as_json))
@@ -139,32 +155,88 @@ def run_compile(
     With a `name` and no `out` the bundle exists only in the store. With neither, it is written
     to the working directory as `<name of the source>-bundle`.
     """
-    in_store_only = name is not None and out is None
+
+    def make(out_dir: Path, progress: Progress) -> CompileReport:
+        return compile_bundle(source, out_dir, options, progress)
 
     def work(progress: Progress) -> CompileReport:
-        if name is None:
-            stem = source.name if source.is_dir() else source.stem
-            return compile_bundle(source, out or Path(f"{stem}-bundle"), options, progress)
-        if keep is None:
-            raise TransomError("--name needs a store; use --out to write a folder")
-        if out is not None:
-            report = compile_bundle(source, out, options, progress)
-            keep(report.bundle, name, progress)
-            return report
-        with tempfile.TemporaryDirectory(prefix="transom-compile-") as folder:
-            report = compile_bundle(source, Path(folder) / "bundle", options, progress)
-            keep(report.bundle, name, progress)
-        return report
+        return _make_and_keep(make, source, out, name, keep, progress)
 
     def finish(report: CompileReport, events: Events | None) -> None:
         _remember(report)
-        folder = None if in_store_only else str(report.bundle.folder)
+        folder = _kept_folder(report.bundle, out, name)
         if events is not None:
             events.end("report", describe_report(report, folder))
         else:
             print_report(report, folder)
 
     return run_work(work, finish, as_json)
+
+
+def run_mlc(
+    source: Path,
+    options: CompileOptions,
+    *,
+    out: Path | None = None,
+    name: str | None = None,
+    keep: Keep | None = None,
+    json: bool = False,
+) -> int:
+    """The same by MLC's compiler."""
+    from transom_compile.mlc.frontend import MlcReport, compile_bundle_with_mlc
+
+    def make(out_dir: Path, progress: Progress) -> MlcReport:
+        return compile_bundle_with_mlc(source, out_dir, options, progress)
+
+    def work(progress: Progress) -> MlcReport:
+        return _make_and_keep(make, source, out, name, keep, progress)
+
+    def finish(report: MlcReport, events: Events | None) -> None:
+        folder = _kept_folder(report.bundle, out, name)
+        compiler = f"{report.compiler.package} {report.compiler.version}"
+        if events is not None:
+            events.end("report", describe_mlc_report(report, folder))
+        else:
+            print_bundle(report.bundle, folder, (f"compiled by {compiler}", *report.notes))
+
+    return run_work(work, finish, json)
+
+
+class _Report(Protocol):
+    @property
+    def bundle(self) -> Bundle: ...
+
+
+R = TypeVar("R", bound=_Report)
+
+
+def _make_and_keep(
+    make: Callable[[Path, Progress], R],
+    source: Path,
+    out: Path | None,
+    name: str | None,
+    keep: Keep | None,
+    progress: Progress,
+) -> R:
+    """A bundle where it is wanted: a folder, the store, or both."""
+    if name is None:
+        stem = source.name if source.is_dir() else source.stem
+        return make(out or Path(f"{stem}-bundle"), progress)
+    if keep is None:
+        raise TransomError("--name needs a store; use --out to write a folder")
+    if out is not None:
+        report = make(out, progress)
+        keep(report.bundle, name, progress)
+        return report
+    with tempfile.TemporaryDirectory(prefix="transom-compile-") as folder:
+        report = make(Path(folder) / "bundle", progress)
+        keep(report.bundle, name, progress)
+    return report
+
+
+def _kept_folder(bundle: Bundle, out: Path | None, name: str | None) -> str | None:
+    """None: the bundle is in the store alone."""
+    return None if name is not None and out is None else str(bundle.folder)
 
 
 def run_plan(
@@ -193,14 +265,7 @@ def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]
         "source_bytes": report.source_bytes,
         "stored_bytes": report.stored_bytes,
         "manifests": {str(row.platform): str(row.digest) for row in report.bundle.index.manifests},
-        "phases": [
-            {
-                "name": phase.name,
-                "seconds": round(phase.seconds, 3),
-                "peak_rss_bytes": phase.peak_rss_bytes,
-            }
-            for phase in report.phases
-        ],
+        "phases": _describe_phases(report.phases),
         "libraries": [
             {
                 "name": library.file_name,
@@ -214,6 +279,29 @@ def describe_report(report: CompileReport, folder: str | None) -> dict[str, Any]
         "cached_libraries": [library.file_name for library in report.libraries if library.cached],
         "notes": list(report.notes),
     }
+
+
+def describe_mlc_report(report: "MlcReport", folder: str | None) -> dict[str, Any]:
+    """The same of a bundle that MLC's compiler made."""
+    return {
+        "index": str(report.bundle.index_digest),
+        "folder": folder,
+        "manifests": {str(row.platform): str(row.digest) for row in report.bundle.index.manifests},
+        "phases": _describe_phases(report.phases),
+        "compiler": {"package": report.compiler.package, "version": report.compiler.version},
+        "notes": list(report.notes),
+    }
+
+
+def _describe_phases(phases: Sequence[PhaseFigures]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": phase.name,
+            "seconds": round(phase.seconds, 3),
+            "peak_rss_bytes": phase.peak_rss_bytes,
+        }
+        for phase in phases
+    ]
 
 
 def _remember(report: CompileReport) -> None:

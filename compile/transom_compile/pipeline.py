@@ -85,7 +85,7 @@ def compile_bundle(
     """
     check_options(source, options)
     phases = Phases(progress)
-    with _workspace(out_dir) as folder:
+    with workspace(out_dir) as folder:
         path = prepare_checkpoint(source, options.recipe, folder, phases)
         with phases.run("read"):
             model = recognise(path, options.context, options.prefill_chunk)
@@ -151,7 +151,7 @@ def library_source(model: Model, options: CompileOptions) -> LibrarySource:
 
 
 @contextmanager
-def _workspace(out_dir: Path) -> Iterator[Path]:
+def workspace(out_dir: Path) -> Iterator[Path]:
     """A folder that becomes `out_dir` when the block ends well, and is deleted when it does not."""
     if out_dir.exists() and not _is_replaceable(out_dir):
         raise CompileError(f"{out_dir} exists and is not a bundle; choose another --out")

@@ -4,7 +4,7 @@ Knows reports and plans, no step of the walk.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from transom_compile.bundle import Bundle
 from transom_compile.libraries import LibraryFigures
 from transom_compile.pipeline import CompileReport
 from transom_compile.plan import CompilePlan, VariantPlan
@@ -116,11 +117,17 @@ def print_report(report: CompileReport, folder: str | None) -> None:
         console.print(
             f"{library.file_name:<26}{library.size_bytes / 1e6:6.2f} MB   {_cost(library)}"
         )
-    for note in report.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    print_bundle(report.bundle, folder, report.notes)
+
+
+def print_bundle(bundle: Bundle, folder: str | None, notes: Sequence[str]) -> None:
+    """Notes on stderr, where the bundle is on stdout."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
     if folder is not None:
         click.echo(f"bundle in {folder}")
-    click.echo(f"index {report.bundle.index_digest}")
+    click.echo(f"index {bundle.index_digest}")
 
 
 def _cost(library: LibraryFigures) -> str:

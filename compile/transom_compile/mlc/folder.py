@@ -83,13 +83,16 @@ def read_mlc_folder(folder: Path, library: Path | None, template: str | None = N
         )
     wasm = library or _find_library(folder)
     spellings = _added_tokens(tokenizer)
+    if template is not None:
+        # Else WebLLM would prompt it in words that its model never saw, and stop where they end.
+        config = {key: value for key, value in config.items() if key != "conv_template"}
     config, stop_notes = _with_stop_ids(config, spellings)
     if not _stop_ids(config):
         raise InvalidMlcModel(f"{folder / CONFIG_NAME} names no token that ends an answer")
     if template is None:
         template, notes = _find_template(folder, config, spellings)
     else:
-        notes = ()
+        notes = ("it has no prompt format for WebLLM; Transom's page renders its own template",)
     return MlcModel(
         folder=folder,
         config=config,
