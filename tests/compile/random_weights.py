@@ -34,7 +34,7 @@ QUANT_BYTES = {
     "Q6_K": slice(0, 192),
 }
 """Where a block's quants are, for types with a zero point or a minimum."""
-SUB_SCALE = {"Q2_K": 8, "Q3_K": 16, "Q4_K": 32, "Q5_K": 32, "Q6_K": 64, "IQ4_XS": 16}
+SUB_SCALE = {"Q2_K": 8, "Q3_K": 16, "Q4_K": 32, "Q5_K": 32, "Q6_K": 64, "IQ4_XS": 32}
 """About what the integer scales multiply the f16 one by."""
 FLOAT_DTYPES = {"F32": np.float32, "F16": np.float16}
 
@@ -115,8 +115,9 @@ def _set_half_fields(random: np.random.Generator, kind: str, raw: Blocks, larges
 
 
 def _exponents(random: np.random.Generator, rows: int, blocks: int, largest: float) -> Array:
-    """E8M0; row 0 near the smallest normal float32, for there is neither zero nor sign."""
+    """E8M0, where there is neither zero nor sign. Row 0: about the smallest that kernels keep exact,
+    which divide the scale by up to 2**24."""
     exponents = random.integers(118, 124, (rows, blocks))
-    exponents[0] = random.integers(2, 12, blocks)
+    exponents[0] = random.integers(27, 40, blocks)
     exponents[3] = 127 + int(np.log2(largest))
     return exponents.astype(np.uint8)

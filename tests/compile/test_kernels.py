@@ -107,7 +107,7 @@ class Product:
 
     def weight(self) -> Weight:
         # A product of gate and up of the largest scales would leave f16.
-        largest = 65504.0 if self.out_dtype == "float32" else 1.0
+        largest = 65504.0 if self.out_dtype == "float32" else 0.25
         return make_weight(self.kind, self.rows, self.cols, largest, self.number)
 
     def input(self, tokens: int) -> Array:
