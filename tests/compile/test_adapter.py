@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 from gguf.constants import GGMLQuantizationType
 
+from tests.compile.llama_adapter import ask
 from tests.compile.test_hub_convert import Heard, halves_to_pairs, numbers
-from tests.e2e.llama_cpp import ask
 from tests.fakes.tiny_folder import save_folder
 from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, tiny_llama
 from transom_compile.adapter import AdapterMismatch, merge_adapter
@@ -162,7 +162,7 @@ def test_llama_cpp_says_the_same_with_the_adapter_beside_the_model(
     adapter.write_bytes(gguf_adapter(as_gguf(parts()), F16).to_bytes())
     prompts = [[1, 5, 30, 90, 200], [100, 20, 11]]
     plain = ask(base, prompts, 8)
-    beside = ask(base, prompts, 8, lora=adapter)
+    beside = ask(base, prompts, 8, adapter)
     assert beside == ask(merged(base, adapter).path, prompts, 8)
     assert beside != plain
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.e2e.llama_cpp import ask
+from tests.compile.llama_adapter import ask
 from tests.fakes.tiny_folder import save_folder, save_tokenizer
 from tests.fakes.tiny_gguf import TOKENS
 from tests.fakes.tiny_hub import MODELS, SIZES

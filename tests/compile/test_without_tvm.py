@@ -8,6 +8,7 @@ import sys
 sys.modules["tvm"] = sys.modules["tvm_ffi"] = None
 import transom_compile.cli, transom_compile.repack, transom_compile.sources.gguf
 import transom_compile.plan, transom_compile.mlc.frontend, transom_compile.library_builds
+import transom_compile.hub.convert, transom_compile.quantize, transom_compile.adapter
 import transom_models.architecture, transom_models.manifest
 """
 
