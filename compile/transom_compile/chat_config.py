@@ -5,17 +5,17 @@ which travels beside it unchanged. Must not know block layouts, shards or TVM.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from transom_compile.template_lint import TEMPLATE_KEY, LintReport
 from transom_compile.template_probe import ConversationParts, ProbeFailed, probe_template
-from transom_compile.tokenizers import Tokenizer, TokenType
+from transom_compile.tokenizers import Tokenizer
 
 CHAT_CONFIG_NAME = "mlc-chat-config.json"
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
 TOKENIZER_NAME = "tokenizer.json"
-TEMPLATE_KEY = "tokenizer.chat_template"
 # What most browsers' memory takes beside the weights; a model with less keeps its own.
 DEFAULT_CONTEXT_WINDOW = 4096
 DEFAULT_PREFILL_CHUNK = 512
@@ -27,7 +27,7 @@ POSTPROCESSING = {"byte_level": "byte_level", "word_piece": "raw"}
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """What the chat config says besides tokenizer and template."""
+    """What the chat config says besides tokenizer and template. `template`: what lint found."""
 
     architecture: str
     config: Any
@@ -36,6 +36,7 @@ class ChatSettings:
     quantization: str
     provenance: Mapping[str, Any]
     task: str = "chat"
+    template: LintReport = field(default_factory=LintReport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ def build_chat_config(
     if settings.task == "chat":
         parts, problem = _conversation(template, tokenizer)
         status = "exact" if problem is None else f"unavailable: {problem}"
-    stops = sorted(set(_stop_token_ids(tokenizer, parts)))
+    # The template's own end of a turn stops too, whatever the vocabulary says of it.
+    end = settings.template.end_token_id
+    stops = sorted({*tokenizer.stop_ids, *([] if end is None else [end])})
     eos = tokenizer.token_id("eos")
     document = {
         "version": "0.1.0",
@@ -96,6 +99,7 @@ def build_chat_config(
             **settings.provenance,
             "chat_template": CHAT_TEMPLATE_NAME if template is not None else None,
             "conv_template": status,
+            "template": settings.template.to_json(),
         },
     }
     # WebLLM tests for `undefined`, so an unknown id is left out, not null.
@@ -113,16 +117,6 @@ def _conversation(
         return probe_template(template, tokenizer.text("bos"), tokenizer.text("eos")), None
     except ProbeFailed as error:
         return None, str(error)
-
-
-def _stop_token_ids(tokenizer: Tokenizer, parts: ConversationParts | None) -> Iterator[int]:
-    yield from tokenizer.stop_ids
-    if parts is None:
-        return
-    for index, kind in enumerate(tokenizer.types):
-        # The template's own end of turn: the control token right after an assistant's words.
-        if kind == TokenType.CONTROL and parts.assistant_suffix.startswith(tokenizer.tokens[index]):
-            yield index
 
 
 def _conv_template(

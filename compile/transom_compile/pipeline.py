@@ -42,6 +42,7 @@ from transom_compile.shards import (
     write_shards,
     write_tensor_cache,
 )
+from transom_compile.template_lint import LintReport, check_template
 from transom_models import media_types
 from transom_models.architecture import ParameterSpec
 from transom_models.digest import Digest
@@ -89,6 +90,7 @@ def compile_bundle(
         path = prepare_checkpoint(source, options.recipe, folder, phases)
         with phases.run("read"):
             model = recognise(path, options.context, options.prefill_chunk)
+            template = _check_template(model, options.force)
         plans = plan_shards(model.plan.rows, options.shard_cap_bytes)
         stored_bytes = sum(plan.nbytes for plan in plans)
         with (
@@ -105,7 +107,7 @@ def compile_bundle(
                     path.stat().st_size,
                     title=MADE_NAME if path != source else None,
                 )
-                texts, notes = _write_texts(model, checkpoint, folder)
+                texts, notes = _write_texts(model, checkpoint, template, folder)
             with phases.run("libraries"):
                 libraries, figures = builds.finish(progress)
         with phases.run("seal"):
@@ -203,8 +205,15 @@ def _write_shards(
     ]
 
 
+def _check_template(model: Model, force: bool) -> LintReport:
+    """Before any work, since only `force` goes past a problem."""
+    if model.task != "chat":
+        return LintReport()
+    return check_template(model.checkpoint.metadata, model.tokenizer, force=force)
+
+
 def _write_texts(
-    model: Model, source: Source, folder: Path
+    model: Model, source: Source, template: LintReport, folder: Path
 ) -> tuple[list[BundleFile], tuple[str, ...]]:
     """Chat config first, then tokenizer and template."""
     settings = chatting.ChatSettings(
@@ -215,6 +224,7 @@ def _write_texts(
         quantization=model.main_block_type.lower(),
         provenance=_provenance(model, source),
         task=model.task,
+        template=template,
     )
     chat = chatting.build_chat_config(model.checkpoint.metadata, model.tokenizer, settings)
     texts = [
@@ -229,8 +239,10 @@ def _write_texts(
         write_durably(folder / name, data)
         files.append(BundleFile(folder / name, media_type))
     problem = chat.conversation_problem
-    notes = () if problem is None else (f"no prompt format for WebLLM: {problem}",)
-    return files, notes
+    notes = [f"chat template: {found}" for found in template.problems]
+    if problem is not None:
+        notes.append(f"no prompt format for WebLLM: {problem}")
+    return files, tuple(notes)
 
 
 def _write_native_config(model: Model, source: Digest, folder: Path) -> BundleFile:

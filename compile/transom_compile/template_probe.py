@@ -3,38 +3,31 @@
 WebLLM runs no Jinja: it glues a prompt from fixed prefixes and suffixes. Marker messages are
 rendered through the model's own template, the text between the markers gives those pieces, and the
 pieces are accepted only when they rebuild every probe exactly. `probe_template` does that in a
-child process with a time and a memory limit: a template is outside input and may loop for ever.
-Must not know tokenizers, GGUF or where the result is stored.
+child process under limits (template_sandbox.py). Must not know tokenizers, GGUF or where the result
+is stored.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from transom_compile.template_sandbox import (
+    Message,
+    RenderFailed,
+    answer,
+    compile_template,
+    render,
+    run_limited,
+)
 
-# A template renders in milliseconds. Counted in processor time, so that a busy machine decides
-# alike; the wall time is for systems without that limit and for a machine that swaps.
-CPU_SECONDS = 10
-TIMEOUT_SECONDS = 60
-# An interpreter with Jinja2 maps about 100 MiB; a template needs kilobytes.
-MEMORY_BYTES = 1024 * 1024 * 1024
-# The longest published templates are below 50 KiB.
-MAX_TEMPLATE_BYTES = 1024 * 1024
 # Letters only: templates trim, upper-case nothing, and search content for tags like "</think>".
 SYSTEM, USER, REPLY = "qzSystemMarkerqz", "qzUserMarkerqz", "qzReplyMarkerqz"
 
 # Stands for bos while probing: some models' bos is also the start of every turn.
 BOS = "qzBosMarkerqz"
 
-Message = dict[str, str]
 
-
-class ProbeFailed(Exception):
+class ProbeFailed(RenderFailed):
     """The template cannot be said in fixed prefixes and suffixes; the text is the reason."""
 
 
@@ -71,7 +64,7 @@ class ConversationParts:
             user = turn["role"] == "user"
             if number or not head or self.role_after_system:
                 text += self.user_role if user else self.assistant_role
-            text += turn["content"] + (self.user_suffix if user else self.assistant_suffix)
+            text += str(turn["content"]) + (self.user_suffix if user else self.assistant_suffix)
         return text + self.assistant_role + self.reply_suffix
 
 
@@ -126,60 +119,25 @@ def find_parts(template: str, bos: str, eos: str) -> ConversationParts:
 
 def probe_template(template: str, bos: str, eos: str) -> ConversationParts:
     """`find_parts` in a child process under limits. Raises `ProbeFailed` with a short reason."""
-    if len(template.encode()) > MAX_TEMPLATE_BYTES:
-        raise ProbeFailed(f"it is longer than {MAX_TEMPLATE_BYTES} bytes")
-    question = json.dumps({"template": template, "bos": bos, "eos": eos})
+    question = {"template": template, "bos": bos, "eos": eos}
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", __name__],
-            input=question,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProbeFailed(f"rendering took longer than {TIMEOUT_SECONDS} s") from None
-    if child.returncode != 0:
-        raise ProbeFailed(f"rendering needed more than {CPU_SECONDS} s or too much memory")
-    answer = json.loads(child.stdout)
-    if "problem" in answer:
-        raise ProbeFailed(str(answer["problem"]))
-    return ConversationParts(**answer["parts"])
+        return ConversationParts(**run_limited(__name__, question)["parts"])
+    except RenderFailed as error:
+        raise ProbeFailed(str(error)) from None
 
 
 class _Renderer:
-    """The template as Hugging Face renders it: same whitespace rules, same helper functions."""
+    """The template, with bos under a name of its own."""
 
     def __init__(self, template: str, bos: str, eos: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _raise_exception
-        self._template = environment.from_string(template)
+        self._template = compile_template(template)
         self._bos, self._eos = bos, eos
         self.wrote_bos = False
 
     def __call__(self, messages: Sequence[Message], *, reply_header: bool = True) -> str:
-        text = self._template.render(
-            messages=[dict(message) for message in messages],
-            add_generation_prompt=reply_header,
-            bos_token=BOS,
-            eos_token=self._eos,
-        )
+        text = render(self._template, messages, bos=BOS, eos=self._eos, reply_header=reply_header)
         self.wrote_bos = text.startswith(BOS)
         return text.removeprefix(BOS).replace(BOS, self._bos)
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    # Hugging Face's filter: plain JSON, where Jinja2's own escapes <, > and & for HTML.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _raise_exception(message: str) -> None:
-    raise TemplateError(message)
 
 
 def _split(text: str, *markers: str) -> list[str]:
@@ -211,32 +169,9 @@ def _default_system(prompt: str, head: str, after: str, user_role: str) -> tuple
     return "", False
 
 
-def main() -> None:
-    """The child: a question on stdin, an answer on stdout."""
-    question = json.load(sys.stdin)
-    _limit_resources()
-    answer: dict[str, Any]
-    try:
-        answer = {"parts": asdict(find_parts(**question))}
-    except ProbeFailed as error:
-        answer = {"problem": str(error)}
-    except Exception as error:
-        # A template may raise anything: syntax errors, missing filters, type errors of its own.
-        reason = " ".join(str(error).split())[:200]
-        answer = {"problem": f"{type(error).__name__}: {reason}"}
-    json.dump(answer, sys.stdout)
-
-
-def _limit_resources() -> None:
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    except (ImportError, ValueError, OSError):
-        # Not every system has these limits; the parent's time limit still holds.
-        return
+def _answer(template: str, bos: str, eos: str) -> dict[str, Any]:
+    return {"parts": asdict(find_parts(template, bos, eos))}
 
 
 if __name__ == "__main__":
-    main()
+    answer(_answer, ProbeFailed)

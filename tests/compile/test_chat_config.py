@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.compile import tokenizer_vocabularies as vocabularies
 from tests.fakes.tiny_gguf import CHATML, tokenizer_metadata
-from transom_compile import template_probe
+from transom_compile import template_sandbox
 from transom_compile.chat_config import ChatSettings, build_chat_config
 from transom_compile.sources.gguf import open_checkpoint
+from transom_compile.template_lint import lint_template
 from transom_compile.template_probe import ProbeFailed, find_parts, probe_template
 from transom_compile.tokenizers import convert_tokenizer
 
@@ -103,7 +105,7 @@ def test_a_template_that_cannot_be_said_gives_the_reason(template: str, reason: 
 
 
 def test_a_template_that_loops_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_probe, "TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(template_sandbox, "TIMEOUT_SECONDS", 2)
     loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     with pytest.raises(ProbeFailed, match="longer than 2 s"):
         probe_template(loop, "", "")
@@ -117,7 +119,7 @@ def test_a_template_that_eats_memory_is_stopped() -> None:
 
 def test_a_huge_template_is_not_tried() -> None:
     with pytest.raises(ProbeFailed, match="longer than"):
-        probe_template(" " * (template_probe.MAX_TEMPLATE_BYTES + 1), "", "")
+        probe_template(" " * (template_sandbox.MAX_TEMPLATE_BYTES + 1), "", "")
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,12 @@ def document(**changes: Any) -> dict[str, Any]:
     metadata = tokenizer_metadata()
     metadata |= {key.replace("__", "."): value for key, value in changes.items()}
     metadata = {key: value for key, value in metadata.items() if value is not None}
-    settings = ChatSettings("llama", TinyConfig(), 256, 64, "q4_1", {"name": "Tiny"})
-    chat = build_chat_config(metadata, convert_tokenizer(metadata), settings)
+    tokenizer = convert_tokenizer(metadata)
+    settings = ChatSettings(
+        "llama", TinyConfig(), 256, 64, "q4_1", {"name": "Tiny"},
+        template=lint_template(metadata, tokenizer),
+    )  # fmt: skip
+    chat = build_chat_config(metadata, tokenizer, settings)
     loaded: dict[str, Any] = json.loads(chat.json_bytes)
     return loaded
 
@@ -151,6 +157,32 @@ def test_the_config_has_what_webllm_reads() -> None:
     assert config["transom"]["conv_template"] == "exact"
     assert config["transom"]["chat_template"] == "chat_template.jinja"
     assert "system_prefix_token_ids" not in conversation
+
+
+def test_tokenizer_info_says_how_bytes_are_written() -> None:
+    spaced = document(**sentence_piece_keys(adds_space=True))["tokenizer_info"]
+    assert spaced == {
+        "token_postproc_method": "byte_fallback",
+        "prepend_space_in_encode": True,
+        "strip_space_in_decode": True,
+    }
+    bare = document(**sentence_piece_keys(adds_space=False))["tokenizer_info"]
+    assert (bare["prepend_space_in_encode"], bare["strip_space_in_decode"]) == (False, False)
+
+
+def sentence_piece_keys(adds_space: bool) -> dict[str, Any]:
+    """A tiny SentencePiece vocabulary in place of the byte-level one."""
+    keys = {
+        key: item
+        for key, item in vocabularies.sentence_piece(adds_space).items()
+        if key.startswith("tokenizer.")
+    }
+    return {key: None for key in tokenizer_metadata() if key != "tokenizer.chat_template"} | keys
+
+
+def test_what_the_template_does_is_said() -> None:
+    said = document()["transom"]["template"]
+    assert said == {"system": "supported", "tools": "none", "problems": [], "notes": []}
 
 
 def test_stops_are_eos_and_every_end_of_turn() -> None:
