@@ -75,16 +75,52 @@ def generate(
     prompts_path = work_dir / "prompts.json"
     logits_path = work_dir / f"{library}.logits"
     prompts_path.write_text(json.dumps([list(prompt) for prompt in prompts]))
-    command = [
-        "node", *node_arguments, str(GENERATE),
-        "--bundle", str(bundle),
-        "--library", library,
+    stdout, stderr = _run(
+        bundle,
+        library,
+        driver,
+        node_arguments,
         "--prompts", str(prompts_path),
         "--max-tokens", str(tokens),
         "--logits-out", str(logits_path),
-    ]  # fmt: skip
+    )  # fmt: skip
+    load, *answers = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
+    if len(answers) != len(prompts):
+        raise RuntimeError(f"{len(prompts)} prompts, {len(answers)} answers\n{stdout[-2000:]}")
+    logits = np.fromfile(logits_path, np.float32).reshape(len(prompts), -1)
+    return NodeRun(load, tuple(answers), logits, stderr)
+
+
+def score(
+    bundle: Path,
+    library: str,
+    token_ids: Sequence[int],
+    prefilled: int,
+    work_dir: Path,
+    driver: dict[str, str],
+) -> npt.NDArray[np.float32]:
+    """Read known tokens; gives the logits that each token from `prefilled` on was up against.
+
+    [len(token_ids) - prefilled, vocab]; the first `prefilled` go in as a prompt does.
+    """
+    passages_path, logits_path = work_dir / "passages.json", work_dir / f"{library}.logits"
+    passages_path.write_text(json.dumps([{"tokenIds": list(token_ids), "prefilled": prefilled}]))
+    arguments = ["--score", str(passages_path), "--logits-out", str(logits_path)]
+    _run(bundle, library, driver, (), *arguments)
+    return np.fromfile(logits_path, np.float32).reshape(len(token_ids) - prefilled, -1)
+
+
+def _run(
+    bundle: Path,
+    library: str,
+    driver: dict[str, str],
+    node_arguments: Sequence[str],
+    *arguments: str,
+) -> tuple[str, str]:
+    """Run generate.mjs; gives both streams. Raises with what it wrote when it fails."""
+    command = ["node", *node_arguments, str(GENERATE), "--bundle", str(bundle)]
     done = subprocess.run(
-        command,
+        [*command, "--library", library, *arguments],
         env={**os.environ, **driver},
         capture_output=True,
         text=True,
@@ -95,8 +131,4 @@ def generate(
         raise RuntimeError(
             f"generate.mjs --library {library} ended with {done.returncode}\n{done.stderr[-4000:]}"
         )
-    load, *answers = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    if len(answers) != len(prompts):
-        raise RuntimeError(f"{len(prompts)} prompts, {len(answers)} answers\n{done.stdout[-2000:]}")
-    logits = np.fromfile(logits_path, np.float32).reshape(len(prompts), -1)
-    return NodeRun(load, tuple(answers), logits, done.stderr)
+    return done.stdout, done.stderr

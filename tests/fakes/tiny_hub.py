@@ -131,11 +131,22 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 def tiny_model(name: str, seed: int = 0) -> Any:
     """The model in f32, in evaluation mode; every weight random and large enough to matter."""
+    return random_model(*MODELS[name], seed=seed)
+
+
+def random_model(
+    kind: str,
+    fields: Mapping[str, Any],
+    *,
+    sizes: Mapping[str, Any] = SIZES,
+    embedding_scale: float = 1.0,
+    seed: int = 0,
+) -> Any:
+    """`tiny_model` for a row of another table. `embedding_scale`: deviation of its embeddings."""
     import torch
     import transformers
 
-    kind, fields = MODELS[name]
-    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **fields})
+    config = getattr(transformers, f"{kind}Config")(**{**sizes, **fields})
     model = getattr(transformers, f"{kind.removesuffix('Text')}ForCausalLM")(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -143,7 +154,8 @@ def tiny_model(name: str, seed: int = 0) -> Any:
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1:
                 # Rows of about unit length keep activations of one size through the layers.
-                parameter.copy_(noise * (1.0 if "embed" in key else parameter.shape[1] ** -0.5))
+                scale = embedding_scale if "embed" in key else parameter.shape[1] ** -0.5
+                parameter.copy_(noise * scale)
             elif key.endswith("norm.weight"):
                 parameter.add_(noise * 0.2)
             else:

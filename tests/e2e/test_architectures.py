@@ -1,0 +1,254 @@
+"""Every architecture in every kind of weights, against `transformers` in f32; makes docs/models.md.
+
+A tiny random checkpoint goes the whole way: Hugging Face folder, GGUF, quantizer, shards, model
+library, the page's engine in Node on Mesa's llvmpipe. The oracle computes in f32 on what `gguf`
+dequantizes from the same file, so a block type costs no accuracy here: what differs are sums.
+llama.cpp must load each file, and speak as the oracle does on the F32 one.
+
+    pytest tests/e2e/test_architectures.py --write-models-table
+
+writes the table anew; without it, what was measured must keep what the table says.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.e2e import llama_cpp, node_engine, tiny_checkpoints
+from tests.e2e.commands import ROOT
+from tests.e2e.tiny_checkpoints import MODELS, PROMPT_TOKENS, STEPS
+from transom_compile import libraries
+from transom_compile.hub.convert import convert_folder
+from transom_compile.pipeline import CompileOptions, compile_bundle
+from transom_compile.progress import Silent
+from transom_compile.quantize import quantize_gguf
+
+DOCUMENT = ROOT / "docs" / "models.md"
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+LIMIT_F32 = 1e-3
+"""The issue's, for F32 weights; our f32 libraries keep it for every block type."""
+LIMIT_F16 = 0.15
+"""Logits reach 5 to 20 here; each of some hundred f16 sums and roundings costs about 1e-3 of it."""
+F16_MAY_LEAVE = 2
+"""Of STEPS greedy tokens in f16; each must have been closer than LIMIT_F16 to the best."""
+TIE_F32 = 1e-2
+
+# Every block type on one architecture, the common ones on each. Scheme of the quantizer -> its row.
+COMMON = ("f32", "f16", "q8_0", "q4_0", "q4_k_m")
+ALL = (
+    *COMMON, "bf16", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m", "q5_k_m", "q6_k",
+    "iq4_nl", "iq4_xs", "mxfp4",
+)  # fmt: skip
+# The one scheme whose fallback and f16 libraries run as well.
+EVERY_LIBRARY = "q4_k_m"
+
+pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(1800)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the table: a library of one file against the oracle."""
+
+    checkpoint: str
+    scheme: str
+    library: str
+    block_types: str
+    difference: float
+    agreeing: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.checkpoint, self.scheme, self.library
+
+    @property
+    def limit(self) -> float:
+        return LIMIT_F16 if self.library == "f16" else LIMIT_F32
+
+    @property
+    def verdict(self) -> str:
+        least = STEPS - (F16_MAY_LEAVE if self.library == "f16" else 0)
+        return "ok" if self.difference <= self.limit and self.agreeing >= least else "differs"
+
+
+class Results:
+    """What this run has measured, and the checkpoints that it made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: dict[tuple[str, str, str], Row] = {}
+        self._bases: dict[str, tuple[Any, Path]] = {}
+
+    def base(self, checkpoint: str) -> tuple[Any, Path]:
+        """The `transformers` model and the F32 GGUF that our converter makes of its folder."""
+        if checkpoint not in self._bases:
+            folder = self.folder / checkpoint
+            folder.mkdir()
+            model = tiny_checkpoints.make_checkpoint(checkpoint, folder / "hub")
+            path = convert_folder(folder / "hub", folder / "f32.gguf", progress=Silent())
+            self._bases[checkpoint] = model, path
+        return self._bases[checkpoint]
+
+    def file(self, checkpoint: str, scheme: str) -> Path:
+        base = self.base(checkpoint)[1]
+        path = base.with_name(f"{scheme}.gguf")
+        if not path.exists():
+            quantize_gguf(base, path, scheme, progress=Silent())
+        return path
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return Results(tmp_path_factory.mktemp("architectures"))
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Compile the libraries that the cell runs and no others."""
+    scheme = request.node.callspec.params["scheme"]
+    if scheme != EVERY_LIBRARY:
+        gpu = libraries.LIBRARY_KINDS["f32"][:1]
+        monkeypatch.setitem(libraries.LIBRARY_KINDS, "f32", gpu)  # type: ignore[arg-type]
+
+
+def _cells() -> Iterator[tuple[str, str]]:
+    for checkpoint in MODELS:
+        for scheme in ALL if checkpoint == "llama" else COMMON:
+            yield checkpoint, scheme
+
+
+def test_the_converter_keeps_every_weight(results: Results) -> None:
+    """Read back by others, the F32 file holds the folder's weights to the bit."""
+    import torch
+
+    for checkpoint in MODELS:
+        model, path = results.base(checkpoint)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        tiny_checkpoints.load_weights(model, checkpoint, path)
+        for key, value in model.state_dict().items():
+            # Gemma's file keeps 1 + w, and that sum rounds.
+            near = 1e-7 if checkpoint.startswith("gemma") and "norm" in key else 0.0
+            torch.testing.assert_close(value, before[key], rtol=0, atol=near)
+
+
+@pytest.mark.usefixtures("cells")
+@pytest.mark.parametrize(("checkpoint", "scheme"), list(_cells()))
+def test_the_browser_computes_what_the_weights_say(
+    checkpoint: str,
+    scheme: str,
+    results: Results,
+    runtime: Path,
+    web_build: Path,
+    llvmpipe: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    model, _ = results.base(checkpoint)
+    path = results.file(checkpoint, scheme)
+    tiny_checkpoints.load_weights(model, checkpoint, path)
+    reading = tiny_checkpoints.read_greedily(model)
+    every = scheme == EVERY_LIBRARY
+    variants = ("f16", "f32") if every else ("f32",)
+    compile_bundle(
+        path, tmp_path / "bundle", CompileOptions(runtime_dir=runtime, variants=variants), Silent()
+    )
+    names = ("f32", "f32-fallback", "f16") if every else ("f32",)
+    types = tiny_checkpoints.block_types(path)
+    for name in names:
+        logits = node_engine.score(
+            tmp_path / "bundle",
+            f"library-{name}.wasm",
+            reading.token_ids,
+            PROMPT_TOKENS,
+            tmp_path,
+            llvmpipe,
+        )
+        row = Row(
+            checkpoint,
+            scheme,
+            name,
+            " ".join(f"{kind}:{count}" for kind, count in types.items()),
+            float(np.abs(logits - reading.logits).max()),
+            tiny_checkpoints.agreement(logits, reading),
+        )
+        results.rows[row.key] = row
+        print(f"\n{row} largest logit {np.abs(reading.logits).max():.1f}", end="")
+        assert row.verdict == "ok", row
+        gaps = tiny_checkpoints.gaps(logits, reading)
+        assert max(gaps) < (row.limit if name == "f16" else TIE_F32), (row, gaps)
+
+
+@pytest.mark.parametrize("checkpoint", MODELS)
+def test_llama_cpp_speaks_as_the_oracle_does(checkpoint: str, results: Results) -> None:
+    """The files that we make are right natively too: greedily on F32, and every mix loads."""
+    model, base = results.base(checkpoint)
+    tiny_checkpoints.load_weights(model, checkpoint, base)
+    reading = tiny_checkpoints.read_greedily(model)
+    prompt = reading.token_ids[:PROMPT_TOKENS]
+    schemes = [
+        scheme
+        for scheme in (ALL if checkpoint == "llama" else COMMON)
+        if (checkpoint, scheme, "f32") in results.rows
+    ]
+    files = [base, *(results.file(checkpoint, scheme) for scheme in schemes)]
+    answers = [answer for (answer,) in llama_cpp.ask_each(files, [prompt], STEPS)]
+    assert answers[0]
+    assert tiny_checkpoints.gap(reading, answers[0]) < TIE_F32
+    assert all(answers), schemes
+
+
+def test_the_table_in_the_documents(results: Results, pytestconfig: pytest.Config) -> None:
+    """Last of this file: what was measured is what docs/models.md says."""
+    measured = results.rows
+    if pytestconfig.getoption("--write-models-table"):
+        assert {row[:2] for row in measured} == set(_cells()), "run the whole file"
+        _write(measured)
+    written = _written()
+    whole = {row[:2] for row in measured} == set(_cells())
+    assert set(measured) <= set(written)
+    if whole:
+        assert set(measured) == set(written), "docs/models.md has other rows: --write-models-table"
+    for key, row in measured.items():
+        bound, agreeing, verdict = written[key]
+        assert (row.verdict, row.agreeing >= agreeing) == (verdict, True), row
+        assert row.difference <= bound, (row, bound)
+
+
+def _bound(difference: float) -> float:
+    """A round number that twice the difference keeps: the next run's noise must not break it."""
+    exponent = np.floor(np.log10(2 * difference))
+    steps = [step * 10.0**exponent for step in (1, 2, 5, 10)]
+    return float(next(step for step in steps if step >= 2 * difference))
+
+
+def _write(rows: dict[tuple[str, str, str], Row]) -> None:
+    lines = [
+        "| architecture | weights | library | block types of the matrices | max logit difference "
+        "| greedy agreement | file | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows.values():
+        lines.append(
+            f"| {row.checkpoint} | {row.scheme} | {row.library} | {row.block_types} "
+            f"| <= {_bound(row.difference):.0e} | {row.agreeing} of {STEPS} "
+            f"| tiny random, {row.scheme}.gguf | {row.verdict} |"
+        )
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    DOCUMENT.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
+
+
+def _written() -> dict[tuple[str, str, str], tuple[float, int, str]]:
+    """Key -> bound of the difference, agreeing steps, verdict."""
+    row = re.compile(
+        r"^\| (\S+) \| (\S+) \| (\S+) \| [^|]+ \| <= (\S+) \| (\d+) of \d+ \| [^|]+ \| (\w+) \|$",
+        re.M,
+    )
+    table = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
+    return {
+        (found[1], found[2], found[3]): (float(found[4]), int(found[5]), found[6])
+        for found in row.finditer(table)
+    }
