@@ -22,12 +22,15 @@ from gguf.constants import (
 )
 
 from transom_compile.durable import durable_file
+from transom_compile.sources.checkpoint import CheckpointError
 from transom_compile.sources.gguf import ALIGNMENT_KEY, GgufCheckpoint
 from transom_models.architecture import ARCHITECTURE_KEY
 
 # What one piece of a tensor may take as float32 while it is worked on: large enough that NumPy and
 # the disk are busy, small enough that two cores hold a few of them.
 PIECE_BYTES = 8 * 1024 * 1024
+_MAX_U32, _MAX_I32 = 2**32 - 1, 2**31 - 1
+_MAX_F32 = float(np.finfo(np.float32).max)
 _SCALAR_TYPES: Mapping[type, GGUFValueType] = {
     bool: GGUFValueType.BOOL,
     int: GGUFValueType.UINT32,
@@ -76,14 +79,33 @@ class OutputTensor:
 
 
 def entry(value: Any) -> Entry:
-    """The natural type: bool, u32, f32, string, or an array of i32, f32, bool or strings."""
+    """The natural type: bool, u32, f32, string, or an array of i32, f32, bool or strings.
+
+    Raises `CheckpointError` for text that is no Unicode and numbers that do not fit.
+    """
     if isinstance(value, bool | int | float | str):
+        _check(value, _MAX_U32)
         return Entry(value, _SCALAR_TYPES[type(value)])
     if isinstance(value, bytes):
         return Entry(value, GGUFValueType.ARRAY, GGUFValueType.UINT8)
     if not isinstance(value, Sequence) or not value:
         raise ValueError(f"no GGUF value for {value!r}")
+    for item in value:
+        _check(item, _MAX_I32)
     return Entry(list(value), GGUFValueType.ARRAY, _ITEM_TYPES[type(value[0])])
+
+
+def _check(value: object, most: int) -> None:
+    """JSON can spell half a character and numbers of any size; GGUF cannot."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise CheckpointError(f"text {value[:60]!r} is not Unicode") from None
+    elif isinstance(value, int) and not 0 <= value <= most:
+        raise CheckpointError(f"a number of {value.bit_length()} bits does not fit a GGUF's 32")
+    elif isinstance(value, float) and not abs(value) <= _MAX_F32:
+        raise CheckpointError(f"{value} does not fit a GGUF's float32")
 
 
 def copied_entries(checkpoint: GgufCheckpoint) -> dict[str, Entry]:

@@ -33,6 +33,7 @@ from transom_compile.hub.tokenizer import read_tokenizer
 from transom_compile.hub.vocabulary import UnsupportedTokenizer
 from transom_compile.progress import Silent
 from transom_compile.tokenizers import PRE_TOKENIZERS, convert_tokenizer
+from transom_models.errors import TransomError
 
 # Where the two differ it is by llama.cpp's choice (see PRE_TOKENIZERS): ASCII is what they share.
 ASCII_ONLY = {"gpt-4o", "tekken"}
@@ -148,6 +149,22 @@ def test_ids_that_no_token_has_are_filled_and_added_tokens_typed(tmp_path: Path)
     assert tokens[:count] == TOKENS
     with pytest.raises(UnsupportedTokenizer, match="embedding has only"):
         read(tmp_path, count - 1)
+
+
+def test_half_a_character_is_an_error(tmp_path: Path) -> None:
+    """JSON can write \\ud800 alone, which no UTF-8 can hold."""
+    save_tokenizer(tmp_path)
+    document = (tmp_path / "tokenizer.json").read_text()
+    (tmp_path / "tokenizer.json").write_text(document.replace('"hello"', '"\\ud800"'))
+    with pytest.raises(TransomError, match=r"is not Unicode|merge"):
+        read(tmp_path, len(TOKENS))
+    (tmp_path / "tokenizer.json").write_text(document)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "chat_template.jinja").unlink()
+    config["chat_template"] = "\ud800"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(TransomError, match="is not Unicode"):
+        read(tmp_path, len(TOKENS))
 
 
 def test_the_tiny_tokenizer_comes_out_as_a_gguf_has_it(tmp_path: Path) -> None:
