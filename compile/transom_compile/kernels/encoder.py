@@ -39,6 +39,9 @@ POSITION = -1
 LOWEST = -5e4
 """Start of a running maximum in exp2 space: far below any score, still finite in f32."""
 
+QUERIES, KEYS, VALUES = range(3)
+"""Their order in a row of qkv."""
+
 TILE_FLOATS = 2048
 """Keys, and as many values, that a workgroup shares: 16 KiB in all, what WebGPU promises."""
 
@@ -152,7 +155,7 @@ class SelfAttention:
     @property
     def query_scale(self) -> float:
         """Into base 2, for exp2."""
-        return self.head_dim**-0.5 * math.log2(math.e)
+        return math.log2(math.e) / math.sqrt(self.head_dim)
 
 
 def self_attention(shape: SelfAttention, schedule: str) -> object:
@@ -168,11 +171,10 @@ def _attention_fallback(shape: SelfAttention, *, threads: int = 16) -> object:
             query, head = let(at // shape.heads), let(at % shape.heads)
             softmax = _Softmax.start(shape, qkv, query, head)
             with T.serial(cast("int32", n)) as position:
-
-                def element(which: int, i: Expr, position: Expr = position) -> Expr:
-                    return cast("float32", qkv[0, position, _column(shape, which, head, i)])
-
-                softmax.take(lambda i: element(1, i), lambda i: element(2, i))
+                key, value = (
+                    _reader(shape, qkv, position, which, head) for which in (KEYS, VALUES)
+                )
+                softmax.take(key, value)
             softmax.finish(y, query, head)
     return made.prim_func
 
@@ -190,20 +192,18 @@ def _attention_gpu(shape: SelfAttention, *, threads: int = 32) -> object:
             query = let(block * threads + tx)
             # Queries past the end repeat the last one and are dropped at the store.
             softmax = _Softmax.start(shape, qkv, let(tirx.min(query, count - 1)), head)
-            slabs = [shared((tile, dim), "float32") for _ in ("keys", "values")]
+            keys, values = (shared((tile, dim), "float32") for _ in (KEYS, VALUES))
             with T.serial(tirx.floordiv(count + tile - 1, tile)) as number:
                 first = let(number * tile)
                 with T.serial(tile * dim // threads) as step:
                     slot = let(step * threads + tx)
                     position = let(tirx.min(first + slot // dim, count - 1))
-                    for which, slab in enumerate(slabs, start=1):
-                        column = _column(shape, which, head, slot % dim)
-                        value = cast("float32", qkv[0, position, column])
-                        store(slab, [slot // dim, slot % dim], value)
+                    for which, slab in ((KEYS, keys), (VALUES, values)):
+                        read = _reader(shape, qkv, position, which, head)
+                        store(slab, [slot // dim, slot % dim], read(slot % dim))
                 barrier()
                 with T.serial(tirx.min(tile, count - first)) as row:
-                    keys, values = slabs
-                    softmax.take(lambda i, row=row: keys[row, i], lambda i, row=row: values[row, i])
+                    softmax.take(_row(keys, row), _row(values, row))
                 barrier()
             with when(query < count):
                 softmax.finish(y, query, head)
@@ -216,9 +216,16 @@ def _attention_args(shape: SelfAttention) -> tuple[Expr, Buffer, Buffer]:
     return n, qkv, buffer_arg("y", (1, n, shape.width), shape.dtype)
 
 
-def _column(shape: SelfAttention, which: int, head: Expr, i: Expr) -> Expr:
-    """Where element i of a head's query (0), key (1) or value (2) is in a row of qkv."""
-    return head * shape.head_dim + (which * shape.width) + i
+def _reader(
+    shape: SelfAttention, qkv: Buffer, position: Expr, which: int, head: Expr
+) -> Callable[[Expr], Expr]:
+    """Element i of a position's query, key or value of one head, as float32."""
+    start = which * shape.width
+    return lambda i: cast("float32", qkv[0, position, head * shape.head_dim + start + i])
+
+
+def _row(slab: Buffer, row: Expr) -> Callable[[Expr], Expr]:
+    return lambda i: slab[row, i]
 
 
 @dataclass(frozen=True)
@@ -236,9 +243,9 @@ class _Softmax:
         mine = local((shape.head_dim,), "float32")
         out = local((shape.head_dim,), "float32")
         state = local((3,), "float32")
+        read = _reader(shape, qkv, query, QUERIES, head)
         with T.serial(shape.head_dim) as i:
-            value = cast("float32", qkv[0, query, _column(shape, 0, head, i)])
-            store(mine, i, value * exact(shape.query_scale))
+            store(mine, i, read(i) * exact(shape.query_scale))
             store(out, i, T.float32(0))
         store(state, 0, T.float32(LOWEST))
         store(state, 1, T.float32(0))
