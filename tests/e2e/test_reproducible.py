@@ -1,10 +1,14 @@
-"""The same checkpoint and the same tools give the same digests; nothing is built twice."""
+"""The same checkpoint and the same tools give the same digests; nothing is built twice, nor held
+whole."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.bench.compile import LLAMA_1B, make_fine_tune, make_random_llama
 from tests.e2e.commands import COMPILE_TIMEOUT_SECONDS, Compiled, transom
 
 PEAK_RSS_BYTES = 1_500_000_000
@@ -42,4 +46,54 @@ def test_compiling_twice_gives_identical_digests(
     assert warm["cached_libraries"] == [library["name"] for library in cold["libraries"]]
     assert cold["index"] == warm["index"] == compiled.report["index"]
     assert cold["manifests"] == compiled.report["manifests"]
-    assert max(phase["peak_rss_bytes"] for phase in cold["phases"]) < PEAK_RSS_BYTES
+    assert max(peaks(cold)) < PEAK_RSS_BYTES
+
+
+def test_a_fine_tune_of_a_known_model_builds_nothing(
+    compiled: Compiled, smollm2: Path, runtime: Path, tmp_path: Path
+) -> None:
+    """Same sizes, other weights: other shards, the same libraries, and no compiler is started."""
+    tuned = make_fine_tune(smollm2, tmp_path / "tuned.gguf")
+    report = compile_json(tuned, tmp_path, runtime)
+    print(f"\nfine-tune {sum(phase['seconds'] for phase in report['phases']):.2f} s")
+    assert report["cached_libraries"] == [library["name"] for library in report["libraries"]]
+    assert report["index"] != compiled.report["index"]
+    for name in report["cached_libraries"]:
+        ours, theirs = (folder / name for folder in (compiled.bundle, tmp_path / "bundle"))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_model_of_a_billion_weights_needs_little_memory(
+    smollm2: Path, runtime: Path, tmp_path: Path
+) -> None:
+    """Llama 3.2 1B's sizes, random Q4_0: no process, walk or compiler, comes near two gigabytes."""
+    big = make_random_llama(smollm2, tmp_path / "big.gguf", LLAMA_1B)
+    report = compile_json(big, tmp_path, runtime, "--variant", "f32")
+    print(
+        f"\n1B: {report['source_bytes'] / 1e6:.0f} MB, "
+        f"walk {max(walk_peaks(report)) / 1e6:.0f} MB, largest {max(peaks(report)) / 1e6:.0f} MB"
+    )
+    assert report["source_bytes"] > 600_000_000
+    assert max(peaks(report)) < 2_000_000_000
+    assert max(walk_peaks(report)) < report["source_bytes"], "one parameter at a time"
+    shutil.rmtree(tmp_path / "bundle")
+    big.unlink()
+
+
+def compile_json(source: Path, folder: Path, runtime: Path, *more: str) -> dict[str, Any]:
+    done = transom(
+        "compile", source, "--out", folder / "bundle", "--json", "--runtime-dir", runtime, *more,
+        store=folder / "models", timeout=COMPILE_TIMEOUT_SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+def walk_peaks(report: dict[str, Any]) -> list[int]:
+    return [phase["peak_rss_bytes"] for phase in report["phases"]]
+
+
+def peaks(report: dict[str, Any]) -> list[int]:
+    """Of the walk's process and of each compiler's."""
+    return [*walk_peaks(report), *(one["peak_rss_bytes"] for one in report["libraries"])]
