@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from gguf import GGUFReader
 
 from transom_verify import figures
 from transom_verify.browser_engine import EngineRun, Passage, run_engine
@@ -24,6 +25,7 @@ from transom_verify.llama_cpp import LlamaCpp
 
 Tell = Callable[[str], None]
 
+CHAT_TEMPLATE: Final = "tokenizer.chat_template"
 # What a perplexity needs at least: below, one token would decide it.
 MIN_TEXT_TOKENS: Final = 64
 # The answers of the prompts, above the text: llama.cpp needs a place for each.
@@ -49,8 +51,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _Oracle:
-    """What llama.cpp says. `passage`: the ids that everybody reads, the first half given."""
+    """What llama.cpp says. `passage`: the ids that everybody reads, the first half given.
 
+    A model without a chat template is asked to continue the last message's text.
+    """
+
+    has_template: bool
     text_ids: list[int]
     passage: Passage
     prompt_ids: list[list[int]]
@@ -113,7 +119,7 @@ def verify(request: Request, tell: Tell) -> Verification:
             run = run_engine(
                 request.bundle,
                 library,
-                request.prompts,
+                request.prompts if oracle.has_template else oracle.prompt_ids,
                 request.tokens,
                 [oracle.passage],
                 request.driver,
@@ -147,10 +153,14 @@ def _ask_oracle(llama_cpp: LlamaCpp, request: Request) -> _Oracle:
         )
     # As llama.cpp's own perplexity tool: the first half is context, the second is judged.
     passage = Passage(passage_ids, len(passage_ids) // 2, request.text)
-    prompt_ids = [
-        llama_cpp.tokenize(llama_cpp.render(messages), special=True) for messages in request.prompts
+    has_template = CHAT_TEMPLATE in GGUFReader(request.gguf).fields
+    texts = [
+        llama_cpp.render(messages) if has_template else messages[-1]["content"]
+        for messages in request.prompts
     ]
+    prompt_ids = [llama_cpp.tokenize(text, special=True) for text in texts]
     return _Oracle(
+        has_template=has_template,
         text_ids=text_ids,
         passage=passage,
         prompt_ids=prompt_ids,
@@ -170,6 +180,8 @@ def _score(llama_cpp: LlamaCpp, passage: Passage) -> list[float]:
 
 def _check_tokenizer(run: EngineRun, oracle: _Oracle) -> list[Check]:
     checks = [figures.check_ids("text", run.scores[0]["textTokenIds"], oracle.text_ids)]
+    if not oracle.has_template:
+        return checks
     for number, (answer, ids) in enumerate(zip(run.answers, oracle.prompt_ids, strict=True), 1):
         checks.append(figures.check_ids(f"conversation {number}", answer["promptTokenIds"], ids))
     return checks

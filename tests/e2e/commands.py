@@ -34,6 +34,9 @@ class Prompt:
     name: str
     messages: tuple[dict[str, str], ...]
     token_ids: tuple[int, ...]
+    """By SmolLM2's template."""
+    gemma3_token_ids: tuple[int, ...]
+    """The last message as a text to continue: Gemma 3 270M has no template."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,15 @@ def run_checked(*command: str | Path, timeout: float) -> str:
 
 def read_prompts() -> list[Prompt]:
     rows = json.loads((Path(__file__).parent / "prompts.json").read_text())
-    return [Prompt(row["name"], tuple(row["messages"]), tuple(row["token_ids"])) for row in rows]
+    return [
+        Prompt(
+            row["name"],
+            tuple(row["messages"]),
+            tuple(row["token_ids"]),
+            tuple(row["gemma3_token_ids"]),
+        )
+        for row in rows
+    ]
 
 
 @contextmanager

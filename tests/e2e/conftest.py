@@ -47,6 +47,17 @@ def oracle_answers(
 
 
 @pytest.fixture(scope="session")
+def gemma3_answers(
+    gemma3: Path, prompts: list[Prompt], pytestconfig: pytest.Config
+) -> list[oracle.Answer]:
+    """The oracle's greedy continuations by Gemma 3 270M; minutes the first time, then cached."""
+    cache = pytestconfig.cache
+    assert cache is not None
+    folder = Path(cache.mkdir("transom-oracle"))
+    return oracle.ask(gemma3, [prompt.gemma3_token_ids for prompt in prompts], TOKENS, folder)
+
+
+@pytest.fixture(scope="session")
 def runtime() -> Path:
     """Folder of the wasm runtime, built once per machine into the user's cache folder."""
     printed = run_checked(TRANSOM, "build", "runtime", timeout=BUILD_TIMEOUT_SECONDS)
@@ -74,6 +85,20 @@ def compiled(smollm2: Path, runtime: Path, tmp_path_factory: pytest.TempPathFact
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return Compiled(bundle, store, "smollm2", json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="session")
+def compiled_gemma3(
+    gemma3: Path, runtime: Path, compiled: Compiled, tmp_path_factory: pytest.TempPathFactory
+) -> Compiled:
+    """Gemma 3 270M in the same store; it has no chat template, which takes `--force`."""
+    bundle = tmp_path_factory.mktemp("gemma3") / "gemma3"
+    done = transom(
+        "compile", gemma3, "--name", "gemma3", "--out", bundle, "--force", "--json",
+        store=compiled.store, timeout=COMPILE_TIMEOUT_SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Compiled(bundle, compiled.store, "gemma3", json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="session")

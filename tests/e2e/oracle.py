@@ -5,8 +5,9 @@ our readers, shards, kernels or tokenizers may be imported here, or a mistake sh
 would be invisible.
 
 Runs as a child process (`python -m tests.e2e.oracle MODEL PROMPTS TOKENS OUT`), so that its
-memory, its threads and its warnings stay out of pytest's. Only the `llama` architecture is known;
-any other is an error.
+memory, its threads and its warnings stay out of pytest's. Knows the architectures of the two models
+with real weights, `llama` and `gemma3`; any other is an error (tests/e2e/tiny_checkpoints.py has
+the rest).
 """
 
 import hashlib
@@ -100,7 +101,7 @@ def ask(model: Path, prompts: Sequence[Sequence[int]], tokens: int, cache: Path)
     versions.
 
     Args:
-        model: GGUF file of architecture `llama`.
+        model: GGUF file of architecture `llama` or `gemma3`.
         prompts: token ids, one list per prompt.
         tokens: most tokens to generate for each.
         cache: folder that outlives the run.
@@ -137,23 +138,31 @@ def _read(path: Path, prompts: Sequence[Sequence[int]]) -> Iterator[Answer]:
 
 
 def read_weights(reader: Any) -> Iterator[tuple[str, F32]]:
-    """Every tensor of a llama GGUF under its Hugging Face name, dequantized.
+    """Every tensor of a GGUF under its Hugging Face name, dequantized.
 
-    GGUF stores the rows of Q and K interleaved for llama.cpp's rope; `transformers` wants each
-    head's two halves one after the other (llama.cpp's convert_hf_to_gguf does the opposite).
+    llama's GGUF stores the rows of Q and K interleaved for llama.cpp's rope; `transformers` wants
+    each head's two halves one after the other. gemma3's has 1 added to each norm, which
+    `transformers` adds itself (llama.cpp's convert_hf_to_gguf does the opposite of both).
     """
     from gguf.quants import dequantize
 
     metadata = _metadata(reader)
-    heads = {"attn_q": metadata["llama.attention.head_count"]}
-    heads["attn_k"] = metadata["llama.attention.head_count_kv"]
+    is_gemma = metadata["general.architecture"] == "gemma3"
+    heads = {}
+    if not is_gemma:
+        heads["attn_q"] = metadata["llama.attention.head_count"]
+        heads["attn_k"] = metadata["llama.attention.head_count_kv"]
     modules = {
         "attn_norm": "input_layernorm",
         "attn_q": "self_attn.q_proj",
         "attn_k": "self_attn.k_proj",
         "attn_v": "self_attn.v_proj",
         "attn_output": "self_attn.o_proj",
-        "ffn_norm": "post_attention_layernorm",
+        "attn_q_norm": "self_attn.q_norm",
+        "attn_k_norm": "self_attn.k_norm",
+        "post_attention_norm": "post_attention_layernorm",
+        "ffn_norm": "pre_feedforward_layernorm" if is_gemma else "post_attention_layernorm",
+        "post_ffw_norm": "post_feedforward_layernorm",
         "ffn_gate": "mlp.gate_proj",
         "ffn_up": "mlp.up_proj",
         "ffn_down": "mlp.down_proj",
@@ -165,6 +174,8 @@ def read_weights(reader: Any) -> Iterator[tuple[str, F32]]:
     }
     for tensor in reader.tensors:
         weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        if is_gemma and tensor.name.endswith("norm.weight"):
+            weight = weight - 1
         if tensor.name in top_level:
             yield top_level[tensor.name], weight
             continue
@@ -183,32 +194,53 @@ def _metadata(reader: Any) -> dict[str, Any]:
 def load_model(path: Path) -> tuple[Any, set[int]]:
     """The GGUF as a `transformers` model in f32, and the token ids that end an answer."""
     import torch
+    import transformers
     from gguf import GGUFReader
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     reader = GGUFReader(path)
     metadata = _metadata(reader)
-    if metadata["general.architecture"] != "llama":
-        raise SystemExit(f"oracle: {path.name} is {metadata['general.architecture']}, not llama")
-    weights = {name: torch.from_numpy(weight) for name, weight in read_weights(reader)}
+    name = metadata["general.architecture"]
+    kinds = {"llama": "Llama", "gemma3": "Gemma3"}
+    if name not in kinds:
+        raise SystemExit(f"oracle: {path.name} is {name}, not {' or '.join(kinds)}")
+    weights = {key: torch.from_numpy(weight) for key, weight in read_weights(reader)}
+    values = {key.removeprefix(f"{name}."): value for key, value in metadata.items()}
     vocab, hidden = weights["model.embed_tokens.weight"].shape
-    heads = metadata["llama.attention.head_count"]
-    config = LlamaConfig(
-        vocab_size=vocab,
-        hidden_size=hidden,
-        intermediate_size=metadata["llama.feed_forward_length"],
-        num_hidden_layers=metadata["llama.block_count"],
-        num_attention_heads=heads,
-        num_key_value_heads=metadata.get("llama.attention.head_count_kv", heads),
-        max_position_embeddings=metadata["llama.context_length"],
-        rms_norm_eps=metadata["llama.attention.layer_norm_rms_epsilon"],
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": metadata.get("llama.rope.freq_base", 10000.0),
-        },
-        tie_word_embeddings="lm_head.weight" not in weights,
-    )
-    model: Any = LlamaForCausalLM(config)
+    heads = values["attention.head_count"]
+    theta = values.get("rope.freq_base", 10000.0)
+    settings: dict[str, Any] = {
+        "vocab_size": vocab,
+        "hidden_size": hidden,
+        "intermediate_size": values["feed_forward_length"],
+        "num_hidden_layers": values["block_count"],
+        "num_attention_heads": heads,
+        "num_key_value_heads": values.get("attention.head_count_kv", heads),
+        "max_position_embeddings": values["context_length"],
+        "rms_norm_eps": values["attention.layer_norm_rms_epsilon"],
+        "tie_word_embeddings": "lm_head.weight" not in weights,
+    }
+    if name == "gemma3":
+        # What a GGUF of Gemma 3 does not say is Google's: five windowed layers to a full one,
+        # which turn by 10 000.
+        kind = "Gemma3Text"
+        settings |= {
+            "head_dim": values["attention.key_length"],
+            "query_pre_attn_scalar": values["attention.key_length"],
+            "sliding_window": values["attention.sliding_window"],
+            "layer_types": [
+                "full_attention" if layer % 6 == 5 else "sliding_attention"
+                for layer in range(values["block_count"])
+            ],
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": theta},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
+        }
+    else:
+        kind = "Llama"
+        settings["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    model: Any = getattr(transformers, f"{kinds[name]}ForCausalLM")(config)
     model.set_attn_implementation("eager")
     model = model.to(torch.float32).eval()
     missing, unexpected = model.load_state_dict(weights, strict=False)

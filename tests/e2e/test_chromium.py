@@ -20,6 +20,7 @@ from tests.e2e.commands import ROOT, Compiled, Prompt, Server, transom
 
 QUESTION = "What is the capital of France?"
 TOKENS_IN_CHROMIUM = 16
+GEMMA_TOKENS_IN_CHROMIUM = 8
 DECODE_TOKENS_PER_SECOND = 0.5
 """Upstream's kernels decode 0.05 to 0.1 on this adapter."""
 WARM_LOAD_SECONDS = 20
@@ -142,6 +143,28 @@ def test_a_reload_asks_for_no_blob_again(visit: Visit) -> None:
 def test_the_page_complained_of_nothing(visit: Visit) -> None:
     """The last of this file: nothing that the tests before it did went wrong quietly."""
     assert visit.complaints == []
+
+
+def test_gemma3_answers_in_the_page(
+    compiled_gemma3: Compiled,
+    server: Server,
+    gemma3_answers: list[oracle.Answer],
+    prompts: list[Prompt],
+    playwright: Playwright,
+    chromium: str,
+    tmp_path: Path,
+) -> None:
+    """K-quants and windowed layers on SwiftShader. Without a template a message is continued."""
+    text = prompts[0].messages[-1]["content"]
+    with open_chromium(playwright, chromium, tmp_path / "profile") as context:
+        page = context.new_page()
+        complaints = watch(page)
+        page.goto(f"{server.address}/?model={compiled_gemma3.name}")
+        wait_until_ready(page)
+        report = ask(page, text, GEMMA_TOKENS_IN_CHROMIUM)
+    assert report["promptTokens"] == len(prompts[0].gemma3_token_ids)
+    assert report["tokenIds"] == list(gemma3_answers[0].token_ids[:GEMMA_TOKENS_IN_CHROMIUM])
+    assert complaints == []
 
 
 def test_transom_ask_answers_on_the_terminal(compiled: Compiled, web_build: Path) -> None:
