@@ -1,7 +1,6 @@
 """Random weights of any block type, with the rows that go wrong first.
 
 Blocks as GGML has them, the exact values that `gguf` gives them, and planes as Transom stores them.
-Where fields lie in a block: ggml-org/ggml src/ggml-common.h.
 """
 
 from dataclasses import dataclass
@@ -12,30 +11,18 @@ import numpy.typing as npt
 from gguf import quants
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
+from tests.fakes.ggml_fields import (
+    E8M0_FIELD,
+    E8M0_SMALL,
+    HALF_FIELDS,
+    QUANT_BYTES,
+    SUB_SCALE,
+)
 from transom_compile.repack import repack
 from transom_compile.sources.checkpoint import Blocks
 
 Array = npt.NDArray[Any]
 
-HALF_FIELDS = {
-    **dict.fromkeys(["Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS"], (0,)),
-    **dict.fromkeys(["Q4_1", "Q5_1", "Q4_K", "Q5_K"], (0, 2)),
-    "Q2_K": (80, 82),
-    "Q3_K": (108,),
-    "Q6_K": (208,),
-}
-"""Byte offsets of a block's f16 fields: scale, then minimum."""
-QUANT_BYTES = {
-    **dict.fromkeys(["Q4_0", "Q5_0", "Q8_0"], slice(2, None)),
-    **dict.fromkeys(["Q4_1", "Q5_1"], slice(4, None)),
-    **dict.fromkeys(["Q4_K", "Q5_K"], slice(16, None)),
-    "Q2_K": slice(16, 80),
-    "Q3_K": slice(0, 96),
-    "Q6_K": slice(0, 192),
-}
-"""Where a block's quants are, for types with a zero point or a minimum."""
-SUB_SCALE = {"Q2_K": 8, "Q3_K": 16, "Q4_K": 32, "Q5_K": 32, "Q6_K": 64, "IQ4_XS": 32}
-"""About what the integer scales multiply the f16 one by."""
 FLOAT_DTYPES = {"F32": np.float32, "F16": np.float16}
 
 
@@ -62,7 +49,7 @@ def make_weight(kind: str, rows: int, cols: int, largest: float, seed: int) -> W
         shape = (rows, cols // elements, block_bytes)
         raw = random.integers(0, 256, shape, dtype=np.uint8)
         if kind == "MXFP4":
-            raw[:, :, 0] = _exponents(random, rows, cols // elements, largest)
+            raw[:, :, E8M0_FIELD] = _exponents(random, rows, cols // elements, largest)
         else:
             _set_half_fields(random, kind, raw, largest)
         blocks = raw.reshape(rows, -1)
@@ -115,9 +102,9 @@ def _set_half_fields(random: np.random.Generator, kind: str, raw: Blocks, larges
 
 
 def _exponents(random: np.random.Generator, rows: int, blocks: int, largest: float) -> Array:
-    """E8M0, where there is neither zero nor sign. Row 0: about the smallest that kernels keep exact,
+    """E8M0, which has neither zero nor sign. Row 0: about the smallest that kernels keep exact,
     which divide the scale by up to 2**24."""
-    exponents = random.integers(118, 124, (rows, blocks))
+    exponents = random.integers(*E8M0_SMALL, (rows, blocks))
     exponents[0] = random.integers(27, 40, blocks)
     exponents[3] = 127 + int(np.log2(largest))
     return exponents.astype(np.uint8)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf.constants import GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, tiny_llama
 from transom_compile.names import (
@@ -99,8 +99,10 @@ WIDE_GATE_UP = [
 
 def test_an_unsupported_block_type_names_its_tensor(match: Match) -> None:
     name = "blk.0.ffn_down.weight"
-    tensor = TinyTensor(name, (96, 64), GGMLQuantizationType.Q5_0, data=bytes(96 * 64 // 32 * 22))
-    with pytest.raises(UnsupportedBlockType, match=f"{name} has block type Q5_0"):
+    elements, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType.Q8_1]
+    data = bytes(96 * 64 // elements * block_bytes)
+    tensor = TinyTensor(name, (96, 64), GGMLQuantizationType.Q8_1, data=data)
+    with pytest.raises(UnsupportedBlockType, match=f"{name} has block type Q8_1.*--quantize"):
         match(without=[name], extra=[tensor])
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 
+from tests.fakes.ggml_fields import E8M0_FIELD, E8M0_SMALL, HALF_FIELDS, SUB_SCALE
+
 TYPES = {
     bool: GGUFValueType.BOOL,
     int: GGUFValueType.UINT32,
@@ -104,10 +106,19 @@ def random_blocks(
         return generator.normal(size=count).astype("<f4").tobytes()
     if kind is GGMLQuantizationType.F16:
         return generator.normal(size=count).astype("<f2").tobytes()
+    if kind is GGMLQuantizationType.BF16:
+        return (
+            (generator.normal(size=count).astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+        )
     blocks = generator.integers(0, 256, (count, block_bytes), dtype=np.uint8)
-    fields = 2 if kind is GGMLQuantizationType.Q4_1 else 1
-    scales = generator.normal(scale=0.02, size=(count, fields)).astype("<f2")
-    blocks[:, : 2 * fields] = scales.view(np.uint8)
+    if kind is GGMLQuantizationType.MXFP4:
+        blocks[:, E8M0_FIELD] = generator.integers(*E8M0_SMALL, count)
+        return blocks.tobytes()
+    offsets = HALF_FIELDS[kind.name]
+    size = 0.02 / SUB_SCALE.get(kind.name, 1)
+    scales = generator.normal(scale=size, size=(count, len(offsets))).astype("<f2")
+    for column, offset in enumerate(offsets):
+        blocks[:, offset : offset + 2] = scales[:, column : column + 1].view(np.uint8)
     return blocks.tobytes()
 
 
