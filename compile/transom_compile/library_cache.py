@@ -26,12 +26,13 @@ TOOLS = ("apache-tvm", "apache-tvm-ffi", "ziglang")
 
 # What a library's bytes come from, as globs: in this package, and in transom_models.
 COMPILER_PARTS = (
+    "binding.py",
     "graph.py",
     "library_request.py",
     "lower.py",
     "link.py",
-    "kernels/*.py",
-    "passes/*.py",
+    "kernels/**/*.py",
+    "passes/**/*.py",
 )
 MODEL_PARTS = ("architecture.py", "architectures/*.py", "block_type.py", "rope.py")
 

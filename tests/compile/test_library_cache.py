@@ -1,5 +1,8 @@
 """The library cache: one build per request and compiler, and no trust in a damaged file."""
 
+import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +79,39 @@ def test_looking_writes_nothing(builder: Builder) -> None:
     assert not entry.is_whole()
     assert not entry.take(builder.out)
     assert not list((builder.out.parent / "cache").rglob("*"))
+
+
+# Of all that the compiler imports, what no byte of a library comes from.
+WITHOUT_EFFECT = {
+    "transom_compile",
+    "transom_models",
+    "transom_models.architectures",
+    "transom_models.errors",
+    # What it gives is in the request.
+    "transom_models.metadata_reader",
+}
+
+
+def test_the_key_covers_every_file_that_makes_a_library(tmp_path: Path) -> None:
+    """A compiler that was taken apart into new files must not meet its old libraries."""
+    code = (
+        "import json, sys; import transom_compile.lower;"
+        "from transom_models.architecture import known_architectures, load_architecture;"
+        "[load_architecture(name) for name in known_architectures()];"
+        "print(json.dumps({name: module.__file__ for name, module in sys.modules.items()"
+        " if name.startswith(('transom_compile', 'transom_models'))}))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    used = {
+        Path(file).resolve()
+        for name, file in json.loads(printed.splitlines()[-1]).items()
+        if name not in WITHOUT_EFFECT
+    }
+    covered = {path.resolve() for _, files in library_cache._inputs(tmp_path) for path in files}
+    assert sorted(used - covered) == []
+    assert len(used) > 20
 
 
 def test_versions_are_one_line() -> None:
