@@ -137,6 +137,9 @@ class Graph:
 
     def __init__(self, specs: Sequence[ParameterSpec], packed: Any, compute_dtype: str) -> None:
         self._specs = {spec.name: spec for spec in specs}
+        self._pieces: dict[str, list[ParameterSpec]] = {}
+        for spec in specs:
+            self._pieces.setdefault(spec.whole or spec.name, []).append(spec)
         self._packed = packed
         self._compute_dtype = compute_dtype
         self._places = {p.name: i for i, p in enumerate(stored_parameters(specs))}
@@ -145,14 +148,25 @@ class Graph:
 
     def has(self, name: str) -> bool:
         """Whether the model has this parameter (tied or separately stored ones it has not)."""
-        return name in self._specs
+        return name in self._pieces
 
     def embedding(self, name: str, tokens: Tensor, *, scale: float = 1.0) -> Tensor:
         """Rows of a stored matrix, times `scale`: tokens int32 (n,) -> (n, cols)."""
-        rows, cols = self._specs[name].shape
-        out = nn.Tensor.placeholder((tokens.shape[0], cols), self._compute_dtype)
-        kind = self._specs[name].block_type
-        return _marker("embedding", [tokens, *self._planes(name)], [kind, rows, float(scale)], out)
+        found = None
+        for spec in self._pieces[name]:
+            rows, cols = spec.shape
+            out = nn.Tensor.placeholder((tokens.shape[0], cols), self._compute_dtype)
+            # A piece keeps what the pieces before it have found.
+            tensors = [tokens, *self._planes(spec.name), *([] if found is None else [found])]
+            attributes = [
+                spec.block_type,
+                rows,
+                float(scale),
+                spec.first_row,
+                int(found is not None),
+            ]
+            found = _marker("embedding", tensors, attributes, out)
+        return found
 
     def linear(
         self,
@@ -171,6 +185,13 @@ class Graph:
 
         (1, n, rows / 2) where `gated`. `dtype` of the result: that of x if None.
         """
+        if name not in self._specs:
+            # Pieces of a vocabulary matrix: nothing is fused into their products but scale and cap.
+            parts = [
+                self.linear(piece.name, x, scale=scale, softcap=softcap, dtype=dtype)
+                for piece in self._pieces[name]
+            ]
+            return self.concat(parts)
         rows, _ = self._specs[name].shape
         width = rows // 2 if gated else rows
         out = nn.Tensor.placeholder((*x.shape[:-1], width), dtype or x.dtype)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transom_compile.binding import divide_large
 from transom_compile.names import match_names, read_config_vectors
 from transom_compile.prepare import Recipe, made_steps
 from transom_compile.progress import Silent
@@ -60,7 +61,7 @@ def read_shape(source: Path, recipe: Recipe, context: int | None) -> ModelShape:
         tensors = _quantized(tensors, metadata, architecture.NAME, recipe)
     config = architecture.read_config(metadata, vectors)
     types = {info.name: info.block_type for info in tensors.values()}
-    rows = architecture.parameters(config, types)
+    rows = divide_large(architecture.parameters(config, types))
     match_names(rows, tensors, architecture.NAME, architecture.CONFIG_TENSORS)
     return ModelShape(
         format="Hugging Face folder" if source.is_dir() else "GGUF",

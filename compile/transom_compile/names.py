@@ -82,7 +82,8 @@ def read_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> Blocks:
     """
     parts = [_read_source(checkpoint, source) for source in spec.sources]
     # A vector is one row of blocks, a matrix many.
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=len(spec.shape) - 2)
+    blocks = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=len(spec.shape) - 2)
+    return blocks[spec.first_row : spec.first_row + spec.shape[0]] if spec.whole else blocks
 
 
 def release_parameter(checkpoint: Checkpoint, spec: ParameterSpec) -> None:

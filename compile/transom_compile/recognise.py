@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transom_compile import chat_config as chatting
+from transom_compile.binding import divide_large
 from transom_compile.names import Plan, match_names, read_config_vectors
 from transom_compile.sources.checkpoint import Checkpoint, CheckpointError
 from transom_compile.sources.gguf import open_checkpoint
@@ -38,7 +39,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """"chat" or "embedding"."""
+        """ "chat" or "embedding"."""
         return load_architecture(self.architecture).TASK
 
     @property
@@ -75,7 +76,7 @@ def recognise(path: Path, context: int | None, prefill_chunk: int) -> Model:
     vectors = read_config_vectors(checkpoint, architecture.CONFIG_TENSORS)
     config = architecture.read_config(checkpoint.metadata, vectors)
     block_types = {info.name: info.block_type for info in checkpoint.tensors.values()}
-    specs = architecture.parameters(config, block_types)
+    specs = divide_large(architecture.parameters(config, block_types))
     plan = match_names(specs, checkpoint.tensors, name, architecture.CONFIG_TENSORS)
     tokenizer = convert_tokenizer(checkpoint.metadata)
     window = choose_window(context, config.context_length)

@@ -55,12 +55,16 @@ class ParameterSpec:
     """A parameter as it is stored: the rows of its sources, one after the other.
 
     `block_type` is the type all sources share; `shape` is in NumPy order, (rows, cols) or (n,).
+    A piece of a parameter too large for one GPU buffer names the `whole` one and the `first_row`
+    of it that it holds.
     """
 
     name: str
     sources: tuple[SourceTensor, ...]
     block_type: str
     shape: tuple[int, ...]
+    whole: str = ""
+    first_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)

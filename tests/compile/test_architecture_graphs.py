@@ -21,7 +21,9 @@ def graph_of(name: str, *, fused: bool, dtype: str) -> Any:
     kind, fields = HUBS[name]
     config = getattr(transformers, f"{kind}Config")(**{**SIZES, **fields}).to_dict()
     architecture = load_architecture(name.split("-")[0])
-    hub = architecture.from_hugging_face({**config, "architectures": [architecture.HUGGING_FACE[0]]})
+    hub = architecture.from_hugging_face(
+        {**config, "architectures": [architecture.HUGGING_FACE[0]]}
+    )
     metadata = {**hub.metadata, "tokenizer.ggml.tokens": TOKENS}
     read = architecture.read_config(metadata, hub.vectors)
     sources = [source for spec in architecture.parameters(read, {}) for source in spec.sources]

@@ -200,6 +200,7 @@ PRODUCTS = [
 ]
 GATES = list(product(ACTIVATIONS, DTYPES))
 SCALE = math.sqrt(640)
+TOKENS = np.asarray([3, 8, ROWS - 1], np.int32)
 
 
 def gate_input(dtype: str) -> tuple[Array, Array]:
@@ -217,8 +218,10 @@ def small_kernels() -> tuple[dict[str, Any], list[Case]]:
         cases.append(Case(name, name, [gate, up, Out(gate.shape, dtype)]))
     kernels["embedding"] = elementwise.embedding("F32", ROWS, COLS, "float32", scale=SCALE)
     table = np.random.default_rng(3).normal(0, 1, (ROWS, COLS)).astype(np.float32)
-    tokens = np.asarray([3, 0, ROWS - 1], np.int32)
-    cases.append(Case("embedding", "embedding", [tokens, table, Out((3, COLS), "float32")]))
+    out = Out((3, COLS), "float32")
+    cases.append(Case("embedding", "embedding", [TOKENS, table, out]))
+    kernels["later"] = elementwise.embedding("F32", ROWS - 8, COLS, "float32", first_row=8)
+    cases.append(Case("later", "later", [TOKENS, table[8:], np.ones((3, COLS), np.float32), out]))
     return kernels, cases
 
 
@@ -312,5 +315,11 @@ def test_multiply(answers: Answers, activation: str, dtype: str) -> None:
 def test_embedding_scale(answers: Answers) -> None:
     (found,) = answers.of("embedding")
     table = np.random.default_rng(3).normal(0, 1, (ROWS, COLS)).astype(np.float32)
-    expected = table[[3, 0, ROWS - 1]] * np.float32(SCALE)
-    assert np.array_equal(found, expected)
+    assert np.array_equal(found, table[TOKENS] * np.float32(SCALE))
+
+
+def test_a_later_piece_of_an_embedding_leaves_other_tokens(answers: Answers) -> None:
+    """Row 3 is in the piece before, 8 the first of this one, and the last its last."""
+    (found,) = answers.of("later")
+    table = np.random.default_rng(3).normal(0, 1, (ROWS, COLS)).astype(np.float32)
+    assert np.array_equal(found, [np.ones(COLS), table[8], table[ROWS - 1]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tvm import tirx
+
 from transom_compile.kernels.activations import activate
 from transom_compile.kernels.emit import (
     buffer_arg,
@@ -17,22 +19,41 @@ from transom_compile.kernels.weights import GROUP, WeightReader
 
 
 def embedding(
-    block_type: str, rows: int, cols: int, dtype: str, *, scale: float = 1.0, threads: int = 16
+    block_type: str,
+    rows: int,
+    cols: int,
+    dtype: str,
+    *,
+    scale: float = 1.0,
+    first_row: int | None = None,
+    threads: int = 16,
 ) -> object:
-    """y[t, :] = scale * dequantize(W[tokens[t], :]); tokens int32 (n,), y (n, cols)."""
+    """y[t, :] = scale * dequantize(W[tokens[t], :]); tokens int32 (n,), y (n, cols).
+
+    `first_row`: W is a later piece of a matrix, that row its first. Tokens of other pieces keep
+    what `before` (n, cols) has. The first piece needs no such care: whatever it finds for a token
+    beyond its rows is replaced.
+    """
     groups = cols // GROUP
-    with kernel(f"embedding_{block_type.lower()}_{rows}x{cols}") as made:
+    piece = "" if first_row is None else f"_from_{first_row}"
+    with kernel(f"embedding_{block_type.lower()}_{rows}x{cols}{piece}") as made:
         n = symbolic("n")
         tokens = buffer_arg("tokens", (n,), "int32")
         weight = WeightReader.declare(block_type, rows, cols)
+        before = None if first_row is None else buffer_arg("before", (n, cols), dtype)
         y = buffer_arg("y", (n, cols), dtype)
         with each(n * groups, threads) as at:
             token = let(at // groups)
             g = let(at % groups)
-            group = weight.group(tokens[token], g)
+            own = let(tokens[token] - (first_row or 0))
+            group = weight.group(let(tirx.max(tirx.min(own, rows - 1), 0)), g)
             for k in range(GROUP):
                 value = group.value(k) if scale == 1.0 else group.value(k) * exact(scale)
-                store(y, [token, g * GROUP + k], cast(dtype, value))
+                value = cast(dtype, value)
+                if before is not None:
+                    inside = tirx.And(own >= 0, own < rows)
+                    value = tirx.Select(inside, value, before[token, g * GROUP + k])
+                store(y, [token, g * GROUP + k], value)
     return made.prim_func
 
 

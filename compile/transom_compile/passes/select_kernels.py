@@ -122,10 +122,14 @@ def _linear(marker: Marker, schedule: str) -> Any:
 
 
 def _embedding(marker: Marker, _schedule: str) -> Any:
-    block_type, rows, scale = marker.attributes
-    cols = int(marker.out.shape.values[-1])
+    block_type, rows, scale, first_row, later = marker.attributes
     return elementwise.embedding(
-        block_type, int(rows), cols, str(marker.out.dtype), scale=float(scale)
+        block_type,
+        int(rows),
+        int(marker.out.shape.values[-1]),
+        str(marker.out.dtype),
+        scale=float(scale),
+        first_row=int(first_row) if later else None,
     )
 
 

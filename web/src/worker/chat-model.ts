@@ -1,4 +1,5 @@
 /** A loaded model that talks: messages in, text pieces out. Template and tokenizer over an engine. */
+import { TransomError } from "../errors.ts";
 import type { ChatRequest, Done, GenerateRequest, Sampling } from "../protocol.ts";
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
@@ -17,10 +18,16 @@ export interface TextEvent {
 export class ChatModel {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer;
-  readonly #template: ChatTemplate;
+  /** Null: a base model, which continues a text. */
+  readonly #template: ChatTemplate | null;
   readonly #config: ChatConfig;
 
-  constructor(engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, config: ChatConfig) {
+  constructor(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    template: ChatTemplate | null,
+    config: ChatConfig,
+  ) {
     this.#engine = engine;
     this.#tokenizer = tokenizer;
     this.#template = template;
@@ -31,9 +38,25 @@ export class ChatModel {
     return this.#config.stopTokenIds;
   }
 
-  /** The ids that a conversation becomes. */
+  /**
+   * The ids that a conversation becomes. Without a chat template the one message is the text to
+   * continue; guessing a format would make a model answer worse and nobody know why.
+   *
+   * @throws TransomError `invalid-request` for more than one message without a template.
+   */
   encodeMessages(messages: ChatRequest["messages"]): number[] {
-    return this.#tokenizer.encode(this.#template.render(messages));
+    if (this.#template !== null) {
+      return this.#tokenizer.encode(this.#template.render(messages));
+    }
+    const [only, ...others] = messages;
+    if (only === undefined || others.length > 0) {
+      throw new TransomError(
+        "invalid-request",
+        "This model has no chat template: it continues one text and keeps no conversation. " +
+          "Start a new chat for each text.",
+      );
+    }
+    return this.#tokenizer.encodeWhole(only.content);
   }
 
   /** The ids of a text; special tokens are those that it spells out. */

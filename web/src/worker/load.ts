@@ -13,6 +13,7 @@ import {
   MEDIA_TYPES,
   type Manifest,
   layerOf,
+  layersOf,
 } from "../store/manifest.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { type ShardRecord, parseTensorCache } from "../store/tensor-cache.ts";
@@ -149,6 +150,9 @@ async function readTalk(
   const config = parseChatConfig(configBytes);
   // A decoder that we do not know is told now, not at the first token.
   tokenizer.startDecoding();
+  if (layersOf(manifest, MEDIA_TYPES.template).length === 0) {
+    return { config, template: null };
+  }
   const source = new TextDecoder().decode(
     await bundle.readFile(layerOf(manifest, MEDIA_TYPES.template)),
   );
