@@ -2,9 +2,12 @@
 import { describe, expect, it } from "vitest";
 
 import { parseChatConfig } from "../../web/src/worker/chat-config.ts";
+import { ChatModel } from "../../web/src/worker/chat-model.ts";
 import { ChatTemplate } from "../../web/src/worker/chat-template.ts";
+import { Engine } from "../../web/src/worker/engine.ts";
 import { Tokenizer } from "../../web/src/worker/tokenizer.ts";
 import { bytesOf } from "./bundle-fixture.ts";
+import { FakeRuntime } from "./fake-runtime.ts";
 
 /** The shape of SmolLM2's template: ChatML with a system message of its own. */
 const CHATML =
@@ -49,6 +52,40 @@ describe("ChatTemplate", () => {
     const tokens = { bos: "", eos: "" };
     expect(() => new ChatTemplate("{% for %}", tokens)).toThrow(/chat template is broken/);
     expect(() => new ChatTemplate(" ".repeat(256 * 1024 + 1), tokens)).toThrow(/longer than/);
+  });
+});
+
+describe("ChatModel", () => {
+  const tokenizer = new Tokenizer(
+    bytesOf({
+      ...smallTokenizer(),
+      post_processor: {
+        type: "TemplateProcessing",
+        single: [
+          { SpecialToken: { id: "<|im_start|>", type_id: 0 } },
+          { Sequence: { id: "A", type_id: 0 } },
+        ],
+        pair: [],
+        special_tokens: {
+          "<|im_start|>": { id: "<|im_start|>", ids: [0], tokens: ["<|im_start|>"] },
+        },
+      },
+    }),
+  );
+  const config = parseChatConfig(bytesOf({ eos_token_id: 1 }));
+  const model = (template: ChatTemplate | null) =>
+    new ChatModel(new Engine(new FakeRuntime()), tokenizer, template, config);
+  const user = (content: string) => ({ role: "user" as const, content });
+
+  it("leaves special tokens to the template", () => {
+    const template = new ChatTemplate("{{ messages[0].content }}", { bos: "", eos: "" });
+    expect(model(template).encodeMessages([user(" th")])).toEqual([201]);
+  });
+
+  it("continues one text where there is no template, after the tokens that begin a text", () => {
+    expect(model(null).encodeMessages([user(" th")])).toEqual([0, 201]);
+    const two = [user("a"), { role: "assistant" as const, content: "b" }];
+    expect(() => model(null).encodeMessages(two)).toThrow(/no chat template: it continues one/);
   });
 });
 
