@@ -109,7 +109,7 @@ def _steps(pre_tokenizer: object) -> list[Mapping[str, Any]]:
         return []
     if pre_tokenizer.get("type") == "Sequence":
         steps = pre_tokenizer.get("pretokenizers")
-        return [step for step in steps or [] if isinstance(step, dict)]
+        return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
     return [pre_tokenizer]
 
 

@@ -273,7 +273,7 @@ def read_spaces(document: Mapping[str, Any]) -> Spaces:
             case {"type": "Metaspace", "replacement": "\u2581"}:
                 escaped = True
                 scheme = step.get("prepend_scheme")
-                prefix |= scheme in {"always", "first"} or bool(
+                prefix |= scheme in ("always", "first") or bool(
                     scheme is None and step.get("add_prefix_space", True)
                 )
             # Gemma: spaces were replaced before, so this finds none.
@@ -296,5 +296,8 @@ def _flat(value: object, key: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, dict):
         raise UnsupportedTokenizer(f"tokenizer.json: {key} are not objects")
     if value.get("type") == "Sequence":
-        return [part for item in value.get(key) or [] for part in _flat(item, key)]
+        parts = value.get(key)
+        if not isinstance(parts, list):
+            raise UnsupportedTokenizer(f"tokenizer.json: {key} are not a list")
+        return [part for item in parts for part in _flat(item, key)]
     return [value]

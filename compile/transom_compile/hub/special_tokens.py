@@ -96,7 +96,7 @@ class SpecialTokens:
                 case "RobertaProcessing" | "BertProcessing":
                     flags["bos"] = flags["eos"] = True
                 case "TemplateProcessing":
-                    single = [part for part in step.get("single", []) if isinstance(part, dict)]
+                    single = [part for part in _list(step.get("single")) if isinstance(part, dict)]
                     first, last = _special(single[:1]), _special(single[1:][-1:])
                     if first is not None:
                         texts.setdefault("bos", first)
@@ -115,7 +115,7 @@ class SpecialTokens:
         processor = self._document.get("post_processor")
         if isinstance(processor, dict):
             steps = processor.get("processors", [processor])
-            yield from (step for step in steps if isinstance(step, dict))
+            yield from (step for step in _list(steps) if isinstance(step, dict))
 
     def _more_ends(self, found: dict[str, int], ids: Mapping[str, int]) -> None:
         """Generation may end at several tokens: those beyond eos end a turn (eot) or a message that
@@ -168,6 +168,10 @@ class SpecialTokens:
             for more in sorted((self._folder / "additional_chat_templates").glob("*.jinja")):
                 templates[more.stem] = read_text(more, MAX_TEMPLATE_BYTES)
         return templates
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _special(parts: list[dict[str, Any]]) -> str | None:

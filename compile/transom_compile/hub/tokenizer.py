@@ -67,7 +67,10 @@ def read_tokenizer(
         values["merges"] = vocabulary.merges
     values |= {**numbers, **vocabulary.extra}
     if vocabulary.model in {"bert", "t5"}:
-        values["token_type_count"] = int(config.get("type_vocab_size", 1))
+        types = config.get("type_vocab_size", 1)
+        if type(types) is not int:
+            raise UnsupportedTokenizer(f"config.json: type_vocab_size is {str(types)[:60]!r}")
+        values["token_type_count"] = types
     prefix = _prefix_space(folder)
     if vocabulary.model == "llama" and prefix is not None:
         values["add_space_prefix"] = prefix
@@ -135,7 +138,8 @@ def _word_piece(document: Mapping[str, Any]) -> Vocabulary:
     # Not said, accents go with capitals.
     if not (lowercase if accents is None else accents):
         extra["normalizer.strip_accents"] = False
-    if (document.get("pre_tokenizer") or {}).get("type") != "BertPreTokenizer":
+    pre_tokenizer = document.get("pre_tokenizer")
+    if not isinstance(pre_tokenizer, dict) or pre_tokenizer.get("type") != "BertPreTokenizer":
         raise UnsupportedTokenizer("tokenizer.json: only BERT's pre-tokenizer is supported")
     pieces: dict[int, Piece] = {}
     for text, number in ids.items():
