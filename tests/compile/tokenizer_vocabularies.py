@@ -37,21 +37,26 @@ def byte_level(pre: str) -> dict[str, Any]:
     )
 
 
-def sentence_piece(adds_space: bool) -> dict[str, Any]:
-    """Scores say the order of merges, as SentencePiece writes them: 0, -1, -2, …"""
+def sentence_piece(adds_space: bool, *, name: str | None = None) -> dict[str, Any]:
+    """Scores say the order of merges, as SentencePiece writes them: 0, -1, -2, …
+
+    `name`: of the model; llama.cpp knows Phi-3 by it, which has no strings of white space.
+    """
+    user_strings = [text for text in USER_STRINGS if name is None or text.strip()]
     model = _trained_pieces()
     joined = list(dict.fromkeys(left + right for left, right in model["merges"]))
     characters = [token for token in model["vocab"] if len(token) == 1]
     tokens, types, scores = _sentence_piece_head()
-    taken = {*tokens, *USER_STRINGS}
+    taken = {*tokens, *user_strings}
     for number, token in enumerate([*joined, *characters]):
         if token not in taken:
             tokens.append(token)
             types.append(NORMAL)
             scores.append(-float(number))
-    _add(tokens, types, scores, [(CONTROL, CONTROLS), (USER_DEFINED, USER_STRINGS)])
+    _add(tokens, types, scores, [(CONTROL, CONTROLS), (USER_DEFINED, user_strings)])
     _add(tokens, types, scores, [(UNUSED, ["[PAD0]", "[PAD1]"])])
-    return _metadata("llama", tokens, types, scores=scores, add_space_prefix=adds_space)
+    metadata = _metadata("llama", tokens, types, scores=scores, add_space_prefix=adds_space)
+    return metadata if name is None else metadata | {"general.name": name}
 
 
 def unigram(adds_space: bool, joins_spaces: bool) -> dict[str, Any]:

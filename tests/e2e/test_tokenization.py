@@ -31,8 +31,6 @@ WHOLE_TEXTS = 100
 # llama.cpp tidies spaces before punctuation in a whole text, not in a stream.
 TIDIES = {"gpt-2", "dbrx", "llama-bpe", "falcon", "default"}
 
-PHI_3 = {"general.name": "Phi-3 Tiny"}
-
 
 @dataclass(frozen=True)
 class Readings:
@@ -87,6 +85,7 @@ def compare(
     *,
     plain: bool = True,
     tidies: bool = False,
+    strips: bool = False,
 ) -> None:
     """Encode `count` lines three ways and decode them two ways."""
     tokenizer = convert_tokenizer(open_checkpoint(model).metadata)
@@ -104,9 +103,12 @@ def compare(
     ids = [row.ids for row in rust.encode_batch(lines, add_special_tokens=False)]
     readings = Readings(lines, expected, page["ids"], ids)
     assert first_difference("page", readings, tokenizer.tokens) is None
-    assert first_difference("rust", readings, tokenizer.tokens) is None
+    if not strips:
+        assert first_difference("rust", readings, tokenizer.tokens) is None
     assert page["whole"] == expected_whole
-    assert [row.ids for row in rust.encode_batch(lines[:WHOLE_TEXTS])] == expected_whole
+    if not strips:
+        whole = [row.ids for row in rust.encode_batch(lines[:WHOLE_TEXTS])]
+        assert whole == expected_whole
     if not tidies:
         assert page["texts"] == expected_texts
     if plain:
@@ -131,6 +133,12 @@ def test_gemma_3(gemma3: Path, web_build: Path, tmp_path: Path) -> None:
 def test_sentence_piece(adds_space: bool, web_build: Path, tmp_path: Path) -> None:
     model = write_vocabulary(vocabularies.sentence_piece(adds_space), tmp_path)
     compare(model, web_build, tmp_path, LINES)
+
+
+def test_phi_3(web_build: Path, tmp_path: Path) -> None:
+    """White space after a control token vanishes, in llama.cpp only ASCII's; Rust takes all."""
+    model = write_vocabulary(vocabularies.sentence_piece(True, name="Phi-3 Mini"), tmp_path)
+    compare(model, web_build, tmp_path, FAMILY_LINES, plain=False, strips=True)
 
 
 @pytest.mark.parametrize(

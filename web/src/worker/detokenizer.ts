@@ -12,7 +12,7 @@ export interface TokenizerJson {
   /** Unigram lists its tokens with their scores; the others give each token its id. */
   model: { vocab: Record<string, number> | [string, number][] };
   decoder: { type: string; decoders?: { type: string }[] } | null;
-  added_tokens: { id: number; content: string; special: boolean }[];
+  added_tokens: { id: number; content: string; special: boolean; rstrip?: boolean }[];
 }
 
 type TokenToBytes = (token: string) => Uint8Array;

@@ -11,6 +11,7 @@ type Normalizer = HuggingFaceTokenizer["normalizer"];
 export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
   readonly #json: TokenizerJson;
+  readonly #stripped: RegExp | null;
   #table: TokenTable | null = null;
 
   /** @throws TransomError `invalid-bundle` when the file is not a tokenizer that we can run. */
@@ -19,7 +20,13 @@ export class Tokenizer {
       const json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
       requireTokenizerJson(json);
       const preTokenizer = json.pre_tokenizer ? withUnicodeClasses(json.pre_tokenizer) : null;
-      this.#tokenizer = new HuggingFaceTokenizer({ ...json, pre_tokenizer: preTokenizer }, {});
+      // White space is stripped here, by llama.cpp's idea of it.
+      const addedTokens = json.added_tokens.map((token) => ({ ...token, rstrip: false }));
+      this.#tokenizer = new HuggingFaceTokenizer(
+        { ...json, added_tokens: addedTokens, pre_tokenizer: preTokenizer },
+        {},
+      );
+      this.#stripped = stripPattern(json.added_tokens);
       const normalize = exactNormalizer(json.normalizer);
       if (normalize !== null) {
         // The library only ever calls it.
@@ -42,12 +49,16 @@ export class Tokenizer {
 
   /** Ids of a text that already holds its special tokens (the chat template writes them). */
   encode(text: string): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    return this.#tokenizer.encode(this.#strip(text), { add_special_tokens: false }).ids;
   }
 
   /** Ids of a whole text with the special tokens that its model puts around one ([CLS], [SEP]). */
   encodeWhole(text: string): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: true }).ids;
+    return this.#tokenizer.encode(this.#strip(text), { add_special_tokens: true }).ids;
+  }
+
+  #strip(text: string): string {
+    return this.#stripped === null ? text : text.replace(this.#stripped, "$1");
   }
 
   /** The token's own spelling (`<|im_start|>`), or null for an unknown id. */
@@ -65,6 +76,21 @@ export class Tokenizer {
     this.#table ??= new TokenTable(this.#json);
     return new Detokenizer(this.#table);
   }
+}
+
+/**
+ * Added tokens with the ASCII white space that they swallow after them (Phi-3's), or null.
+ *
+ * Rust and the library strip all white space: a Japanese text that starts with U+3000 would lose it.
+ */
+function stripPattern(added: TokenizerJson["added_tokens"]): RegExp | null {
+  const tokens = added.filter(({ rstrip }) => rstrip === true).map(({ content }) => content);
+  if (tokens.length === 0) {
+    return null;
+  }
+  tokens.sort((a, b) => b.length - a.length);
+  const escaped = tokens.map((token) => token.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  return new RegExp(`(${escaped.join("|")})[ \\t\\n\\v\\f\\r]+`, "gu");
 }
 
 function requireTokenizerJson(json: unknown): asserts json is TokenizerJson & {
