@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from transom_compile.binding import divide_large
 from transom_compile.names import match_names, read_config_vectors
 from transom_compile.prepare import Recipe, made_steps
@@ -117,7 +119,18 @@ def _read_folder(folder: Path) -> _Read:
         # Most files leave it to the tokenizer, which is not read here.
         metadata.setdefault(f"{name}.vocab_size", embedding.shape[0])
     size = sum(weights.info(name).nbytes for name in weights)
-    return metadata, hub.vectors, tensors, architecture, size
+    return _as_stored(metadata), _as_stored(hub.vectors), tensors, architecture, size
+
+
+def _as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As a GGUF gives them back: its floats have 32 bits, and a library's key is made of them."""
+
+    def stored(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(np.float32(value))
+        return tuple(map(stored, value)) if isinstance(value, list | tuple) else value
+
+    return {key: stored(value) for key, value in values.items()}
 
 
 def _quantized(

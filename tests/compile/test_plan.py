@@ -9,6 +9,7 @@ import pytest
 from gguf.constants import GGMLQuantizationType
 
 from tests.fakes.fake_compiler import FAKE_COMPILER
+from tests.fakes.tiny_folder import save_folder
 from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
 from transom_compile import library_builds
 from transom_compile.cli import run_plan
@@ -75,6 +76,22 @@ def test_a_quantization_is_planned_to_the_byte(
     assert plan.made_bytes is not None
     assert 0 < made - plan.made_bytes < 32_000, "a header and padding"
     assert plan_compile(path, options).reused == ("3 of 3 libraries, from the cache",)
+
+
+@pytest.mark.parametrize("scheme", [None, "q8_0"])
+def test_a_folder_is_planned_to_the_byte(
+    tmp_path: Path, options: CompileOptions, scheme: str | None
+) -> None:
+    """Its libraries too: config.json has doubles, a GGUF floats, and the cache must not care."""
+    folder = tmp_path / "llama"
+    save_folder(folder, "llama")
+    options = replace(options, recipe=Recipe(quantize=scheme))
+    plan = plan_compile(folder, options)
+    assert plan.format == "Hugging Face folder"
+    assert plan.steps == ("convert", "quantize")[: 1 if scheme is None else 2]
+    report = compile_bundle(folder, tmp_path / "out", options, Silent())
+    assert plan.stored_bytes == report.stored_bytes
+    assert plan_compile(folder, options).reused == ("3 of 3 libraries, from the cache",)
 
 
 def test_a_store_that_has_the_checkpoint_is_named(
