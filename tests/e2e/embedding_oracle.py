@@ -86,7 +86,10 @@ def _dequantized(path: str) -> dict[str, Any]:
 def main(folder: str, out: str, weights: str | None = None) -> None:
     import torch
     from transformers import AutoTokenizer, BertModel
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = BertModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False)
     model = model.eval()
