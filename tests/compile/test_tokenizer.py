@@ -2,22 +2,15 @@
 
 # ruff: noqa: RUF001 (look-alike characters are what is tested)
 
-import importlib.util
 import json
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 
+from tests.compile import tokenizer_vocabularies as vocabularies
 from tests.fakes.tiny_gguf import SPECIAL, TOKENS, tokenizer_metadata
-from transom_compile.sources.gguf import open_checkpoint
 from transom_compile.tokenizers import (
     PRE_TOKENIZERS,
     UnsupportedTokenizer,
@@ -146,60 +139,104 @@ def test_the_same_metadata_gives_the_same_bytes() -> None:
     assert convert_tokenizer(tiny()).json_bytes == convert_tokenizer(tiny()).json_bytes
 
 
-@pytest.fixture
-def llama_cpp_tokens(
-    smollm2: Path, missing_tool: Callable[[str], Any]
-) -> Iterator[Callable[[str], list[int]]]:
-    """llama.cpp's own tokenizer over SmolLM2, in a child process: native code may die."""
-    if importlib.util.find_spec("xllamacpp") is None:
-        missing_tool("llama.cpp is not installed: pip install xllamacpp==2026.10.11549")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve = (
-        "import sys, xllamacpp as x; p = x.CommonParams(); p.model.path = sys.argv[1];"
-        "p.n_ctx = 256; p.warmup = False; p.hostnames = ['127.0.0.1']; p.port = int(sys.argv[2]);"
-        "s = x.Server(p); sys.stdin.read()"
+def test_a_byte_without_a_token_keeps_its_neighbours_apart() -> None:
+    tokens = [token for token in TOKENS if token != "Ĉ"]  # the byte 0x08
+    tokenizer = load(tiny(tokens=tokens, token_type=[3, 3, 3, *([1] * (len(tokens) - 3))]))
+    assert tokenizer.encode("h\x08e", add_special_tokens=False).tokens == ["h", "e"]
+
+
+def test_tokens_are_read_as_llama_cpp_reads_them() -> None:
+    tokens = [*TOKENS[:-3], "", "zz\0b", "Ġw"]
+    found = convert_tokenizer(tiny(tokens=tokens, merges=["Ġ w"]))
+    assert (found.tokens[-3], found.tokens[-2]) == (f"[EMPTY_{len(TOKENS) - 3}]", "zz")
+
+
+@pytest.mark.parametrize(
+    ("texts", "stops"),
+    [
+        (["<|end|>"], [0, 2]),
+        # gpt-oss goes on after <|end|>.
+        (["<|end|>", "<|return|>", "<|call|>"], [1, 2]),
+        (["</s>", "<|tool_response>"], [1, 2]),
+        (["<|fim_pad|>", "<|fim_prefix|>"], [0, 2]),
+        (["nothing"], [2]),
+    ],
+)
+def test_what_ends_a_generation(texts: list[str], stops: list[int]) -> None:
+    rest = [f"<{number}>" for number in range(3 - len(texts))]
+    tokens = [*(texts + rest), *TOKENS[3:]]
+    assert list(convert_tokenizer(tiny(tokens=tokens)).stop_ids) == stops
+
+
+def changed(metadata: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    metadata = metadata | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+    return {key: value for key, value in metadata.items() if value is not None}
+
+
+def test_sentence_piece_has_one_merge_a_token() -> None:
+    tokenizer = convert_tokenizer(vocabularies.sentence_piece(True))
+    model = json.loads(tokenizer.json_bytes)["model"]
+    made = [merge.replace(" ", "") for merge in model["merges"]]
+    assert len(made) == len(set(made)) > 1000
+    assert (tokenizer.kind, tokenizer.adds_space, tokenizer.adds_bos) == (
+        "sentence_piece", True, True,
+    )  # fmt: skip
+
+
+def sentence_piece_of(*rows: tuple[str, float]) -> dict[str, Any]:
+    """The bytes, and the given tokens with their scores."""
+    head = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    return changed(
+        vocabularies.sentence_piece(True),
+        tokens=[*head, *(token for token, _ in rows)],
+        token_type=[2, 3, 3, *([6] * 256), *([1] * len(rows))],
+        scores=[*([0.0] * len(head)), *(score for _, score in rows)],
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", serve, str(smollm2), str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def ask(text: str) -> list[int]:
-        body = json.dumps({"content": text, "add_special": False, "parse_special": True})
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/tokenize",
-            body.encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            tokens: list[int] = json.load(reply)["tokens"]
-            return tokens
-
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                ask("ready?")
-                break
-            except OSError:
-                if child.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail("llama.cpp did not start")
-                time.sleep(0.2)
-        yield ask
-    finally:
-        child.kill()
-        child.communicate()
 
 
-@pytest.mark.slow
-def test_smollm2_splits_as_llama_cpp_does(
-    smollm2: Path, llama_cpp_tokens: Callable[[str], list[int]]
+SINGLE = [("a", -10.0), ("b", -11.0), ("c", -12.0)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*SINGLE, ("ab", -1.0), ("bc", -1.0)], "'ab' and 'bc' have the same score"),
+        ([*SINGLE, ("ax", -1.0)], "'ax' is joined from 'a' and 'x', which are not both tokens"),
+        ([*SINGLE, ("<", -2.0), ("a" * 1025, -1.0)], "longer than 1024 characters"),
+    ],
+)
+def test_what_merges_cannot_say_is_refused(rows: list[tuple[str, float]], message: str) -> None:
+    with pytest.raises(UnsupportedTokenizer, match=message):
+        convert_tokenizer(sentence_piece_of(*rows))
+
+
+def test_equal_scores_of_tokens_that_are_never_joined_are_fine() -> None:
+    rows = [*SINGLE, ("ab", -1.0), ("abcb", -1.0)]
+    merges = json.loads(convert_tokenizer(sentence_piece_of(*rows)).json_bytes)["model"]["merges"]
+    assert merges == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes", "message"),
+    [
+        (vocabularies.sentence_piece(True), {"scores": None}, "no list of numbers"),
+        (vocabularies.sentence_piece(True), {"scores": [0.0]}, "scores has 1 items"),
+        (vocabularies.unigram(True, True), {"scores": None}, "no list of numbers"),
+        (vocabularies.unigram(True, True), {"precompiled_charsmap": [1, 2]}, "cut off"),
+        (vocabularies.unigram(True, True), {"precompiled_charsmap": ["a"]}, "not a list of bytes"),
+        (vocabularies.word_piece(), {"normalizer.lowercase": 1}, "neither true nor false"),
+        (vocabularies.word_piece(), {"remove_extra_whitespaces": True}, "does not understand"),
+    ],
+)
+def test_other_kinds_name_what_they_cannot_take(
+    metadata: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
-    tokenizer = load(open_checkpoint(smollm2).metadata)
-    for text in TRICKY:
-        found = tokenizer.encode(text, add_special_tokens=False).ids
-        assert found == llama_cpp_tokens(text), text
+    with pytest.raises(UnsupportedTokenizer, match=message):
+        convert_tokenizer(changed(metadata, **changes))
+
+
+def test_a_vocabulary_without_bytes_cannot_say_every_text() -> None:
+    metadata = sentence_piece_of(*SINGLE)
+    tokens = ["x" if token == "<0x80>" else token for token in metadata["tokenizer.ggml.tokens"]]
+    with pytest.raises(UnsupportedTokenizer, match="no byte token <0x80>"):
+        convert_tokenizer(changed(metadata, tokens=tokens))

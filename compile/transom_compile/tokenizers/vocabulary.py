@@ -120,8 +120,10 @@ def read_vocabulary(
     """Tokens and roles. `defaults`: ids of roles that the file leaves to llama.cpp; `understood`: a
     pattern of further keys that the caller reads itself. Raises `UnsupportedTokenizer`."""
     _refuse_unknown_keys(metadata, understood)
+    # llama.cpp reads a token up to its first NUL and names empty ones.
     tokens = [
-        token or f"[EMPTY_{index}]" for index, token in enumerate(strings(metadata, "tokens"))
+        token.partition("\0")[0] or f"[EMPTY_{index}]"
+        for index, token in enumerate(strings(metadata, "tokens"))
     ]
     ids = {token: index for index, token in enumerate(tokens)}
     if len(ids) != len(tokens):
