@@ -59,7 +59,7 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "embedding_multiplier": 6.0,
             "attention_multiplier": 0.1,
             "residual_multiplier": 0.22,
-            "logits_scaling": 0.5,
+            "logits_scaling": 4.0,
             "tie_word_embeddings": True,
         },
     ),
