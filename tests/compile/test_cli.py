@@ -129,3 +129,45 @@ def test_a_killed_compile_leaves_nothing_behind(
     assert child.returncode == 130
     assert errors == "error: interrupted; nothing was kept\n"
     assert list(tmp_path.iterdir()) == [tiny_llama_path]
+
+
+def test_a_killed_compile_ends_its_compilers(tiny_llama_path: Path, tmp_path: Path) -> None:
+    """A compiler that hangs: it goes with whoever started it."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    (runtime / "runtime.json").touch()
+    program = (
+        "import sys; from pathlib import Path;"
+        "from transom_compile import library_builds, pipeline;"
+        "from tests.fakes.fake_compiler import FAKE_COMPILER;"
+        "from transom_compile.cli import run_compile;"
+        "library_builds.COMPILER = FAKE_COMPILER;"
+        "options = pipeline.CompileOptions(Path(sys.argv[3]), variants=('f16',));"
+        "source, out = Path(sys.argv[1]), Path(sys.argv[2]);"
+        "sys.exit(run_compile(source, options, out=out, as_json=True))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tiny_llama_path), str(tmp_path / "out"), str(runtime)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "TRANSOM_CACHE": str(tmp_path / "cache"),
+            "FAKE_COMPILER": "hang",
+        },
+    )
+    assert child.stdout is not None
+    for line in child.stdout:
+        if "library-f16.wasm: graph" in line:
+            break
+    tasks = Path(f"/proc/{child.pid}/task").glob("*/children")
+    compilers = [pid for task in tasks for pid in task.read_text().split()]
+    child.send_signal(signal.SIGINT)
+    output, errors = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert errors == "error: interrupted; nothing was kept\n"
+    assert json.loads(output.splitlines()[-1])["event"] == "error"
+    assert [pid for pid in compilers if Path(f"/proc/{pid}").exists()] == []
+    assert set(tmp_path.iterdir()) == {tiny_llama_path, runtime}
