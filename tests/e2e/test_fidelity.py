@@ -19,8 +19,8 @@ TIE_F32 = 1e-2
 TIE_F16 = 5e-2
 LOGITS_F32 = 2e-2
 """Most that a first-step logit may differ; logits of this model lie between -20 and 30."""
-F16_MAY_LEAVE = 2
-"""Of ten prompts, so many may leave the oracle by more than a tie in f16."""
+F16_MAY_LEAVE = 1
+"""Of F16_PROMPTS, so many may leave the oracle by more than a tie in f16."""
 GEMMA_END_OF_TEXT = 1
 VERIFY_TIMEOUT_SECONDS = 1500
 TOP = 10
@@ -102,30 +102,31 @@ def generate(bundle: Path, web_build: Path, llvmpipe: dict[str, str], tmp_path: 
 def test_f32_library_speaks_the_oracle_token_for_token(
     generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
+    """All prompts by the library that is meant for a CPU, which llvmpipe is."""
     # Messages: so our template and tokenizer are held to the fixed ids as well.
-    run = generate("library-f32.wasm", [prompt.messages for prompt in prompts])
+    run = generate("library-f32-fallback.wasm", [prompt.messages for prompt in prompts])
     rows = _against(oracle_answers, run, prompts)
-    print(_table("f32", run, rows))
-    assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "gpu")
+    print(_table("f32, fallback schedule", run, rows))
+    assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "fallback")
     _assert_same_numbers(rows)
     assert "Paris" in run.answers[0]["text"]
 
 
-def test_fallback_schedule_speaks_the_oracle_too(
+def test_gpu_schedule_speaks_the_oracle_too(
     generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = generate("library-f32-fallback.wasm", [prompt.token_ids for prompt in prompts[:2]])
-    rows = _against(oracle_answers[:2], run, prompts[:2])
-    print(_table("f32, fallback schedule", run, rows))
-    assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "fallback")
+    run = generate("library-f32.wasm", [prompt.token_ids for prompt in prompts[:GPU_PROMPTS]])
+    rows = _against(oracle_answers[:GPU_PROMPTS], run, prompts[:GPU_PROMPTS])
+    print(_table("f32", run, rows))
+    assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "gpu")
     _assert_same_numbers(rows)
 
 
 def test_f16_library_stays_with_the_oracle(
     generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = generate("library-f16.wasm", [prompt.token_ids for prompt in prompts])
-    rows = _against(oracle_answers, run, prompts)
+    run = generate("library-f16.wasm", [prompt.token_ids for prompt in prompts[:F16_PROMPTS]])
+    rows = _against(oracle_answers[:F16_PROMPTS], run, prompts[:F16_PROMPTS])
     print(_table("f16", run, rows))
     assert run.load["computeDtype"] == "float16"
     left = [row.name for row in rows if not row.comparison.within(TIE_F16)]
@@ -143,7 +144,7 @@ def test_gemma3_in_q4_k_m_speaks_the_oracle_token_for_token(
     """Real weights in K-quants: windowed layers, norms of heads, a quarter of a million tokens."""
     ids = [prompt.gemma3_token_ids for prompt in prompts]
     run = node_engine.generate(
-        compiled_gemma3.bundle, "library-f32.wasm", ids, TOKENS, tmp_path, llvmpipe
+        compiled_gemma3.bundle, "library-f32-fallback.wasm", ids, TOKENS, tmp_path, llvmpipe
     )
     rows = _against(gemma3_answers, run, prompts, [GEMMA_END_OF_TEXT])
     print(_table("Gemma 3 270M, f32", run, rows))
@@ -158,7 +159,7 @@ def test_verify_model_finds_no_difference(
     on the F32 file and, within half a percent, on the quantized one."""
     del llvmpipe
     done = transom(
-        "verify-model", name, "--library", "library-f32.wasm", "--tokens", "16",
+        "verify-model", name, "--library", "library-f32-fallback.wasm", "--tokens", "16",
         "--adapter", "llvmpipe",
         store=compiled_gemma3.store, timeout=VERIFY_TIMEOUT_SECONDS,
     )  # fmt: skip
