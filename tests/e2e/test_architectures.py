@@ -7,12 +7,14 @@ llama.cpp must load each file, and speak as the oracle does on the F32 one.
 
     pytest tests/e2e/test_architectures.py --write-models-table
 
-puts what was measured into the table; without it, what was measured must keep what the table says.
+puts what was measured into the table. Without it fewer cells run (CI has an hour): every block type
+on llama, and on each architecture F32 weights and a K-quant mix, the mix in all libraries. What is
+measured then must keep what the table says.
 """
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,7 @@ ALL = (
 )  # fmt: skip
 # The one scheme whose fallback and f16 libraries run as well.
 EVERY_LIBRARY = "q4_k_m"
+DAILY = ("f32", EVERY_LIBRARY)
 
 LIBRARIES = ("f32", "f32-fallback", "f16")
 Key = tuple[str, str, str]
@@ -125,10 +128,16 @@ def cells(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
         monkeypatch.setitem(libraries.LIBRARY_KINDS, "f32", gpu)  # type: ignore[arg-type]
 
 
-def _cells() -> Iterator[tuple[str, str]]:
+def _cells(schemes: Sequence[str] = COMMON) -> Iterator[tuple[str, str]]:
     for checkpoint in MODELS:
-        for scheme in ALL if checkpoint == "llama" else COMMON:
+        for scheme in ALL if checkpoint == "llama" else schemes:
             yield checkpoint, scheme
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "scheme" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--write-models-table")
+        metafunc.parametrize(("checkpoint", "scheme"), list(_cells(COMMON if every else DAILY)))
 
 
 def test_the_converter_keeps_every_weight(results: Results) -> None:
@@ -146,7 +155,6 @@ def test_the_converter_keeps_every_weight(results: Results) -> None:
 
 
 @pytest.mark.usefixtures("cells")
-@pytest.mark.parametrize(("checkpoint", "scheme"), list(_cells()))
 def test_the_browser_computes_what_the_weights_say(
     checkpoint: str,
     scheme: str,
@@ -216,14 +224,14 @@ def test_the_table_in_the_documents(results: Results, pytestconfig: pytest.Confi
     if pytestconfig.getoption("--write-models-table"):
         _write(measured)
     written = _written()
+    cells = {key[:2] for key in written}
+    assert cells == set(_cells()), "docs/models.md is not whole: --write-models-table"
     for key, row in measured.items():
-        assert key in written, f"docs/models.md lacks {key}: --write-models-table"
         found = written[key]
         assert found.verdict == row.verdict, row
-        assert row.agreeing >= found.agreeing, row
+        # In f16 a tie may fall otherwise on another CPU; the verdict counts how many.
+        assert row.library == "f16" or row.agreeing >= found.agreeing, row
         assert row.difference <= found.bound, row
-    if {row[:2] for row in measured} == set(_cells()):
-        assert set(measured) == set(written), "docs/models.md has rows that nothing makes any more"
 
 
 @dataclass(frozen=True)
