@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare the numbers of this bundle instead of compiling one (test_fidelity.py)",
     )
     parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="all prompts of Gemma 3 too, which take a quarter of an hour (test_fidelity.py)",
+    )
+    parser.addoption(
         "--write-models-table",
         action="store_true",
         help="write the table of docs/models.md from what is measured (test_architectures.py)",

@@ -47,14 +47,21 @@ def oracle_answers(
 
 
 @pytest.fixture(scope="session")
+def gemma3_prompts(prompts: list[Prompt], pytestconfig: pytest.Config) -> list[Prompt]:
+    """All of them with `--thorough`; a CPU takes its time over a quarter of a million tokens."""
+    return prompts if pytestconfig.getoption("--thorough") else prompts[:3]
+
+
+@pytest.fixture(scope="session")
 def gemma3_answers(
-    gemma3: Path, prompts: list[Prompt], pytestconfig: pytest.Config
+    gemma3: Path, gemma3_prompts: list[Prompt], pytestconfig: pytest.Config
 ) -> list[oracle.Answer]:
     """The oracle's greedy continuations by Gemma 3 270M; minutes the first time, then cached."""
     cache = pytestconfig.cache
     assert cache is not None
     folder = Path(cache.mkdir("transom-oracle"))
-    return oracle.ask(gemma3, [prompt.gemma3_token_ids for prompt in prompts], TOKENS, folder)
+    asked = [prompt.gemma3_token_ids for prompt in gemma3_prompts]
+    return oracle.ask(gemma3, asked, TOKENS, folder)
 
 
 @pytest.fixture(scope="session")

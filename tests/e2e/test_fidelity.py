@@ -139,21 +139,26 @@ def test_gemma3_in_q4_k_m_speaks_the_oracle_token_for_token(
     compiled_gemma3: Compiled,
     web_build: Path,
     llvmpipe: dict[str, str],
-    prompts: list[Prompt],
+    gemma3_prompts: list[Prompt],
     gemma3_answers: list[oracle.Answer],
     tmp_path: Path,
 ) -> None:
     """Real weights in K-quants: windowed layers, norms of heads, a quarter of a million tokens."""
-    ids = [prompt.gemma3_token_ids for prompt in prompts]
+    ids = [prompt.gemma3_token_ids for prompt in gemma3_prompts]
     run = node_engine.generate(
         compiled_gemma3.bundle, "library-f32-fallback.wasm", ids, TOKENS, tmp_path, llvmpipe
     )
-    rows = _against(gemma3_answers, run, prompts, [GEMMA_END_OF_TEXT])
+    rows = _against(gemma3_answers, run, gemma3_prompts, [GEMMA_END_OF_TEXT])
     print(_table("Gemma 3 270M, f32", run, rows))
     _assert_same_numbers(rows)
 
 
-@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "name" in metafunc.fixturenames:
+        thorough = metafunc.config.getoption("--thorough")
+        metafunc.parametrize("name", ["smollm2", "gemma3"] if thorough else ["smollm2"])
+
+
 def test_verify_model_finds_no_difference(
     name: str, compiled_gemma3: Compiled, web_build: Path, llvmpipe: dict[str, str]
 ) -> None:
