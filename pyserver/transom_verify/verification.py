@@ -203,7 +203,7 @@ def _check_library(
         ),
         figures.check_perplexity(library, "F32 GGUF", ours, oracle.scores, limits.perplexity),
         figures.check_perplexity(
-            library, "the file", ours, quantized, figures.QUANTIZED_PERPLEXITY
+            library, "the file", ours, quantized, figures.QUANTIZED_PERPLEXITY, rounded=True
         ),
     ]
 

@@ -74,6 +74,19 @@ def test_a_perplexity_is_held_to_its_limit() -> None:
     assert far.passed is False
 
 
+def test_rounded_activations_may_miss_by_their_own_error_and_no_more() -> None:
+    ours = [-1.0, -2.0, -3.0, -4.0]
+    for shift, passed in ((6e-3, True), (1.2e-2, False)):
+        # A standard error of 5e-3: two tokens 1e-2 above the mean, two below.
+        theirs = [
+            value - shift + sign * 1e-2 for value, sign in zip(ours, (1, -1, 1, -1), strict=True)
+        ]
+        check = figures.check_perplexity("f", "file", ours, theirs, 5e-3, rounded=True)
+        assert math.isclose(check.figures["standard_error"], 5e-3, rel_tol=1e-6)
+        assert check.passed is passed
+        assert figures.check_perplexity("f", "F32", ours, theirs, 5e-3).passed is False
+
+
 def test_the_f32_file_holds_the_same_weights_and_words(tmp_path: Path) -> None:
     source, out = tmp_path / "q.gguf", tmp_path / "f32.gguf"
     kinds = {"blk.0.ffn_up.weight": GGMLQuantizationType.Q8_0}
