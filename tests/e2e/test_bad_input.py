@@ -10,7 +10,7 @@ import pytest
 from gguf.constants import GGMLQuantizationType
 
 from tests.e2e.commands import transom
-from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
+from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, tiny_llama
 
 EXIT_USER_ERROR = 2
 DOWN = "blk.0.ffn_down.weight"
@@ -24,8 +24,15 @@ BAD = {
         "perceptron",
     ),
     "unknown block type": (
-        tiny_llama(kinds={DOWN: GGMLQuantizationType.IQ4_NL}).to_bytes(),
-        "IQ4_NL",
+        tiny_llama(
+            without=[DOWN],
+            extra=[
+                TinyTensor(
+                    DOWN, (96, 64), GGMLQuantizationType.Q8_1, data=bytes(96 * 64 // 32 * 36)
+                )
+            ],
+        ).to_bytes(),
+        "Q8_1",
     ),
     "block type nobody knows": (
         TinyGguf(
