@@ -28,7 +28,7 @@ BAD = {
             without=[DOWN],
             extra=[
                 TinyTensor(
-                    DOWN, (96, 64), GGMLQuantizationType.Q8_1, data=bytes(96 * 64 // 32 * 36)
+                    DOWN, (96, 64), GGMLQuantizationType.Q8_1, data=bytes(96 * 64 // 32 * 40)
                 )
             ],
         ).to_bytes(),
