@@ -40,6 +40,8 @@ HEADER = (
 RULE = "|---|---|---|---|---|---|---|---|"
 LIMIT_F32 = 1e-3
 """The issue's, for F32 weights; our f32 libraries keep it for every block type."""
+NOISE = LIMIT_F32 / 10
+"""What another CPU's order of sums may add before a bound of the table counts as passed."""
 LIMIT_F16 = 0.15
 """Logits reach 5 to 20 here; each of some hundred f16 sums and roundings costs about 1e-3 of it."""
 F16_MAY_LEAVE = 2
@@ -231,7 +233,7 @@ def test_the_table_in_the_documents(results: Results, pytestconfig: pytest.Confi
         assert found.verdict == row.verdict, row
         # In f16 a tie may fall otherwise on another CPU; the verdict counts how many.
         assert row.library == "f16" or row.agreeing >= found.agreeing, row
-        assert row.difference <= found.bound, row
+        assert row.difference <= max(found.bound, NOISE), row
 
 
 @dataclass(frozen=True)
