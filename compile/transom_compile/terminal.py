@@ -109,7 +109,7 @@ class _Bars(Progress):
 
 def print_report(report: CompileReport, folder: str | None) -> None:
     """Figures on stderr, where the bundle is on stdout. `folder` None: in the store alone."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     for phase in report.phases:
         peak = phase.peak_rss_bytes / 1e6
         console.print(f"{phase.name:<12}{phase.seconds:8.2f} s   peak {peak:6.0f} MB")

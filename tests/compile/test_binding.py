@@ -1,5 +1,7 @@
 """A vocabulary matrix too large for one binding is stored in pieces that make the whole again."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_other_parameters_are_left_alone() -> None:
     assert divide_large([spec], 1024) == (spec,)
 
 
-def test_pieces_hold_the_rows_of_the_whole(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_pieces_hold_the_rows_of_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "tiny.gguf"
     path.write_bytes(tiny_llama().to_bytes())
     checkpoint = open_checkpoint(path)
