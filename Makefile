@@ -40,7 +40,7 @@ ask: page model
 
 tools:
 	@echo "==> tools: Python packages and npm packages (minutes the first time)"
-	@.ci/setup python compile,build,server,browser
+	@.ci/setup python compile,build,server,native,browser
 	@.ci/setup node
 
 page: tools
