@@ -1,6 +1,6 @@
 """How the walk tells what it is doing: phases, amounts and figures. Knows no terminal.
 
-Two sides: a `Progress` (given by the caller, e.g. the rich bars of `terminal.py`) hears of every
+Two sides: a `Progress` (given by the caller, e.g. the rich bars of `bars.py`) hears of every
 step; a `Phases` keeps wall seconds and peak memory per phase for the report.
 """
 

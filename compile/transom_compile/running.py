@@ -4,18 +4,15 @@ Ctrl-C and a polite kill come out of the work as `KeyboardInterrupt`, so that it
 command.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import TypeVar
 
 import click
 
+from transom_compile.bars import bars
 from transom_compile.events import Events
+from transom_compile.interrupts import interruptible
 from transom_compile.progress import Progress
-from transom_compile.terminal import bars
 from transom_models.errors import TransomError
 
 EXIT_USER_ERROR = 2
@@ -34,7 +31,7 @@ def run_work(
     """
     events = Events(click.echo) if as_json else None
     try:
-        with _terminate_as_interrupt():
+        with interruptible():
             if events is not None:
                 result = work(events)
             else:
@@ -49,24 +46,6 @@ def run_work(
         return _fail("interrupted; nothing was kept", EXIT_INTERRUPTED, events)
     finish(result, events)
     return 0
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """A polite kill cleans up as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int, events: Events | None) -> int:

@@ -1,110 +1,18 @@
-"""What a person sees of `transom compile`: bars while it works, then a table or a plan.
+"""What a person sees of `transom compile` at its end: a table or a plan.
 
-Knows reports and plans, no step of the walk.
+Knows reports and plans, no step of the walk; `bars.py` is what is seen meanwhile.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as RichProgress
 
 from transom_compile.bundle import Bundle
 from transom_compile.libraries import LibraryFigures
 from transom_compile.pipeline import CompileReport
 from transom_compile.plan import CompilePlan, VariantPlan
-from transom_compile.progress import Progress, Silent
-
-PHASE_TITLES = {
-    "convert": "Converting to GGUF",
-    "convert weights": "Converting weights",
-    "merge": "Merging the adapter",
-    "quantize": "Quantizing (llama.cpp)",
-    "read": "Reading the header",
-    "repack": "Repacking weights",
-    "texts": "Tokenizer and chat template",
-    "libraries": "Model libraries",
-    "seal": "Sealing the bundle",
-    "md5": "Checking MLC's md5",
-    "digest": "Digest of every file",
-    "keep": "Into the store",
-    "mlc convert": "MLC converts the weights",
-    "mlc config": "MLC writes the config",
-    "mlc compile": "MLC compiles the library",
-}
-
-
-@contextmanager
-def bars() -> Iterator[Progress]:
-    """A `Progress` on the terminal; a silent one where stderr is none."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Silent()
-        return
-    with RichProgress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as rich:
-        yield _Bars(rich)
-
-
-class _Bars(Progress):
-    """Progress as rich bars: one line per step, rate and time left where the size is known."""
-
-    def __init__(self, rich: RichProgress) -> None:
-        self._rich = rich
-        self._task: TaskID | None = None
-        self._title, self._count, self._text = "", "", ""
-
-    def step(self, name: str, total_bytes: int | None = None) -> None:
-        self._finish()
-        self._title, self._count, self._text = PHASE_TITLES.get(name, name), "", ""
-        self._task = self._rich.add_task(self._title, total=total_bytes)
-
-    def advance(self, count: int) -> None:
-        if self._task is not None:
-            self._rich.advance(self._task, count)
-
-    def items(self, done: int, total: int) -> None:
-        self._count = f" {done} of {total}"
-        self._describe()
-
-    def note(self, text: str) -> None:
-        self._text = f" ({text})" if text else ""
-        self._describe()
-
-    def _describe(self) -> None:
-        if self._task is not None:
-            description = self._title + self._count + self._text
-            self._rich.update(self._task, description=description)
-
-    def _finish(self) -> None:
-        if self._task is not None:
-            done = next(task for task in self._rich.tasks if task.id == self._task)
-            self._rich.update(
-                self._task,
-                description=self._title + self._count,
-                total=done.completed,
-                completed=done.completed,
-            )
 
 
 def print_report(report: CompileReport, folder: str | None) -> None:

@@ -18,7 +18,7 @@ import click
 
 from transom_cli.browser_page import ChatPage, PageError, open_page
 from transom_cli.chromium import Adapter, find_chromium
-from transom_cli.list import size_text
+from transom_cli.output import size_text
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.app import create_app

@@ -1,6 +1,5 @@
 """`transom list`: what the store holds. Reads the store's folder; no server needed."""
 
-import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any
 
 import click
 
+from transom_cli.output import DOCUMENT, json_option, print_json, print_table, size_text
 from transom_models.errors import TransomError
 from transom_server.config import Config
 from transom_server.store import Store, StoredModel
@@ -35,7 +35,7 @@ class Row:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@json_option(DOCUMENT)
 def command(as_json: bool) -> None:
     """List the models of the store.
 
@@ -50,9 +50,9 @@ def command(as_json: bool) -> None:
             # One damaged model must not hide the others.
             click.echo(f"model {model.name} is left out: {error}", err=True)
     if as_json:
-        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+        print_json([row.to_json() for row in rows])
     elif rows:
-        _print_table(rows)
+        _print_rows(rows)
     else:
         click.echo(f"no models in {_short(store.root)}; make one with: transom compile", err=True)
 
@@ -68,25 +68,17 @@ def _row(store: Store, model: StoredModel) -> Row:
     )
 
 
-def _print_table(rows: list[Row]) -> None:
-    lines = [("NAME", "PLATFORMS", "SIZE", "MODIFIED")]
-    for row in rows:
-        modified = f"{row.modified.astimezone():%Y-%m-%d %H:%M}"
-        lines.append((row.name, ", ".join(row.platforms), size_text(row.size_bytes), modified))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
-def size_text(size_bytes: int) -> str:
-    """A size in decimal units, as disks and downloads are sold."""
-    size, unit = float(size_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+def _print_rows(rows: list[Row]) -> None:
+    cells = [
+        (
+            row.name,
+            ", ".join(row.platforms),
+            size_text(row.size_bytes),
+            f"{row.modified.astimezone():%Y-%m-%d %H:%M}",
+        )
+        for row in rows
+    ]
+    print_table(("NAME", "PLATFORMS", "SIZE", "MODIFIED"), cells)
 
 
 def _short(path: Path) -> str:

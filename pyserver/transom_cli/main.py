@@ -14,6 +14,7 @@ from typing import Final
 
 import click
 
+from transom_cli.output import error_text
 from transom_models.errors import TransomError
 
 EXIT_USER_ERROR: Final = 2
@@ -98,18 +99,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        return _fail(error.format_message() + _hint(error), error.exit_code)
-    except TransomError as error:
-        return _fail(str(error), EXIT_USER_ERROR)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", EXIT_INTERRUPTED)
+        return _fail(error, error.exit_code)
     except BrokenPipeError:
         # `transom list | head`: whoever reads has enough. Nothing may be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", EXIT_USER_ERROR)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail(error, EXIT_INTERRUPTED)
+    except (TransomError, OSError) as error:
+        return _fail(error, EXIT_USER_ERROR)
 
 
 def main() -> None:
@@ -117,12 +115,6 @@ def main() -> None:
     sys.exit(run())
 
 
-def _hint(error: click.ClickException) -> str:
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f" (see: {error.ctx.command_path} --help)"
-    return ""
-
-
-def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+def _fail(error: BaseException, code: int) -> int:
+    click.echo(f"error: {error_text(error)}", err=True)
     return code

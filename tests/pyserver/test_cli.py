@@ -14,8 +14,8 @@ import pytest
 
 from tests.pyserver.bundles import TinyBundle, write_bundle
 from transom_cli import ask, chromium
-from transom_cli.list import size_text
 from transom_cli.main import VERBS, load_verb, run
+from transom_cli.output import size_text
 from transom_models.manifest import Index
 from transom_models.name import ModelName
 from transom_server.bundle_import import import_bundle
