@@ -17,7 +17,14 @@ from typing import Any, Final, NoReturn, Self
 
 from transom_models.digest import Digest, InvalidDigest
 from transom_models.errors import TransomError
-from transom_models.media_types import ANNOTATION_TITLE, OCI_INDEX, OCI_MANIFEST
+from transom_models.media_types import (
+    ANNOTATION_TITLE,
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    OLLAMA_MODEL,
+)
 
 # The OCI distribution spec asks registries to take manifests of at least 4 MiB; ours are a few KiB.
 MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
@@ -33,6 +40,9 @@ MAX_ANNOTATION_CHARS: Final = 16 * 1024
 MAX_TITLE_CHARS: Final = 1024
 # Longest file name that common file systems take.
 MAX_TITLE_PART_BYTES: Final = 255
+
+INDEX_TYPES: Final = (OCI_INDEX, DOCKER_INDEX)
+MANIFEST_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
 
 
 class InvalidManifest(TransomError):
@@ -116,8 +126,12 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read an OCI image manifest. Raises `InvalidManifest`."""
-        value = _read_object(data, OCI_MANIFEST)
+        """Read an image manifest, OCI's or Docker's. Raises `InvalidManifest`."""
+        return cls._read(_read_object(data, MANIFEST_TYPES))
+
+    @classmethod
+    def _read(cls, value: dict[str, Any]) -> Self:
+        _refuse_both_kinds(value)
         config = _descriptor(_required(value, "config", ""), "config")
         layers = _descriptors(value, "layers")
         _refuse_ambiguous_titles((config, *layers))
@@ -145,9 +159,36 @@ class Index:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read an OCI image index. Raises `InvalidManifest`."""
-        value = _read_object(data, OCI_INDEX)
+        """Read an image index, OCI's or Docker's list. Raises `InvalidManifest`."""
+        return cls._read(_read_object(data, INDEX_TYPES))
+
+    @classmethod
+    def _read(cls, value: dict[str, Any]) -> Self:
+        _refuse_both_kinds(value)
         return cls(_descriptors(value, "manifests"), _annotations(value, ""))
+
+
+def parse_document(data: bytes) -> tuple[str, Index | Manifest]:
+    """Read an index or a manifest, whichever it is; gives its media type too.
+
+    Where the bytes do not say their type, what they hold tells. Raises `InvalidManifest`.
+    """
+    value = _read_object(data, INDEX_TYPES + MANIFEST_TYPES)
+    default = OCI_INDEX if "manifests" in value else OCI_MANIFEST
+    media_type = value.get("mediaType", default)
+    if media_type in INDEX_TYPES:
+        return media_type, Index._read(value)
+    return media_type, Manifest._read(value)
+
+
+def index_of(document: Index | Manifest, data: bytes, media_type: str) -> Index:
+    """The index itself, or a single manifest (`data` its bytes) seen as an index of one row."""
+    if isinstance(document, Index):
+        return document
+    native = any(layer.media_type == OLLAMA_MODEL for layer in document.layers)
+    platform = Platform("native", "gguf") if native else None
+    row = Descriptor(media_type, Digest.of(data), len(data), platform=platform)
+    return Index((row,), document.annotations)
 
 
 def _freeze(value: Descriptor | Manifest | Index) -> None:
@@ -168,7 +209,7 @@ def _write(value: Manifest | Index, json_value: dict[str, Any]) -> bytes:
     return data
 
 
-def _read_object(data: bytes, media_type: str) -> dict[str, Any]:
+def _read_object(data: bytes, media_types: Sequence[str]) -> dict[str, Any]:
     """Parse and check what index and manifest have in common."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise InvalidManifest(
@@ -188,9 +229,15 @@ def _read_object(data: bytes, media_type: str) -> dict[str, Any]:
     if type(version) is not int or version != 2:
         raise InvalidManifest("field schemaVersion must be 2")
     # The spec lets it be absent; present and different means the bytes are something else.
-    if value.get("mediaType", media_type) != media_type:
-        raise InvalidManifest(f"field mediaType must be {media_type}")
+    if value.get("mediaType", media_types[0]) not in media_types:
+        raise InvalidManifest(f"field mediaType must be {' or '.join(media_types)}")
     return value
+
+
+def _refuse_both_kinds(value: Mapping[str, Any]) -> None:
+    """Two readers could take one for an index and for a manifest (CVE-2021-41190)."""
+    if "manifests" in value and ("layers" in value or "config" in value):
+        raise InvalidManifest("it has the fields of an index and of a manifest at once")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from typing import Final
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+# Docker's older names for the same two, which Ollama's registries use.
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 
 # Browser platforms.
 SHARD: Final = "application/vnd.transom.shard.v1"

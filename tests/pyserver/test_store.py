@@ -14,8 +14,8 @@ from transom_models.digest import Digest
 from transom_models.manifest import Index, InvalidManifest
 from transom_models.name import ModelName
 from transom_server.bundle_import import import_bundle
-from transom_server.partial_file import partial_file
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound, Store, StoreError
+from transom_server.store.partial_file import partial_file
 
 ABC = Digest.of(b"abc")
 TINY = ModelName.parse("tiny")
@@ -43,7 +43,7 @@ def test_asking_makes_nothing(store: Store) -> None:
     assert store.list_models() == []
     assert store.resolve(TINY) is None
     assert not store.has_blob(ABC)
-    assert store.verify() == []
+    assert store.verify().problems == ()
     assert store.remove_stale_partials() == 0
     with pytest.raises(BlobNotFound, match=str(ABC)):
         store.open_blob(ABC)
@@ -83,9 +83,10 @@ def test_putting_again_reads_nothing_and_mends_damage(store: Store) -> None:
     path = store.blob_path(ABC)
     path.chmod(0o644)
     path.write_bytes(b"ab")
-    assert store.verify() == [f"blob {ABC.hex} holds {Digest.of(b'ab')}"]
+    (problem,) = store.verify().problems
+    assert str(problem) == f"blob {ABC} holds {Digest.of(b'ab')}"
     store.put_blob(io.BytesIO(b"abc"), ABC)
-    assert store.verify() == []
+    assert store.verify().problems == ()
 
 
 def test_a_put_file_is_a_copy(store: Store, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_put_file_is_a_copy(store: Store, tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     assert store.put_file(path) == ABC
     path.write_bytes(b"xyz")
-    assert store.verify() == []
+    assert store.verify().problems == ()
 
 
 def test_put_tells_what_it_copied(store: Store) -> None:
@@ -121,7 +122,7 @@ def test_many_threads_put_the_same_blob(store: Store) -> None:
         thread.join()
     assert failures == []
     assert files_in(store.root) == {f"blobs/sha256/{expected.hex}"}
-    assert store.verify() == []
+    assert store.verify().problems == ()
 
 
 def test_stale_partials_go_and_living_ones_stay(store: Store) -> None:
@@ -131,8 +132,8 @@ def test_stale_partials_go_and_living_ones_stay(store: Store) -> None:
         (partials / "0123456789abcdef.partial").write_bytes(b"left by the dead")
         assert store.remove_stale_partials() == 1
         assert living.path.exists()
-        living.publish(store.blob_path(Digest.of(b"half")))
-    assert store.verify() == []
+        living.publish(Digest.of(b"half").path_under(store.root))
+    assert store.verify().problems == ()
     assert store.remove_stale_partials() == 0
 
 
@@ -158,7 +159,7 @@ def test_a_bundle_goes_in_and_comes_out(store: Store, bundle: TinyBundle) -> Non
     assert model.digest == digest
     assert model.index == bundle.index
     assert model.data == (bundle.folder / "index.json").read_bytes()
-    assert store.verify() == []
+    assert store.verify().problems == ()
     for row in store.descriptors(model):
         assert store.blob_size(row.digest) == row.size
     assert sum(counts) == sum(map(len, bundle.contents.values())) + len(SOURCE)
@@ -198,7 +199,7 @@ def test_a_damaged_bundle_gets_no_name(store: Store, bundle: TinyBundle, title: 
     with pytest.raises(DigestMismatch):
         import_bundle(store, bundle.folder, TINY, bundle.files)
     assert store.resolve(TINY) is None
-    assert store.verify() == []
+    assert store.verify().problems == ()
 
 
 def test_what_a_bundle_lacks_is_named(store: Store, bundle: TinyBundle, tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_strays_and_a_damaged_tag_do_not_hide_the_others(
     assert "tiny:broken" in caplog.text
     with pytest.raises(InvalidManifest):
         filled.get_index(ModelName.parse("tiny:broken"))
-    assert filled.verify()[0].startswith("model tiny:broken: ")
+    assert str(filled.verify().problems[0]).startswith("model tiny:broken cannot be read: ")
 
 
 def test_a_shard_is_not_read_as_a_manifest(store: Store) -> None:
