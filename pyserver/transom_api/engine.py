@@ -1,0 +1,154 @@
+"""The words between the API core and whatever generates: a request, token events, one end.
+
+The same words as in TypeScript. An engine is given a finished prompt; it knows tokens and sampling,
+nothing of messages, templates or dialects. Pure.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from transom_models.errors import TransomError
+
+FinishReason = Literal["stop", "length"]
+Cancelled = Callable[[], bool]
+"""Whether nobody waits for the answer any more. Asked a few times a second, from any thread."""
+
+
+class EngineError(TransomError):
+    """The engine could not do it; the text says why and what helps."""
+
+
+class EngineFailed(EngineError):
+    """The engine broke down; the same request may succeed when it is made again."""
+
+
+class ContextOverflow(EngineError):
+    """The prompt has more tokens than the context window holds. Nothing was cut."""
+
+
+class RequestCancelled(EngineError):
+    """Whoever asked has gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. The defaults are Ollama's; -1 as a count means no limit."""
+
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = -1
+    """-1: another one each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One prompt to continue.
+
+    `prompt` is text in which the model's special tokens are read as such; the engine adds those
+    that its tokenizer puts around any text. In it `image_marker` of `ModelFacts` stands once for
+    each of `images` (files of an image format, as bytes).
+    """
+
+    prompt: str
+    sampling: Sampling = Sampling()
+    max_tokens: int = -1
+    stop: tuple[str, ...] = ()
+    """Texts at which the answer ends; they are no part of it."""
+    json_schema: dict[str, Any] | None = None
+    """What the answer has to be, as JSON Schema."""
+    images: tuple[bytes, ...] = ()
+    keep_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One step of the answer. `text` is whole characters in UTF-8 and may be empty."""
+
+    token_ids: tuple[int, ...]
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of an answer. Seconds are the engine's own figures."""
+
+    finish_reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    """Those of the prompt that the engine still had."""
+    completion_tokens: int
+    prompt_seconds: float
+    completion_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What only a loaded model can tell about itself."""
+
+    context_tokens: int
+    chat_template: str
+    """The model file's own, in Jinja; empty when it has none."""
+    bos: str = ""
+    eos: str = ""
+    adds_bos: bool = False
+    """Whether the tokenizer puts `bos` before any text by itself."""
+    image_marker: str | None = None
+    """Stands for an image in a prompt; None when the model sees none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is loaded; another value means to load it again. None: the engine chooses."""
+
+    context_tokens: int | None = None
+    batch_tokens: int | None = None
+    gpu_layers: int | None = None
+    main_gpu: int | None = None
+    threads: int | None = None
+    mmap: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The files of a model, as paths of this machine."""
+
+    weights: str
+    projector: str | None = None
+    adapters: tuple[str, ...] = field(default=())
+
+
+class Engine(Protocol):
+    """A loaded model. One request at a time."""
+
+    facts: ModelFacts
+
+    def generate(
+        self, request: GenerateRequest, cancelled: Cancelled
+    ) -> Iterator[TokenEvent | Done]:
+        """Token events, then one `Done`. Ends with `RequestCancelled` soon after `cancelled` says
+        so, and stops when it is closed. Raises `EngineError`."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether it can still answer."""
+        ...
+
+    def resident_bytes(self) -> int:
+        """Memory that it holds now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, whatever it is doing."""
+        ...
+
+
+LoadEngine = Callable[[ModelFiles, LoadOptions, Cancelled], Engine]
+"""Loads a model. Raises `EngineError`."""

@@ -1,0 +1,351 @@
+"""llama.cpp on the files of one model, in a child process (`llama_cpp_child.py`).
+
+Native code that dies must not take the server along: the child is watched, and what it leaves is
+one clear error. llama.cpp's own HTTP server runs in it; we send it finished prompts and read tokens
+as they come. Must not know names, stores, templates or dialects.
+"""
+
+import base64
+import contextlib
+import http.client
+import importlib.util
+import json
+import queue
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from transom_api.engine import (
+    Cancelled,
+    ContextOverflow,
+    Done,
+    EngineError,
+    EngineFailed,
+    GenerateRequest,
+    LoadOptions,
+    ModelFacts,
+    ModelFiles,
+    RequestCancelled,
+    TokenEvent,
+)
+
+# Ollama's on a machine without a large graphics card.
+DEFAULT_CONTEXT_TOKENS: Final = 4096
+# How often a wait looks whether anybody still waits for it.
+POLL_SECONDS: Final = 0.1
+# Questions that need no tokens are answered at once by a child that is well.
+ANSWER_TIMEOUT_SECONDS: Final = 60
+# A child that was killed is gone at once; this is for a machine that swaps.
+END_TIMEOUT_SECONDS: Final = 10
+LOG_LINES: Final = 50
+# A token is a few bytes, the last event repeats the prompt.
+MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
+MAX_REASON_CHARS: Final = 300
+
+_MISSING: Final = "llama.cpp is missing; install it with: pip install 'transom[native]'"
+
+
+class LlamaCpp:
+    """A loaded model. `generate` is for one thread at a time; `close` and the rest for any."""
+
+    def __init__(self, files: ModelFiles, options: LoadOptions, cancelled: Cancelled) -> None:
+        """Loads; takes as long as the disk does. Raises `EngineError`."""
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise EngineError(_MISSING)
+        self._key = secrets.token_urlsafe(24)
+        self._child = _Child()
+        try:
+            self._child.order(
+                {
+                    **asdict(files),
+                    **asdict(options),
+                    "context_tokens": options.context_tokens or DEFAULT_CONTEXT_TOKENS,
+                    "key": self._key,
+                }
+            )
+            self._address = self._child.address(cancelled)
+            self.facts = self._ask_facts()
+        except BaseException:
+            self._child.close()
+            raise
+
+    def alive(self) -> bool:
+        return self._child.alive()
+
+    def resident_bytes(self) -> int:
+        return self._child.resident_bytes()
+
+    def close(self) -> None:
+        self._child.close()
+
+    def generate(
+        self, request: GenerateRequest, cancelled: Cancelled
+    ) -> Iterator[TokenEvent | Done]:
+        """See `Engine`. The child stops computing when we stop reading."""
+        connection = self._connect()
+        wire = connection.sock
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        body = json.dumps(_completion(request, self.facts.image_marker))
+        reader = threading.Thread(
+            target=self._read, args=(connection, body, events), name="llama-cpp-reader"
+        )
+        reader.start()
+        try:
+            while True:
+                if cancelled():
+                    raise RequestCancelled("nobody waits for this answer any more")
+                with contextlib.suppress(queue.Empty):
+                    event = events.get(timeout=POLL_SECONDS)
+                    if isinstance(event, Exception):
+                        raise self._failure(event)
+                    if event["stop"]:
+                        # A last event may bring text that was held back for a stop text.
+                        if event["content"]:
+                            yield TokenEvent((), event["content"].encode())
+                        yield _done(event)
+                        return
+                    yield TokenEvent(tuple(event["tokens"]), event["content"].encode())
+        finally:
+            # Also ends a reader that waits for a long prompt.
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+            reader.join()
+
+    def _read(
+        self, connection: http.client.HTTPConnection, body: str, events: "queue.SimpleQueue[Any]"
+    ) -> None:
+        """The other end of `generate`: the child's answer into `events`, an error as the last."""
+        try:
+            with contextlib.closing(connection):
+                connection.request("POST", "/completion", body, self._headers)
+                with connection.getresponse() as response:
+                    if response.status != http.HTTPStatus.OK:
+                        raise _refusal(response.read(MAX_EVENT_BYTES))
+                    while line := response.readline(MAX_EVENT_BYTES):
+                        kind, _, data = line.partition(b":")
+                        if kind == b"error":
+                            raise _refusal(data)
+                        if kind == b"data":
+                            event = json.loads(data)
+                            if "error" in event:
+                                raise _refusal(data)
+                            events.put(event)
+                            if event["stop"]:
+                                return
+            raise EngineFailed("it ended in the middle of an answer")
+        except Exception as error:
+            events.put(error)
+
+    def _failure(self, error: Exception) -> EngineError:
+        """What is told when the child does not answer as it should."""
+        if isinstance(error, EngineError) and not isinstance(error, EngineFailed):
+            return error
+        # A dying child closes its sockets first.
+        reason = self._child.wait_for_end(1)
+        return EngineFailed(
+            f"the model's process {reason or 'broke off'}; ask again, which starts it anew"
+        )
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self._address, timeout=ANSWER_TIMEOUT_SECONDS)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise self._failure(error) from error
+        # From here on it may take a long prompt's time; `cancelled` ends the wait.
+        connection.sock.settimeout(None)
+        return connection
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                connection.sock.settimeout(ANSWER_TIMEOUT_SECONDS)
+                text = None if body is None else json.dumps(body)
+                connection.request(method, path, text, self._headers)
+                with connection.getresponse() as response:
+                    data = response.read(MAX_EVENT_BYTES)
+            if response.status != http.HTTPStatus.OK:
+                raise _refusal(data)
+            return json.loads(data)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._failure(error) from error
+
+    def _ask_facts(self) -> ModelFacts:
+        properties = self._ask("GET", "/props")
+        bos = properties["bos_token"]
+        added = self._ask("POST", "/tokenize", {"content": "", "add_special": True})
+        alone = self._ask(
+            "POST", "/tokenize", {"content": bos, "add_special": False, "parse_special": True}
+        )
+        sees = properties["modalities"]["vision"]
+        return ModelFacts(
+            context_tokens=properties["default_generation_settings"]["n_ctx"],
+            chat_template=properties["chat_template"],
+            bos=bos,
+            eos=properties["eos_token"],
+            adds_bos=bool(bos) and added["tokens"][:1] == alone["tokens"][:1],
+            image_marker=properties["media_marker"] if sees else None,
+        )
+
+
+class _Child:
+    """The process: its order, its address, its last words."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "transom_server.engines.llama_cpp_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._listeners = [
+            threading.Thread(target=target, name="llama-cpp-log")
+            for target in (self._hear_output, self._hear_log)
+        ]
+        for listener in self._listeners:
+            listener.start()
+        self._closing = threading.Lock()
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Say what to load."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone; `address` tells
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+
+    def address(self, cancelled: Cancelled) -> str:
+        """Host and port, once the model is loaded."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                line = self._said.get(timeout=POLL_SECONDS)
+                if not line:
+                    self.wait_for_end(END_TIMEOUT_SECONDS)
+                    self._listeners[1].join()
+                    raise EngineError(f"llama.cpp cannot load this model: {self._last_words()}")
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    return urlsplit(json.loads(line)["address"]).netloc
+            if cancelled():
+                raise RequestCancelled("nobody waits for this model any more")
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for_end(self, seconds: float) -> str | None:
+        """How it ended, in words; None when it runs on."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def resident_bytes(self) -> int:
+        """Memory it holds; 0 when it has ended, or where the system has no /proc."""
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+            for line in status.splitlines():
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    def close(self) -> None:
+        """Kill it, and free what was ours of it. Twice is once."""
+        with self._closing:
+            self._process.kill()
+            self._process.wait()
+            for listener in self._listeners:
+                listener.join()
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                assert pipe is not None
+                with contextlib.suppress(OSError):  # what it never read
+                    pipe.close()
+
+    def _hear_output(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said.put(line)
+        self._said.put("")
+
+    def _hear_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._log.append(line.strip())
+
+    def _last_words(self) -> str:
+        """The first line of what is left of the log that speaks of an error."""
+        lines = [line for line in self._log if line]
+        faults = [line for line in lines if "error" in line.lower()]
+        return (faults or lines[-1:] or ["it says nothing"])[0][:MAX_REASON_CHARS]
+
+
+def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str, Any]:
+    """A request in the words of llama.cpp's `/completion`."""
+    sampling = request.sampling
+    prompt: Any = request.prompt
+    if request.images:
+        found = 0 if image_marker is None else request.prompt.count(image_marker)
+        if found != len(request.images):
+            raise EngineError(f"the prompt has room for {found} images, not {len(request.images)}")
+        data = [base64.b64encode(image).decode() for image in request.images]
+        prompt = {"prompt_string": request.prompt, "multimodal_data": data}
+    body = {
+        "prompt": prompt,
+        "stream": True,
+        "return_tokens": True,
+        "cache_prompt": True,
+        "n_predict": request.max_tokens,
+        "n_keep": request.keep_tokens,
+        "stop": list(request.stop),
+        **asdict(sampling),
+    }
+    if request.json_schema is not None:
+        body["json_schema"] = request.json_schema
+    return body
+
+
+def _done(event: dict[str, Any]) -> Done:
+    timings = event["timings"]
+    cached = max(0, timings["cache_n"])
+    return Done(
+        finish_reason="length" if event["stop_type"] == "limit" else "stop",
+        prompt_tokens=cached + max(0, timings["prompt_n"]),
+        cached_tokens=cached,
+        completion_tokens=event["tokens_predicted"],
+        prompt_seconds=max(0.0, timings["prompt_ms"]) / 1000,
+        completion_seconds=max(0.0, timings["predicted_ms"]) / 1000,
+    )
+
+
+def _refusal(data: bytes) -> EngineError:
+    """llama.cpp's error object as ours."""
+    try:
+        error = json.loads(data)["error"]
+        message = str(error["message"])
+    except (ValueError, KeyError, TypeError):
+        return EngineFailed("it refuses without a reason")
+    if error.get("type") == "exceed_context_size_error":
+        return ContextOverflow(
+            f"the prompt has {error['n_prompt_tokens']} tokens, and the context window (num_ctx) "
+            f"holds {error['n_ctx']}; ask with a larger num_ctx, or shorten the conversation"
+        )
+    return EngineError(f"llama.cpp: {message[:MAX_REASON_CHARS]}")

@@ -1,0 +1,75 @@
+"""The child of `llama_cpp.py`: one model in llama.cpp's own server, on a free port of this machine.
+
+Its order is one line of JSON on stdin; it prints `{"address": …}` once it can answer, and ends when
+stdin ends, so that it never outlives its parent. Must know nothing of stores and dialects.
+"""
+
+import json
+import os
+import sys
+import threading
+from typing import Any, Final
+
+# A prompt cache in RAM beside the KV cache (llama.cpp's default is 8 GiB) would be memory that
+# nobody asked for.
+CACHE_RAM_MIB: Final = 0
+
+
+def main() -> None:
+    """Serve until the parent is gone."""
+    order = json.loads(sys.stdin.readline())
+    # From now on, also while the model is read.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import xllamacpp
+
+    server = xllamacpp.Server(parameters(xllamacpp, order))
+    print(json.dumps({"address": server.listening_address}), flush=True)
+    threading.Event().wait()
+
+
+def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
+    """llama.cpp's settings for an order."""
+    chosen = xllamacpp.CommonParams()
+    chosen.model.path = order["weights"]
+    chosen.n_ctx = order["context_tokens"]
+    chosen.n_parallel = 1
+    # A port is open to whoever is on this machine; the key is the parent's.
+    chosen.api_keys = [order["key"]]
+    chosen.cors_origins = ""
+    chosen.ui = False
+    chosen.endpoint_slots = False
+    chosen.warmup = False
+    # Threads that sleep while they wait: spinning ones starve whoever else runs here.
+    chosen.cpuparams.poll = 0
+    chosen.cpuparams_batch.poll = 0
+    # Else it would change the context behind our back to fit free memory.
+    chosen.fit_params = False
+    chosen.ctx_shift = False
+    chosen.cache_ram_mib = CACHE_RAM_MIB
+    if order["projector"] is not None:
+        chosen.mmproj.path = order["projector"]
+    if order["adapters"]:
+        chosen.lora_adapters = [
+            xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]
+        ]
+    if order["batch_tokens"] is not None:
+        chosen.n_batch = order["batch_tokens"]
+        chosen.n_ubatch = min(chosen.n_ubatch, order["batch_tokens"])
+    if order["gpu_layers"] is not None:
+        chosen.n_gpu_layers = order["gpu_layers"]
+    if order["main_gpu"] is not None:
+        chosen.main_gpu = order["main_gpu"]
+    if order["threads"] is not None:
+        chosen.cpuparams.n_threads = order["threads"]
+        chosen.cpuparams_batch.n_threads = order["threads"]
+    return chosen
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    # No destructors: they wait for threads that have nothing left to say.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
