@@ -25,7 +25,7 @@ from transom_server.app import create_app
 from transom_server.config import Config
 from transom_server.routes.web import NOT_BUILT, find_web_dir
 from transom_server.serving import serving
-from transom_server.store import Store
+from transom_server.store import open_store
 
 # The page's words for a machine whose graphics adapter cannot be used.
 _NO_ADAPTER: Final = frozenset({"no-webgpu", "no-adapter", "adapter-too-small"})
@@ -93,7 +93,7 @@ def _page_address(model: str, url: str | None) -> Iterator[str]:
         yield f"{url.rstrip('/')}/?model={quote(model)}"
         return
     config = Config.read(os.environ, host="127.0.0.1", port="0")
-    name = Store(config.models).get_index(ModelName.parse(model)).name
+    name = open_store(config.models).get_index(ModelName.parse(model)).name
     if find_web_dir(config.web_dir) is None:
         raise PageNotBuilt(NOT_BUILT)
     with serving(create_app(config), config) as server:

@@ -15,7 +15,7 @@ from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.config import Config
-from transom_server.store import Store
+from transom_server.store import open_store
 
 
 class NoRuntime(TransomError):
@@ -35,7 +35,7 @@ def built_runtime() -> Path:
 
 def known_sources(size: int) -> Mapping[Digest, str]:
     """Names of the store's models whose native checkpoint has `size` bytes, by its digest."""
-    store = Store(Config.read(os.environ).models)
+    store = open_store(Config.read(os.environ).models)
     found = {}
     for model in store.list_models():
         try:

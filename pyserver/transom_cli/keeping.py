@@ -11,7 +11,7 @@ from transom_models.digest import Digest
 from transom_models.name import ModelName
 from transom_server.bundle_import import bundle_size, import_bundle
 from transom_server.config import Config
-from transom_server.store import Store
+from transom_server.store import open_store
 
 
 def keep(bundle: Bundle, name: str, progress: Progress) -> None:
@@ -26,7 +26,7 @@ def keep_folder(
     files: Mapping[Digest, Path] = MappingProxyType({}),
 ) -> Digest:
     """The same for a bundle's folder; `files`: where blobs are that it lacks."""
-    store = Store(Config.read(os.environ).models)
+    store = open_store(Config.read(os.environ).models)
     store.remove_stale_partials()
     progress.step("keep", bundle_size(folder, files))
     return import_bundle(store, folder, ModelName.parse(name), files, advance=progress.advance)

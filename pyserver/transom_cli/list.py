@@ -11,7 +11,7 @@ import click
 from transom_cli.output import DOCUMENT, json_option, print_json, print_table, size_text
 from transom_models.errors import TransomError
 from transom_server.config import Config
-from transom_server.store import Store, StoredModel
+from transom_server.store import Store, StoredModel, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def command(as_json: bool) -> None:
 
     SIZE counts every file of a model once; files that models share are on the disk once, too.
     """
-    store = Store(Config.read(os.environ).models)
+    store = open_store(Config.read(os.environ).models)
     rows = []
     for model in store.list_models():
         try:

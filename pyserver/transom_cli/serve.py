@@ -15,7 +15,7 @@ from transom_server.app import create_app
 from transom_server.config import Config
 from transom_server.routes.web import NOT_BUILT, find_web_dir
 from transom_server.serving import Server
-from transom_server.store import Store
+from transom_server.store import open_store
 
 
 @click.command()
@@ -37,7 +37,7 @@ def command(host: str | None, port: str | None, model: str | None) -> None:
     Prints the address. One line per request goes to stderr. Ctrl-C stops.
     """
     config = Config.read(os.environ, host=host, port=port)
-    store = Store(config.models)
+    store = open_store(config.models)
     query = ""
     if model:
         query = f"/?model={store.get_index(ModelName.parse(model)).name}"

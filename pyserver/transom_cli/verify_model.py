@@ -26,7 +26,7 @@ from transom_models.name import ModelName
 from transom_server.bundle_export import link_bundle
 from transom_server.bundle_import import INDEX_NAME, MANIFEST_FOLDER
 from transom_server.config import Config
-from transom_server.store import Store
+from transom_server.store import open_store
 from transom_verify.browser_engine import (
     NoAdapter,
     engine_path,
@@ -191,7 +191,7 @@ def _files(model: str, gguf: Path | None) -> Iterator[_Files]:
             raise CannotVerify(f"{model} was made from another checkpoint than {gguf}")
         yield _read_files(Path(model), gguf, index, manifests)
         return
-    store = Store(Config.read(os.environ).models)
+    store = open_store(Config.read(os.environ).models)
     stored = store.get_index(ModelName.parse(model))
     manifests = {row.digest: store.get_manifest(row) for row in stored.index.manifests}
     native = _native_layer(model, stored.index, manifests)

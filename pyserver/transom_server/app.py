@@ -12,14 +12,26 @@ from flask import Flask, Response, request
 
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.config import Config
-from transom_server.errors import HostNotAllowed, register_errors
+from transom_server.errors import (
+    HostNotAllowed,
+    NotWritable,
+    OriginNotAllowed,
+    register_errors,
+)
 from transom_server.routes import blobs, health, manifests, models, web, webllm
-from transom_server.store import Store
+from transom_server.store import open_store
 
 # Pages of other origins may read these, if their origin is allowed. The page itself stays private.
-SHARED_PREFIXES: Final = ("/v1/", "/v2/", "/webllm/")
+SHARED_PREFIXES: Final = ("/v1/", "/v2/", "/api/", "/webllm/")
 _EXPOSED: Final = "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag"
 _REQUEST_HEADERS: Final = "Content-Type, If-None-Match, If-Range, Range"
+_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Whoever may send to these changes the store. The rest of `/api/` only asks questions of models.
+_STORE_PREFIXES: Final = (
+    "/v2/",
+    *(f"/api/{verb}" for verb in ("create", "copy", "delete", "pull", "push", "blobs/")),
+)
 PREFLIGHT_SECONDS: Final = 600
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +42,7 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or Config.read(os.environ)
     app = Flask("transom_server", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    store = Store(config.models)
+    store = open_store(config.models)
     app.register_blueprint(health.blueprint())
     app.register_blueprint(manifests.blueprint(store))
     app.register_blueprint(blobs.blueprint(store))
@@ -43,7 +55,7 @@ def create_app(config: Config | None = None) -> Flask:
 
 
 def _guard(app: Flask, config: Config) -> None:
-    """The doors: no strange Host gets an answer, no strange page can read one."""
+    """The doors: no strange Host gets an answer, no strange page can read one or change a thing."""
 
     @app.before_request
     def check_host() -> None:
@@ -52,6 +64,22 @@ def _guard(app: Flask, config: Config) -> None:
             raise HostNotAllowed(
                 f"this server does not go by the name {header or ''!r:.100}; "
                 "if it should, add the name to TRANSOM_HOSTS"
+            )
+
+    @app.before_request
+    def check_write() -> None:
+        if request.method in _SAFE_METHODS:
+            return
+        # A page may send without being allowed to read the answer: what it did would stay done.
+        origin = request.headers.get("Origin")
+        if origin is not None and not _own_or_allowed(origin, config):
+            raise OriginNotAllowed(
+                f"pages of {origin!r:.100} may not send here; "
+                "if they should, add the origin to TRANSOM_ORIGINS"
+            )
+        if request.path.startswith(_STORE_PREFIXES) and not config.writable:
+            raise NotWritable(
+                "this server lets nobody change its store; set TRANSOM_WRITABLE=yes if it should"
             )
 
     @app.after_request
@@ -65,10 +93,15 @@ def _guard(app: Flask, config: Config) -> None:
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = _EXPOSED
                 if request.method == "OPTIONS":
-                    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD"
+                    response.headers["Access-Control-Allow-Methods"] = _METHODS
                     response.headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
                     response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
         # Quoted again: what was asked for must not write lines of its own into the log.
         address = quote(request.full_path.rstrip("?"), safe="/?&=:@,;")
         _LOG.info("%s %s %s", request.method, address, response.status_code)
         return response
+
+
+def _own_or_allowed(origin: str, config: Config) -> bool:
+    """Whether the page came from this server itself, or from an origin of the settings."""
+    return origin == f"{request.scheme}://{request.host}" or origin_allowed(origin, config)

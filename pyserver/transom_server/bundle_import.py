@@ -41,11 +41,13 @@ def import_bundle(
     only when all is in the store. `advance` is told of bytes copied.
     """
     contents = _read(folder, files)
-    for digest, path in contents.blobs.items():
-        store.put_file(path, digest, advance)
-    for data in contents.manifests:
-        store.put_bytes(data)
-    return store.put_index(name, contents.index)
+    with store.adding() as lease:
+        lease.keep(*contents.blobs, *(Digest.of(data) for data in contents.manifests))
+        for digest, path in contents.blobs.items():
+            store.put_file(path, digest, advance)
+        for data in contents.manifests:
+            store.put_bytes(data)
+        return store.put_index(name, contents.index)
 
 
 def bundle_size(folder: Path, files: Mapping[Digest, Path] = _NOWHERE) -> int:

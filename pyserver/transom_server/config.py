@@ -3,6 +3,7 @@
 Pure but for `main`, which prints the table that `docs/settings.md` holds (a test compares them).
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +31,24 @@ class Setting:
 
 
 SETTINGS: Final = (
-    Setting("models", "TRANSOM_MODELS", "~/.transom/models", "Folder of the store."),
+    Setting(
+        "models",
+        "TRANSOM_MODELS",
+        "~/.transom/models",
+        "Folder of the store, or the URL of an object store as `s3://bucket/prefix`.",
+    ),
+    Setting(
+        "registry",
+        "TRANSOM_REGISTRY",
+        "",
+        "Registry (`host` or `host:port`) that names without a host are pulled from and pushed to.",
+    ),
+    Setting(
+        "accept_license",
+        "TRANSOM_ACCEPT_LICENSE",
+        "no",
+        "`yes`: pull models whose terms are not open without being asked each time.",
+    ),
     Setting("host", "TRANSOM_HOST", "127.0.0.1", "Address to listen on."),
     Setting("port", "TRANSOM_PORT", "11435", "Port to listen on; 0 takes a free one."),
     Setting(
@@ -51,9 +69,19 @@ SETTINGS: Final = (
         "",
         "Names that this server may be called by, beside localhost and the address it listens on.",
     ),
+    Setting(
+        "writable",
+        "TRANSOM_WRITABLE",
+        "auto",
+        "Whether clients may change the store: `yes`, `no`, or `auto` (if only this machine can"
+        " connect).",
+    ),
 )
 
 _ORIGIN: Final = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\*|\d{1,5}))?")
+# `file:///…` too; no path starts so.
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+_REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _HOST_NAME: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
@@ -71,14 +99,20 @@ class OriginRule:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, read and checked. `origins` None: any origin. `web_dir` None: look for it."""
+    """All settings, read and checked.
 
-    models: Path
+    `models` is an absolute path or a URL. `origins` None: any origin. `web_dir` None: look for it.
+    """
+
+    models: str
+    registry: str
+    accept_license: bool
     host: str
     port: int
     web_dir: Path | None
     origins: tuple[OriginRule, ...] | None
     hosts: tuple[str, ...]
+    writable: bool
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **overrides: str | None) -> Self:
@@ -91,12 +125,17 @@ class Config:
             for setting in SETTINGS
         }
         return cls(
-            models=_folder(texts["models"], "TRANSOM_MODELS"),
+            models=_location(texts["models"]),
+            registry=_registry(texts["registry"]),
+            accept_license=_yes(texts["accept_license"], "TRANSOM_ACCEPT_LICENSE"),
             host=texts["host"],
             port=_port(texts["port"]),
             web_dir=_folder(texts["web_dir"], "TRANSOM_WEB_DIR") if texts["web_dir"] else None,
             origins=None if texts["origins"] == "*" else read_origins(texts["origins"]),
             hosts=_hosts(texts["hosts"]),
+            writable=_is_loopback(texts["host"])
+            if texts["writable"] == "auto"
+            else _yes(texts["writable"], "TRANSOM_WRITABLE"),
         )
 
 
@@ -129,6 +168,32 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:6]) <= MAX_PORT):
         raise InvalidSetting(f"TRANSOM_PORT: {text!r:.80} is not a port from 0 to {MAX_PORT}")
     return int(text)
+
+
+def _location(text: str) -> str:
+    """A URL as it is; a path made absolute."""
+    return text if _URL.match(text) else str(_folder(text, "TRANSOM_MODELS"))
+
+
+def _registry(text: str) -> str:
+    if text and _REGISTRY.fullmatch(text) is None:
+        raise InvalidSetting(f"TRANSOM_REGISTRY: {text!r:.80} is not a host or host:port")
+    return text
+
+
+def _yes(text: str, env: str) -> bool:
+    if text not in ("yes", "no"):
+        raise InvalidSetting(f"{env}: {text!r:.80} is not yes or no")
+    return text == "yes"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _folder(text: str, env: str) -> Path:

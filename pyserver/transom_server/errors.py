@@ -25,6 +25,14 @@ class HostNotAllowed(TransomError):
     """The Host header is not one that this server goes by."""
 
 
+class OriginNotAllowed(TransomError):
+    """A web page of another origin tried to change something."""
+
+
+class NotWritable(TransomError):
+    """The settings let no client change the store."""
+
+
 class ManifestNotFound(TransomError):
     """The digest names no manifest of this store."""
 
@@ -38,6 +46,8 @@ _ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
     InvalidName: (400, "NAME_INVALID"),
     InvalidDigest: (400, "DIGEST_INVALID"),
     HostNotAllowed: (403, "DENIED"),
+    OriginNotAllowed: (403, "DENIED"),
+    NotWritable: (403, "DENIED"),
     ModelNotFound: (404, "MANIFEST_UNKNOWN"),
     ManifestNotFound: (404, "MANIFEST_UNKNOWN"),
     FileNotInModel: (404, "BLOB_UNKNOWN"),

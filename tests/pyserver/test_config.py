@@ -20,7 +20,7 @@ def test_overrides_come_before_the_environment_and_that_before_defaults() -> Non
     environ = {"TRANSOM_PORT": "1", "TRANSOM_HOST": "::1", "TRANSOM_MODELS": ""}
     config = Config.read(environ, port="2", host=None)
     assert (config.port, config.host) == (2, "::1")
-    assert config.models == Path.home() / ".transom" / "models"
+    assert config.models == str(Path.home() / ".transom" / "models")
     assert config.web_dir is None
 
 
@@ -38,12 +38,44 @@ def test_overrides_come_before_the_environment_and_that_before_defaults() -> Non
         ("TRANSOM_ORIGINS", "file://x"),
         ("TRANSOM_HOSTS", "a:80"),
         ("TRANSOM_HOSTS", "http://a"),
+        ("TRANSOM_REGISTRY", "https://a"),
+        ("TRANSOM_REGISTRY", "a/b"),
+        ("TRANSOM_REGISTRY", "../a"),
+        ("TRANSOM_WRITABLE", "maybe"),
+        ("TRANSOM_ACCEPT_LICENSE", "true"),
     ],
 )
 def test_names_the_variable_that_is_wrong(env: str, text: str) -> None:
     with pytest.raises(InvalidSetting, match=env) as caught:
         Config.read({env: text})
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("host", "text", "writable"),
+    [
+        ("127.0.0.1", "", True),
+        ("127.8.0.1", "", True),
+        ("::1", "", True),
+        ("localhost", "", True),
+        ("0.0.0.0", "", False),
+        ("::", "", False),
+        ("192.168.1.2", "", False),
+        ("localhost.example.com", "", False),
+        ("0.0.0.0", "yes", True),
+        ("127.0.0.1", "no", False),
+    ],
+)
+def test_only_this_machine_may_change_the_store_unasked(
+    host: str, text: str, writable: bool
+) -> None:
+    config = Config.read({"TRANSOM_HOST": host, "TRANSOM_WRITABLE": text})
+    assert config.writable is writable
+
+
+def test_a_store_is_a_folder_or_a_url() -> None:
+    assert Config.read({"TRANSOM_MODELS": "models"}).models == str(Path("models").absolute())
+    assert Config.read({"TRANSOM_MODELS": "s3://bucket/a"}).models == "s3://bucket/a"
 
 
 @pytest.mark.parametrize(
