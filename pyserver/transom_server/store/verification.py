@@ -63,9 +63,10 @@ def verify(
     for model in models:
         found, problem = _rows(store, model)
         problems += problem
-        for row in {row.digest: row for row in found}.values():
-            needs[row.digest].append(model.name)
-            promised.setdefault(row.digest, row.size)
+        sizes = {model.digest: len(model.data), **{row.digest: row.size for row in found}}
+        for digest, size in sizes.items():
+            needs[digest].append(model.name)
+            promised.setdefault(digest, size)
     stored: dict[Digest, int] = {}
     for entry in store.storage.entries(BLOBS):
         try:
