@@ -18,7 +18,7 @@ from transom_server.errors import (
     OriginNotAllowed,
     register_errors,
 )
-from transom_server.routes import blobs, health, manifests, models, web, webllm
+from transom_server.routes import blobs, health, manifests, models, tags, uploads, web, webllm
 from transom_server.store import open_store
 
 # Pages of other origins may read these, if their origin is allowed. The page itself stays private.
@@ -46,6 +46,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(health.blueprint())
     app.register_blueprint(manifests.blueprint(store))
     app.register_blueprint(blobs.blueprint(store))
+    app.register_blueprint(uploads.blueprint(store))
+    app.register_blueprint(tags.blueprint(store))
     app.register_blueprint(webllm.blueprint(store))
     app.register_blueprint(models.blueprint(store))
     app.register_blueprint(web.blueprint(config.web_dir))

@@ -3,8 +3,11 @@
 Knows the store and HTTP; does not know which route asked.
 """
 
+import base64
+import hashlib
 import io
 import os
+import re
 from typing import BinaryIO, Final, cast
 
 from flask import Response, request
@@ -21,6 +24,10 @@ IMMUTABLE: Final = "public, max-age=31536000, immutable"
 REVALIDATE: Final = "no-cache"
 SEND_BYTES: Final = 256 * 1024
 OCTET_STREAM: Final = "application/octet-stream"
+
+# A range is read twice for its digest, so it may not be large. Clients ask for 16 MiB.
+MAX_HASHED_BYTES: Final = 64 * 1024 * 1024
+_WANTS_SHA256: Final = re.compile(r"(?:^|,)\s*sha-256\s*=\s*(?:[1-9]|10)\s*(?:,|$)")
 
 _TEXTS: Final = frozenset({OLLAMA_TEMPLATE, OLLAMA_SYSTEM, OLLAMA_LICENSE})
 
@@ -39,7 +46,8 @@ def content_type(media_type: str) -> str:
 def blob_response(store: Store, digest: Digest, kind: str, cache_control: str) -> Response:
     """Answer GET or HEAD for a blob, with Range, If-Range and If-None-Match.
 
-    `kind` is the Content-Type. Raises `BlobNotFound`.
+    `kind` is the Content-Type. Whoever asks with Want-Content-Digest (RFC 9530) gets the sha256 of
+    the bytes of this very answer, so that a piece can be checked alone. Raises `BlobNotFound`.
     """
     response = Response(content_type=kind)
     response.headers["Accept-Ranges"] = "bytes"
@@ -65,7 +73,13 @@ def blob_response(store: Store, digest: Digest, kind: str, cache_control: str) -
             response.headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{size}"
     response.content_length = count
     if request.method == "GET":
-        part = FilePart(store.open_blob(digest), first, count)
+        file = store.open_blob(digest)
+        if _WANTS_SHA256.search(request.headers.get("Want-Content-Digest", "")):
+            if count == size:
+                _add_content_digest(response, bytes.fromhex(digest.hex))
+            elif count <= MAX_HASHED_BYTES:
+                _add_content_digest(response, _hash_part(file, first, count))
+        part = FilePart(file, first, count)
         response.response = wrap_file(request.environ, cast(BinaryIO, part), SEND_BYTES)
         response.direct_passthrough = True
     return response
@@ -86,6 +100,19 @@ def _same_as_before(digest: Digest) -> bool:
     """If-Range: only a strong ETag that is equal lets a range be taken; dates we never gave out."""
     condition = request.headers.get("If-Range")
     return condition is None or condition.strip() == f'"{digest}"'
+
+
+def _add_content_digest(response: Response, sha256: bytes) -> None:
+    response.headers["Content-Digest"] = f"sha-256=:{base64.b64encode(sha256).decode()}:"
+
+
+def _hash_part(file: BinaryIO, first: int, count: int) -> bytes:
+    file.seek(first)
+    state = hashlib.sha256()
+    while count and (piece := file.read(min(count, SEND_BYTES))):
+        state.update(piece)
+        count -= len(piece)
+    return state.digest()
 
 
 class FilePart(io.RawIOBase):

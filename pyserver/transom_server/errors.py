@@ -16,7 +16,14 @@ from transom_api import openai
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError
 from transom_models.name import InvalidName
-from transom_server.store import BlobNotFound, ModelNotFound
+from transom_server.manifest_upload import (
+    ManifestBlobUnknown,
+    ManifestRejected,
+    ManifestTooLarge,
+    ManifestTypeUnknown,
+)
+from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound
+from transom_server.uploads import TooManyUploads, UploadFailed, UploadInvalid, UploadNotFound
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +48,14 @@ class FileNotInModel(TransomError):
     """The model has no file of this title."""
 
 
+class RepositoryNotFound(TransomError):
+    """The store has no tag of this repository."""
+
+
+class InvalidPage(TransomError):
+    """A part of a list was asked for that no list can have."""
+
+
 # Error -> status and OCI code. What is not here is our own fault: 500.
 _ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
     InvalidName: (400, "NAME_INVALID"),
@@ -52,6 +67,17 @@ _ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
     ManifestNotFound: (404, "MANIFEST_UNKNOWN"),
     FileNotInModel: (404, "BLOB_UNKNOWN"),
     BlobNotFound: (404, "BLOB_UNKNOWN"),
+    RepositoryNotFound: (404, "NAME_UNKNOWN"),
+    InvalidPage: (400, "UNSUPPORTED"),
+    DigestMismatch: (400, "DIGEST_INVALID"),
+    ManifestRejected: (400, "MANIFEST_INVALID"),
+    ManifestBlobUnknown: (400, "MANIFEST_BLOB_UNKNOWN"),
+    ManifestTooLarge: (413, "SIZE_INVALID"),
+    ManifestTypeUnknown: (415, "UNSUPPORTED"),
+    UploadNotFound: (404, "BLOB_UPLOAD_UNKNOWN"),
+    UploadInvalid: (400, "BLOB_UPLOAD_INVALID"),
+    TooManyUploads: (429, "TOOMANYREQUESTS"),
+    UploadFailed: (507, "UNKNOWN"),
 }
 
 

@@ -1,18 +1,20 @@
-"""OCI distribution: the index of a tag, and indexes and manifests by digest."""
+"""OCI distribution: manifests and indexes by tag and by digest, to pull, push and delete."""
 
 from typing import Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from transom_models.digest import Digest
-from transom_models.manifest import Index, InvalidManifest, Manifest
-from transom_models.media_types import OCI_INDEX, OCI_MANIFEST
-from transom_models.name import ModelName
+from transom_models.manifest import MAX_MANIFEST_BYTES, InvalidManifest, parse_document
+from transom_models.name import InvalidName, ModelName
 from transom_server.blob_response import IMMUTABLE, REVALIDATE, add_validators, is_current
-from transom_server.errors import ManifestNotFound
-from transom_server.store import BlobNotFound, Store
+from transom_server.errors import ManifestNotFound, error_response
+from transom_server.manifest_upload import ManifestTooLarge, needed_by, put_manifest
+from transom_server.referrers import forget_referrers
+from transom_server.repository import is_hidden, parse_repository, same_repository, tagged
+from transom_server.store import BlobNotFound, ModelNotFound, Store
 
-_READERS: Final = ((OCI_INDEX, Index), (OCI_MANIFEST, Manifest))
+_ADDRESS: Final = "/v2/<path:repository>/manifests/<reference>"
 
 
 def blueprint(store: Store) -> Blueprint:
@@ -25,32 +27,84 @@ def blueprint(store: Store) -> Blueprint:
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         return response
 
-    @routes.get("/v2/<path:repository>/manifests/<reference>")
+    @routes.get(_ADDRESS)
     def manifest(repository: str, reference: str) -> Response:
+        name = parse_repository(repository)
         if ":" in reference:
-            ModelName.parse(repository)
             digest = Digest.parse(reference)
             data, media_type = _read(store, digest)
             return _answer(data, digest, media_type, IMMUTABLE)
-        model = store.get_index(ModelName.parse(f"{repository}:{reference}"))
-        return _answer(model.data, model.digest, OCI_INDEX, REVALIDATE)
+        model = store.get_index(_tag(name, reference))
+        return _answer(model.data, model.digest, model.media_type, REVALIDATE)
+
+    @routes.put(_ADDRESS)
+    def push(repository: str, reference: str) -> Response:
+        name = parse_repository(repository)
+        if (request.content_length or 0) > MAX_MANIFEST_BYTES:
+            raise ManifestTooLarge(f"a manifest can have {MAX_MANIFEST_BYTES} bytes at most")
+        data = request.stream.read(MAX_MANIFEST_BYTES + 1)
+        pushed = put_manifest(store, name, reference, data, request.headers.get("Content-Type", ""))
+        response = Response(status=201)
+        response.headers["Location"] = f"/v2/{repository}/manifests/{reference}"
+        response.headers["Docker-Content-Digest"] = str(pushed.digest)
+        if pushed.subject is not None:
+            response.headers["OCI-Subject"] = str(pushed.subject)
+        return response
+
+    @routes.delete(_ADDRESS)
+    def delete(repository: str, reference: str) -> Response:
+        name = parse_repository(repository)
+        if ":" in reference:
+            return _delete_manifest(store, name, Digest.parse(reference))
+        stored = store.resolve(_tag(name, reference))
+        if stored is None:
+            raise ModelNotFound(f"no tag {reference!r:.80} in {repository!r:.160}")
+        # The manifest stays, by its digest, until it is deleted or collected as garbage.
+        store.remove_tag(stored)
+        return Response(status=202)
 
     return routes
+
+
+def _tag(repository: ModelName, reference: str) -> ModelName:
+    """A tag to look for: what can be no tag is not there, as the conformance cases have it."""
+    try:
+        name = tagged(repository, reference)
+    except InvalidName as error:
+        raise ModelNotFound(str(error)) from None
+    if is_hidden(name):
+        raise ModelNotFound(f"no tag {reference!r:.80}")
+    return name
+
+
+def _delete_manifest(store: Store, repository: ModelName, digest: Digest) -> Response:
+    _read(store, digest)
+    if needed := [name for name in needed_by(store, digest) if not is_hidden(name)]:
+        message = f"model {needed[0]} needs manifest {digest}; delete that first"
+        response = error_response(405, "DENIED", message)
+        response.headers["Allow"] = "GET, HEAD, PUT"
+        return response
+    for name in store.names():
+        try:
+            found = same_repository(name, repository) and store.read_model(name).digest == digest
+        except ModelNotFound:
+            continue  # removed since it was listed
+        if found:
+            store.remove_tag(name)
+    forget_referrers(store, repository, digest)
+    # Stays where a tag of another repository is the same manifest: equal bytes are kept once.
+    store.remove_unused([digest])
+    return Response(status=202)
 
 
 def _read(store: Store, digest: Digest) -> tuple[bytes, str]:
     """Bytes and media type of an index or manifest. Raises `ManifestNotFound` for other blobs."""
     try:
         data = store.read_manifest_bytes(digest)
+        media_type, _ = parse_document(data)
     except (BlobNotFound, InvalidManifest):
         raise ManifestNotFound(f"no manifest {digest} in this store") from None
-    for media_type, kind in _READERS:
-        try:
-            kind.from_bytes(data)
-        except InvalidManifest:
-            continue
-        return data, media_type
-    raise ManifestNotFound(f"blob {digest} is not a manifest")
+    return data, media_type
 
 
 def _answer(data: bytes, digest: Digest, media_type: str, cache_control: str) -> Response:
