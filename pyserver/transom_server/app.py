@@ -43,6 +43,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask("transom_server", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = open_store(config.models)
+    app.extensions["transom_store"] = store
     app.register_blueprint(health.blueprint())
     app.register_blueprint(manifests.blueprint(store))
     app.register_blueprint(blobs.blueprint(store))

@@ -11,8 +11,11 @@ from flask import Flask
 from waitress import create_server, wasyncore
 
 from transom_models.errors import TransomError
+from transom_models.manifest import MAX_BLOB_BYTES
 from transom_server.access import bracketed
 from transom_server.config import ANY_ADDRESS, Config
+from transom_server.request_body import RECEIVE_BYTES, channel_class
+from transom_server.store import Store
 
 # The page downloads a few shards at once, and each download holds a thread while it is read.
 THREADS: Final = 16
@@ -37,7 +40,12 @@ class Server:
             # The default holds a connection two minutes; a browser opens a new one at no cost.
             channel_timeout=60,
             ident=None,
+            recv_bytes=RECEIVE_BYTES,
+            # `request_body` has the limits, by address.
+            max_request_body_size=MAX_BLOB_BYTES,
         )
+        store: Store = app.extensions["transom_store"]
+        self._server.channel_class = channel_class(store.scratch)
         self.port: int = listener.getsockname()[1]
         host = "localhost" if config.host in ANY_ADDRESS else bracketed(config.host)
         self.url = f"http://{host}:{self.port}"

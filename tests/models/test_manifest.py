@@ -137,7 +137,7 @@ def test_the_smallest_good_ones() -> None:
         ({"layers": [row(annotations={"a": 1})]}, "layers[0].annotations.a"),
         ({"layers": [row(annotations={"a": None})]}, "layers[0].annotations.a"),
         ({"layers": [row(annotations={"a": "x" * 16385})]}, "layers[0].annotations.a"),
-        ({"layers": [row(annotations={str(i): "" for i in range(257)})]}, "annotations"),
+        ({"layers": [row(annotations={str(i): "" for i in range(1025)})]}, "annotations"),
         ({"layers": [row(annotations={"a": "\ud800"})]}, "layers[0].annotations.a"),
         ({"layers": [row(annotations={"\udfff": "a"})]}, "layers[0].annotations"),
         ({"layers": [row(platform="browser")]}, "layers[0].platform"),
