@@ -69,11 +69,13 @@ class FolderStorage:
     def entries(self, prefix: str) -> Iterator[Entry]:
         yield from _files_below(self._path(prefix), prefix)
 
-    def remove(self, key: str) -> None:
-        path = self._path(key)
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            sync_folder(path.parent)
+    def remove(self, *keys: str) -> None:
+        paths = [self._path(key) for key in keys]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths}:
+            if folder.is_dir():
+                sync_folder(folder)
 
     def refresh(self, key: str) -> None:
         os.utime(self._path(key))

@@ -15,9 +15,10 @@ from transom_models.digest import Digest, InvalidDigest
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.store.errors import ModelNotFound, StoreError
-from transom_server.store.keys import BLOBS
+from transom_server.store.keys import BLOBS, blob_key
 from transom_server.store.leases import leased_digests
 from transom_server.store.scratch import sweep_scratch
+from transom_server.store.storage import Entry
 
 if TYPE_CHECKING:
     from transom_server.store.store import Store, StoredModel
@@ -53,7 +54,8 @@ def collect(store: "Store", grace_seconds: float, dry_run: bool) -> Collected:
         needed = reachable(store) | leased_digests(store.scratch)
         # An object store's clock may differ from this one by seconds; the grace is hours.
         oldest_young = time.time() - grace_seconds
-        removed, young = [], []
+        removed: list[Entry] = []
+        young: list[int] = []
         for entry in store.storage.entries(BLOBS):
             digest = _digest_of(entry.key)
             if digest is None or digest in needed:
@@ -61,11 +63,11 @@ def collect(store: "Store", grace_seconds: float, dry_run: bool) -> Collected:
             if entry.modified > oldest_young:
                 young.append(entry.size)
                 continue
-            if not dry_run:
-                store.storage.remove(entry.key)
-            removed.append(entry.size)
+            removed.append(entry)
+        if not dry_run:
+            store.storage.remove(*(entry.key for entry in removed))
     unfinished = sweep_scratch(store.scratch, grace_seconds, dry_run)
-    return Collected(_counted(removed), _counted(young), unfinished)
+    return Collected(_counted(entry.size for entry in removed), _counted(young), unfinished)
 
 
 def remove_model(store: "Store", name: ModelName) -> Removed:
@@ -115,12 +117,9 @@ def _sweep(store: "Store", candidates: set[Digest]) -> Removed:
         candidates = candidates - reachable(store) - leased_digests(store.scratch)
     except StoreError:
         return Removed(0, 0)
-    sizes = []
-    for digest in candidates:
-        if store.has_blob(digest):
-            sizes.append(store.blob_size(digest))
-            store.remove_blob(digest)
-    return _counted(sizes)
+    sizes = {digest: store.blob_size(digest) for digest in candidates if store.has_blob(digest)}
+    store.storage.remove(*map(blob_key, sizes))
+    return _counted(sizes.values())
 
 
 def _digest_of(key: str) -> Digest | None:
@@ -130,5 +129,6 @@ def _digest_of(key: str) -> Digest | None:
         return None  # not a blob; `transom verify` names it
 
 
-def _counted(sizes: list[int]) -> Removed:
-    return Removed(len(sizes), sum(sizes))
+def _counted(sizes: Iterable[int]) -> Removed:
+    counted = list(sizes)
+    return Removed(len(counted), sum(counted))

@@ -57,8 +57,8 @@ class Storage(Protocol):
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Everything below a folder key, in any order; none when there is no such folder."""
 
-    def remove(self, key: str) -> None:
-        """Remove; no error when it is gone already."""
+    def remove(self, *keys: str) -> None:
+        """Remove; no error for what is gone already. What is removed stays so after a power cut."""
 
     def refresh(self, key: str) -> None:
         """Make it as young as if it were put now."""
