@@ -4,7 +4,6 @@ Deterministic: equal files give equal manifests and an equal index, whatever the
 the tag. Must not know how any file was made.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +39,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class BundleParts:
-    """What goes into a bundle. `libraries`: variant ("f32", "f16") -> its model libraries."""
+    """What goes into a bundle. `libraries`: variant ("f32", "f16") -> its model libraries;
+    `licences`: their texts, for every platform."""
 
     source: Source
     native_config: BundleFile
@@ -48,6 +48,7 @@ class BundleParts:
     shared: Sequence[BundleFile]
     libraries: Mapping[str, Sequence[BundleFile]]
     annotations: Mapping[str, str]
+    licences: Sequence[BundleFile] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +79,6 @@ class Bundle:
         return Bundle(folder, self.index, self.index_digest, files)
 
 
-def native_config(architecture: str, size_label: str, file_type: str, model: Digest) -> bytes:
-    """The config blob of a GGUF platform, in the shape that Ollama reads."""
-    document = {
-        "model_format": "gguf",
-        "model_family": architecture,
-        "model_families": [architecture],
-        "model_type": size_label,
-        "file_type": file_type,
-        # Ollama writes these two for every model, whatever it runs on.
-        "architecture": "amd64",
-        "os": "linux",
-        "rootfs": {"type": "layers", "diff_ids": [str(model)]},
-    }
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
-
 def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
     """Write `manifests/*.json`, then `index.json`: whoever sees the index sees everything."""
     files: dict[Digest, Path] = {parts.source.digest: parts.source.path}
@@ -105,7 +90,8 @@ def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
         size = file.path.stat().st_size
         return Descriptor(file.media_type, digest, size, {**title, **file.annotations})
 
-    shared = [describe(file) for file in parts.shared]
+    licences = [describe(file) for file in parts.licences]
+    shared = [*(describe(file) for file in parts.shared), *licences]
     chat_config = describe(parts.chat_config)
     source = parts.source
     title = {} if source.title is None else {media_types.ANNOTATION_TITLE: source.title}
@@ -113,7 +99,7 @@ def seal_bundle(parts: BundleParts, folder: Path) -> Bundle:
     manifests = {
         "native": (
             Platform("native", "gguf"),
-            Manifest(describe(parts.native_config), (model,), parts.annotations),
+            Manifest(describe(parts.native_config), (model, *licences), parts.annotations),
         )
     }
     for variant, libraries in parts.libraries.items():

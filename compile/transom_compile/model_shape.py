@@ -24,6 +24,7 @@ from transom_models.architecture import (
     ParameterSpec,
     load_architecture,
 )
+from transom_models.licence import stated_licence
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,6 @@ def read_shape(source: Path, recipe: Recipe, context: int | None) -> ModelShape:
     """Look at a GGUF file or a Hugging Face folder. Raises what compiling it would raise first."""
     read = _read_folder if source.is_dir() else _read_gguf
     metadata, vectors, tensors, architecture, size = read(source)
-    licence = metadata.get("general.license")
     if recipe.quantize is not None:
         tensors = _quantized(tensors, metadata, architecture.NAME, recipe)
     config = architecture.read_config(metadata, vectors)
@@ -70,7 +70,7 @@ def read_shape(source: Path, recipe: Recipe, context: int | None) -> ModelShape:
         source_bytes=size,
         steps=made_steps(source, recipe),
         architecture=architecture,
-        licence=licence if isinstance(licence, str) and licence else None,
+        licence=stated_licence(metadata),
         config=config,
         tensors=tensors,
         rows=rows,

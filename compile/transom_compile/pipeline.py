@@ -21,6 +21,7 @@ from transom_compile import chat_config as chatting
 from transom_compile.background import Background, hash_file, one_ahead
 from transom_compile.bundle import Bundle, BundleFile, BundleParts, Source, seal_bundle
 from transom_compile.durable import sync_folder, write_durably
+from transom_compile.hub.licences import read_licences
 from transom_compile.libraries import (
     LIBRARY_KINDS,
     VARIANTS,
@@ -46,6 +47,7 @@ from transom_compile.template_lint import LintReport, check_template
 from transom_models import media_types
 from transom_models.architecture import ParameterSpec
 from transom_models.digest import Digest
+from transom_models.native_config import native_config
 
 __all__ = ["CompileError", "CompileOptions", "CompileReport", "compile_bundle"]
 
@@ -111,7 +113,9 @@ def compile_bundle(
             with phases.run("libraries"):
                 libraries, figures = builds.finish(progress)
         with phases.run("seal"):
-            native = _write_native_config(model, checkpoint.digest, folder)
+            licences = _write_licences(source, folder)
+            layers = [checkpoint.digest, *(Digest.of_file(file.path) for file in licences)]
+            native = _write_native_config(model, layers, folder)
             parts = BundleParts(
                 source=checkpoint,
                 native_config=native,
@@ -119,6 +123,7 @@ def compile_bundle(
                 shared=[*shards, *texts[1:]],
                 libraries=libraries,
                 annotations=_annotations(model, checkpoint.digest, bool(libraries)),
+                licences=licences,
             )
             bundle = seal_bundle(parts, folder)
     return CompileReport(
@@ -245,16 +250,18 @@ def _write_texts(
     return files, tuple(notes)
 
 
-def _write_native_config(model: Model, source: Digest, folder: Path) -> BundleFile:
-    size_label = model.checkpoint.metadata.get("general.size_label")
-    data = sealing.native_config(
-        model.architecture,
-        size_label if isinstance(size_label, str) else "",
-        model.main_block_type,
-        source,
-    )
+def _write_licences(source: Path, folder: Path) -> list[BundleFile]:
+    """The licence texts that lie in a Hugging Face folder; a GGUF brings none."""
+    files = []
+    for name, text in read_licences(source).items() if source.is_dir() else ():
+        write_durably(folder / name, text.encode())
+        files.append(BundleFile(folder / name, media_types.OLLAMA_LICENSE))
+    return files
+
+
+def _write_native_config(model: Model, layers: Sequence[Digest], folder: Path) -> BundleFile:
     path = folder / sealing.NATIVE_CONFIG_NAME
-    write_durably(path, data)
+    write_durably(path, native_config(model.facts, layers))
     return BundleFile(path, media_types.OLLAMA_CONFIG)
 
 
@@ -263,7 +270,7 @@ def _provenance(model: Model, source: Source) -> dict[str, Any]:
     metadata = model.checkpoint.metadata
     return {
         "name": metadata.get("general.name"),
-        "license": metadata.get("general.license"),
+        "license": model.licence,
         "source_digest": str(source.digest),
         "block_types": dict(model.histogram),
     }

@@ -3,6 +3,7 @@
 Reads the header only, so it costs a blink for any size. Knows no bundle and no compiler.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from transom_compile.sources.gguf import open_checkpoint
 from transom_compile.tokenizers import Tokenizer, convert_tokenizer
 from transom_models.architecture import ARCHITECTURE_KEY, load_architecture
 from transom_models.errors import TransomError
+from transom_models.ggml_types import FILE_TYPES
+from transom_models.licence import stated_licence
+from transom_models.native_config import NativeFacts
 
 # A context or chunk below this holds no chat; the paged KV cache counts in pages of 16.
 MIN_WINDOW = 64
@@ -45,8 +49,26 @@ class Model:
     @property
     def licence(self) -> str | None:
         """As the checkpoint states it, e.g. "apache-2.0"."""
-        value = self.checkpoint.metadata.get("general.license")
-        return value if isinstance(value, str) and value else None
+        return stated_licence(self.checkpoint.metadata)
+
+    @property
+    def facts(self) -> NativeFacts:
+        """What the config of its native platform says."""
+        metadata, name = self.checkpoint.metadata, self.architecture
+
+        def length(key: str) -> int | None:
+            value = metadata.get(f"{name}.{key}")
+            return int(value) if isinstance(value, int) else None
+
+        file_type = metadata.get("general.file_type")
+        return NativeFacts(
+            architecture=name,
+            parameter_count=sum(math.prod(i.shape) for i in self.checkpoint.tensors.values()),
+            file_type=FILE_TYPES.get(file_type if isinstance(file_type, int) else -1)
+            or self.main_block_type,
+            context_length=length("context_length"),
+            embedding_length=length("embedding_length"),
+        )
 
     @property
     def histogram(self) -> list[tuple[str, int]]:

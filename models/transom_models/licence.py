@@ -171,6 +171,17 @@ def licence_of(annotations: Mapping[str, str], texts: Iterable[str]) -> Licence:
     return Licence(identity or None, all(known) if known else None, "\n\n".join(kept) or None)
 
 
+def stated_licence(metadata: Mapping[str, object]) -> str | None:
+    """The id that a checkpoint's metadata (`general.license…`) states, for the annotation.
+
+    A card that says "other" has the licence's own name beside it.
+    """
+    stated, name = (metadata.get(f"general.license{part}") for part in ("", ".name"))
+    if isinstance(name, str) and name and stated in (None, "", "other"):
+        return name
+    return stated if isinstance(stated, str) and stated else None
+
+
 def why_not_open(identity: str) -> str | None:
     """The reason why a licence id or expression is not open, or None when it is."""
     if _expression_open(identity) is not False:

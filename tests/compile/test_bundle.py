@@ -1,6 +1,7 @@
 """A sealed bundle: manifests per platform, every blob found by its digest, the same bytes twice."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from transom_compile.bundle import (
     BundleFile,
     BundleParts,
     Source,
-    native_config,
     seal_bundle,
 )
 from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.manifest import Index, Manifest, Platform
+from transom_models.native_config import NativeFacts, count_text, native_config
 
 
 def make_parts(folder: Path) -> BundleParts:
@@ -123,7 +124,32 @@ def test_a_moved_bundle_still_finds_its_files(tmp_path: Path, bundle: Bundle) ->
 
 
 def test_the_native_config_is_what_ollama_reads() -> None:
-    document = json.loads(native_config("llama", "135M", "Q4_1", Digest.of(b"x")))
+    facts = NativeFacts("llama", 134_515_008, "Q4_1", context_length=8192)
+    document = json.loads(native_config(facts, [Digest.of(b"x")]))
     assert document["model_format"] == "gguf"
     assert document["model_families"] == ["llama"]
+    assert document["model_type"] == "134.52M"
+    assert document["context_length"] == 8192
+    assert "embedding_length" not in document
     assert document["rootfs"]["diff_ids"] == [str(Digest.of(b"x"))]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(840, "840"), (12_345, "12K"), (134_515_008, "134.52M"), (8_030_261_248, "8.0B")],
+)
+def test_a_number_of_parameters_as_people_say_it(count: int, text: str) -> None:
+    assert count_text(count) == text
+
+
+def test_licence_texts_are_layers_of_every_platform(tmp_path: Path) -> None:
+    folder = tmp_path / "licensed"
+    parts = make_parts(folder)
+    (folder / "LICENSE").write_text("MIT License")
+    licence = BundleFile(folder / "LICENSE", media_types.OLLAMA_LICENSE)
+    sealed = seal_bundle(replace(parts, licences=[licence]), folder)
+    for row in sealed.index.manifests:
+        manifest = Manifest.from_bytes(sealed.files[row.digest].read_bytes())
+        (layer,) = [x for x in manifest.layers if x.media_type == media_types.OLLAMA_LICENSE]
+        assert layer.digest == Digest.of(b"MIT License")
+        assert layer.title == "LICENSE"

@@ -159,7 +159,7 @@ def test_metadata_is_llama_cpps(tmp_path: Path) -> None:
         assert checkpoint.value_types[key].kind is kind
     assert checkpoint.value_types["tokenizer.ggml.token_type"].item is gguf.GGUFValueType.INT32
     name, hub, licence = read_hub_model(folder)
-    assert (name, licence) == ("llama", "other")
+    assert (name, licence) == ("llama", "my-licence")
     assert hub.metadata["llama.block_count"] == 2
 
 

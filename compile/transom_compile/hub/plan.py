@@ -20,6 +20,7 @@ from transom_models.architecture import (
     known_architectures,
     load_architecture,
 )
+from transom_models.licence import stated_licence
 
 CONFIG_FILE = "config.json"
 # A list of two or three steps.
@@ -31,11 +32,11 @@ def read_hub_model(folder: Path) -> tuple[str, HubModel, str | None]:
     """(architecture's name, its config in GGUF's words, licence if the card names one)."""
     config = read_object(folder / CONFIG_FILE)
     architecture = find_architecture(folder, config)
-    licence = read_card(folder, Silent()).get("general.license")
+    licence = stated_licence(read_card(folder, Silent()))
     if architecture.TASK == "embedding":
         config = {**config, **read_pooling(folder)}
     hub = architecture.from_hugging_face(config)
-    return architecture.NAME, hub, licence if isinstance(licence, str) else None
+    return architecture.NAME, hub, licence
 
 
 def find_architecture(folder: Path, config: Mapping[str, Any]) -> Architecture:

@@ -17,6 +17,7 @@ from transom_compile.progress import Progress
 from transom_compile.shards import TENSOR_CACHE_NAME
 from transom_models import media_types
 from transom_models.digest import Digest, Hasher
+from transom_models.licence import stated_licence
 from transom_models.manifest import Descriptor, Manifest, Platform
 
 HASH_PIECE_BYTES = 4 * 1024 * 1024
@@ -103,7 +104,7 @@ def _annotations(model: MlcModel, progress: Progress) -> Mapping[str, str]:
         media_types.ANNOTATION_ARCHITECTURE: str(model.config["model_type"]),
         media_types.ANNOTATION_SCHEME: str(model.config["quantization"]),
     }
-    licence = read_card(model.folder, progress).get("general.license")
-    if isinstance(licence, str):
+    licence = stated_licence(read_card(model.folder, progress))
+    if licence is not None:
         annotations[media_types.ANNOTATION_LICENSES] = licence
     return annotations
