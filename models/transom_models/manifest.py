@@ -34,6 +34,7 @@ MAX_DESCRIPTORS: Final = 4096
 MAX_BLOB_BYTES: Final = 2**53 - 1
 # RFC 6838 allows 127 characters on each side of the slash.
 MAX_MEDIA_TYPE_CHARS: Final = 255
+# Metadata has dozens; the OCI conformance suite pushes 391 of them.
 MAX_ANNOTATIONS: Final = 1024
 # A histogram or a licence expression fits many times over.
 MAX_ANNOTATION_CHARS: Final = 16 * 1024
