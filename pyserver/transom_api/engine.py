@@ -4,8 +4,8 @@ The same words as in TypeScript. An engine is given a finished prompt; it knows 
 nothing of messages, templates or dialects. Pure.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from transom_models.errors import TransomError
@@ -65,7 +65,6 @@ class GenerateRequest:
     json_schema: dict[str, Any] | None = None
     """What the answer has to be, as JSON Schema."""
     images: tuple[bytes, ...] = ()
-    keep_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +93,6 @@ class ModelFacts:
     """What only a loaded model can tell about itself."""
 
     context_tokens: int
-    chat_template: str
-    """The model file's own, in Jinja; empty when it has none."""
     bos: str = ""
     eos: str = ""
     adds_bos: bool = False
@@ -113,7 +110,7 @@ class LoadOptions:
     gpu_layers: int | None = None
     main_gpu: int | None = None
     threads: int | None = None
-    mmap: bool = True
+    mmap: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +119,7 @@ class ModelFiles:
 
     weights: str
     projector: str | None = None
-    adapters: tuple[str, ...] = field(default=())
+    adapters: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
@@ -132,7 +129,7 @@ class Engine(Protocol):
 
     def generate(
         self, request: GenerateRequest, cancelled: Cancelled
-    ) -> Iterator[TokenEvent | Done]:
+    ) -> Generator[TokenEvent | Done, None, None]:
         """Token events, then one `Done`. Ends with `RequestCancelled` soon after `cancelled` says
         so, and stops when it is closed. Raises `EngineError`."""
         ...

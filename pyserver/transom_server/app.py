@@ -12,13 +12,24 @@ from flask import Flask, Response, request
 
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.config import Config
+from transom_server.engines.native import NativeModels
 from transom_server.errors import (
     HostNotAllowed,
     NotWritable,
     OriginNotAllowed,
     register_errors,
 )
-from transom_server.routes import blobs, health, manifests, models, tags, uploads, web, webllm
+from transom_server.routes import (
+    blobs,
+    generation,
+    health,
+    manifests,
+    models,
+    tags,
+    uploads,
+    web,
+    webllm,
+)
 from transom_server.store import open_store
 
 # Pages of other origins may read these, if their origin is allowed. The page itself stays private.
@@ -51,6 +62,9 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(tags.blueprint(store))
     app.register_blueprint(webllm.blueprint(store))
     app.register_blueprint(models.blueprint(store))
+    native = NativeModels(store)
+    app.extensions["transom_close"] = native.close
+    app.register_blueprint(generation.blueprint(store, native))
     app.register_blueprint(web.blueprint(config.web_dir))
     register_errors(app)
     _guard(app, config)

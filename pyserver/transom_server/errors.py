@@ -13,9 +13,15 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from transom_api import openai
+from transom_api.engine import ContextOverflow, RequestCancelled
+from transom_api.ollama_generation import InvalidRequest
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError
+from transom_models.modelfile import InvalidParameter
 from transom_models.name import InvalidName
+from transom_server.engines.native import NoTemplate
+from transom_server.engines.native_model import NotNative
+from transom_server.engines.template_process import TemplateRefused
 from transom_server.manifest_upload import (
     ManifestBlobUnknown,
     ManifestRejected,
@@ -67,6 +73,14 @@ _ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
     ManifestNotFound: (404, "MANIFEST_UNKNOWN"),
     FileNotInModel: (404, "BLOB_UNKNOWN"),
     BlobNotFound: (404, "BLOB_UNKNOWN"),
+    InvalidRequest: (400, "UNSUPPORTED"),
+    InvalidParameter: (400, "UNSUPPORTED"),
+    NotNative: (400, "UNSUPPORTED"),
+    NoTemplate: (400, "UNSUPPORTED"),
+    TemplateRefused: (400, "UNSUPPORTED"),
+    ContextOverflow: (400, "UNSUPPORTED"),
+    # nginx's word for a client that closed the connection; nobody reads it.
+    RequestCancelled: (499, "UNKNOWN"),
     RepositoryNotFound: (404, "NAME_UNKNOWN"),
     InvalidPage: (400, "UNSUPPORTED"),
     DigestMismatch: (400, "DIGEST_INVALID"),

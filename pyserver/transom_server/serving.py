@@ -3,7 +3,7 @@
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -40,10 +40,13 @@ class Server:
             # The default holds a connection two minutes; a browser opens a new one at no cost.
             channel_timeout=60,
             ident=None,
+            # Read on while a request is answered: only so a client that goes away is noticed.
+            channel_request_lookahead=1,
             recv_bytes=RECEIVE_BYTES,
             # `request_body` has the limits, by address.
             max_request_body_size=MAX_BLOB_BYTES,
         )
+        self._end_app: Callable[[], None] = app.extensions["transom_close"]
         store: Store = app.extensions["transom_store"]
         self._server.channel_class = channel_class(store.scratch)
         self.port: int = listener.getsockname()[1]
@@ -62,6 +65,8 @@ class Server:
         self._server.trigger.pull_trigger(self._close)
 
     def _close(self) -> None:
+        # First the models: answers that wait for them end, and so do their threads.
+        self._end_app()
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=1)
         wasyncore.close_all(self._map, ignore_all=True)
 

@@ -18,11 +18,10 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from transom_api.engine import (
     Cancelled,
@@ -89,7 +88,7 @@ class LlamaCpp:
 
     def generate(
         self, request: GenerateRequest, cancelled: Cancelled
-    ) -> Iterator[TokenEvent | Done]:
+    ) -> Generator[TokenEvent | Done, None, None]:
         """See `Engine`. The child stops computing when we stop reading."""
         connection = self._connect()
         wire = connection.sock
@@ -193,7 +192,6 @@ class LlamaCpp:
         sees = properties["modalities"]["vision"]
         return ModelFacts(
             context_tokens=properties["default_generation_settings"]["n_ctx"],
-            chat_template=properties["chat_template"],
             bos=bos,
             eos=properties["eos_token"],
             adds_bos=bool(bos) and added["tokens"][:1] == alone["tokens"][:1],
@@ -240,8 +238,7 @@ class _Child:
                     self.wait_for_end(END_TIMEOUT_SECONDS)
                     self._listeners[1].join()
                     raise EngineError(f"llama.cpp cannot load this model: {self._last_words()}")
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    return urlsplit(json.loads(line)["address"]).netloc
+                return str(json.loads(line)["address"])
             if cancelled():
                 raise RequestCancelled("nobody waits for this model any more")
 
@@ -314,7 +311,6 @@ def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str,
         "return_tokens": True,
         "cache_prompt": True,
         "n_predict": request.max_tokens,
-        "n_keep": request.keep_tokens,
         "stop": list(request.stop),
         **asdict(sampling),
     }

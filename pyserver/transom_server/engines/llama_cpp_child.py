@@ -9,10 +9,14 @@ import os
 import sys
 import threading
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 # A prompt cache in RAM beside the KV cache (llama.cpp's default is 8 GiB) would be memory that
 # nobody asked for.
 CACHE_RAM_MIB: Final = 0
+# llama.cpp runs the model's own template when it loads, and gives up where it cannot read it. Ours
+# are rendered elsewhere.
+NO_TEMPLATE: Final = "{{ messages[0].content }}"
 
 
 def main() -> None:
@@ -23,7 +27,7 @@ def main() -> None:
     import xllamacpp
 
     server = xllamacpp.Server(parameters(xllamacpp, order))
-    print(json.dumps({"address": server.listening_address}), flush=True)
+    print(json.dumps({"address": urlsplit(server.listening_address).netloc}), flush=True)
     threading.Event().wait()
 
 
@@ -36,6 +40,7 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     # A port is open to whoever is on this machine; the key is the parent's.
     chosen.api_keys = [order["key"]]
     chosen.cors_origins = ""
+    chosen.chat_template = NO_TEMPLATE
     chosen.ui = False
     chosen.endpoint_slots = False
     chosen.warmup = False
@@ -55,6 +60,10 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     if order["batch_tokens"] is not None:
         chosen.n_batch = order["batch_tokens"]
         chosen.n_ubatch = min(chosen.n_ubatch, order["batch_tokens"])
+    if order["mmap"] is not None:
+        modes = xllamacpp.llama_load_mode
+        mapped, read = modes.LLAMA_LOAD_MODE_MMAP, modes.LLAMA_LOAD_MODE_NONE
+        chosen.load_mode = mapped if order["mmap"] else read
     if order["gpu_layers"] is not None:
         chosen.n_gpu_layers = order["gpu_layers"]
     if order["main_gpu"] is not None:

@@ -1,0 +1,142 @@
+"""One request to a stored model, from messages to tokens: store, template, engine.
+
+Knows the order and no HTTP; what a request says is `transom_api`'s business.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from transom_api import options
+from transom_api.engine import (
+    Cancelled,
+    Done,
+    GenerateRequest,
+    LoadEngine,
+    ModelFacts,
+    TokenEvent,
+)
+from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS, Asked, conversation
+from transom_models import modelfile
+from transom_models.errors import TransomError
+from transom_models.name import ModelName
+from transom_server.engines.llama_cpp import LlamaCpp
+from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.native_model import (
+    NativeModel,
+    chat_template,
+    files_of,
+    read_native_model,
+)
+from transom_server.engines.template_process import TemplateProcess
+from transom_server.store import Store
+
+
+class NoTemplate(TransomError):
+    """The model has no chat template, so nobody knows how it wants to be spoken to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is loaded. `seconds` is 0 when it was before."""
+
+    seconds: float
+
+
+class NativeModels:
+    """Every model of a store, run natively. Threads may share it."""
+
+    def __init__(self, store: Store, load: LoadEngine = LlamaCpp) -> None:
+        self._store = store
+        self._templates = TemplateProcess()
+        self.loaded: LoadedModels[NativeModel] = LoadedModels(load)
+
+    def close(self) -> None:
+        """Let go of all models; requests that run end with an error."""
+        self.loaded.close()
+        self._templates.close()
+
+    def load(self, asked: Asked, cancelled: Cancelled) -> Loaded:
+        """Load a model and keep it as asked."""
+        model = read_native_model(self._store, ModelName.parse(asked.model))
+        with self._use(model, asked, cancelled) as used:
+            return Loaded(used.load_seconds)
+
+    def unload(self, asked: Asked) -> None:
+        """Let go of a model. Raises `ModelNotFound`; no error when it was not loaded."""
+        self.loaded.unload(str(self._store.get_index(ModelName.parse(asked.model)).name))
+
+    def answer(self, asked: Asked, cancelled: Cancelled) -> Iterator[Loaded | TokenEvent | Done]:
+        """`Loaded`, then what the engine says. Closing it ends the work."""
+        model = read_native_model(self._store, ModelName.parse(asked.model))
+        with self._use(model, asked, cancelled) as used:
+            yield Loaded(used.load_seconds)
+            request = self._request(asked, model, used.engine.facts)
+            with closing(used.engine.generate(request, used.cancelled)) as events:
+                yield from events
+
+    @contextmanager
+    def _use(self, model: NativeModel, asked: Asked, cancelled: Cancelled) -> Iterator[InUse]:
+        parameters = {**model.parameters, **asked.options}
+        key = ModelKey(str(model.name), model.digest, options.load_options_of(parameters), model)
+        keep = DEFAULT_KEEP_SECONDS if asked.keep_seconds is None else asked.keep_seconds
+        with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
+            yield used
+
+    def _request(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> GenerateRequest:
+        parameters = {**model.parameters, **asked.options}
+        return GenerateRequest(
+            prompt=self._prompt(asked, model, facts),
+            sampling=options.sampling_of(parameters),
+            max_tokens=options.max_tokens_of(parameters),
+            stop=options.stops_of(parameters),
+            json_schema=asked.json_schema,
+            images=asked.images,
+        )
+
+    def _prompt(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> str:
+        if asked.raw:
+            return "".join(
+                row["content"] for row in conversation(asked, None, (), facts.image_marker)
+            )
+        messages = conversation(asked, model.system, model.messages, facts.image_marker)
+        template = chat_template(self._store, model)
+        if asked.template is not None:
+            template = modelfile.jinja_template(asked.template)
+        if template is None:
+            if asked.kind == "generate" and len(messages) == 1:
+                return str(messages[0]["content"])
+            raise NoTemplate(
+                f"{model.name} has no chat template; give it one (TEMPLATE in a Modelfile, "
+                "`transom create`), or ask /api/generate with a prompt alone"
+            )
+        variables: dict[str, Any] = {}
+        if asked.thinks is not None:
+            variables["enable_thinking"] = asked.thinks
+        prompt = self._templates.render(
+            template, messages, bos=facts.bos, eos=facts.eos, variables=variables
+        )
+        # Templates that write it themselves would have it twice.
+        return prompt.removeprefix(facts.bos) if facts.adds_bos and facts.bos else prompt
+
+
+def details_of(store: Store, model: NativeModel) -> dict[str, Any]:
+    """Ollama's `details` of a model, as its config blob says them; what it does not say is
+    empty."""
+    try:
+        config = json.loads(store.read_manifest_bytes(model.manifest.config.digest))
+    except (ValueError, RecursionError, TransomError):
+        config = {}
+    if not isinstance(config, dict):
+        config = {}
+    family = config.get("model_family") or ""
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": family,
+        "families": config.get("model_families") or ([family] if family else []),
+        "parameter_size": config.get("model_type") or "",
+        "quantization_level": config.get("file_type") or "",
+    }
