@@ -49,6 +49,13 @@ SETTINGS: Final = (
         "no",
         "`yes`: pull models whose terms are not open without being asked each time.",
     ),
+    Setting(
+        "cache_bytes",
+        "TRANSOM_CACHE_BYTES",
+        "20000000000",
+        "Most bytes of an object store's models that are kept on this machine's disk too, for"
+        " engines; what is in use stays.",
+    ),
     Setting("host", "TRANSOM_HOST", "127.0.0.1", "Address to listen on."),
     Setting("port", "TRANSOM_PORT", "11435", "Port to listen on; 0 takes a free one."),
     Setting(
@@ -107,6 +114,7 @@ class Config:
     models: str
     registry: str
     accept_license: bool
+    cache_bytes: int
     host: str
     port: int
     web_dir: Path | None
@@ -128,6 +136,7 @@ class Config:
             models=_location(texts["models"]),
             registry=_registry(texts["registry"]),
             accept_license=_yes(texts["accept_license"], "TRANSOM_ACCEPT_LICENSE"),
+            cache_bytes=_size(texts["cache_bytes"], "TRANSOM_CACHE_BYTES"),
             host=texts["host"],
             port=_port(texts["port"]),
             web_dir=_folder(texts["web_dir"], "TRANSOM_WEB_DIR") if texts["web_dir"] else None,
@@ -179,6 +188,13 @@ def _registry(text: str) -> str:
     if text and _REGISTRY.fullmatch(text) is None:
         raise InvalidSetting(f"TRANSOM_REGISTRY: {text!r:.80} is not a host or host:port")
     return text
+
+
+def _size(text: str, env: str) -> int:
+    # 18 digits: more than any disk, and a number that everything can hold.
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InvalidSetting(f"{env}: {text!r:.80} is not a number of bytes")
+    return int(text)
 
 
 def _yes(text: str, env: str) -> bool:
