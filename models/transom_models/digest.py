@@ -76,6 +76,13 @@ class Hasher:
         self._state.update(data)
         self.size += data.nbytes if isinstance(data, memoryview) else len(data)
 
+    def copy(self) -> "Hasher":
+        """A hasher that has taken the same bytes, and goes its own way from here."""
+        twin = Hasher()
+        twin._state = self._state.copy()
+        twin.size = self.size
+        return twin
+
     def digest(self) -> Digest:
         """Digest of all bytes so far; more may follow."""
         return Digest(self._state.hexdigest())

@@ -187,8 +187,9 @@ class HttpClient:
         headers: Headers | None = None,
         authorization: str | None = None,
         body: Body | None = None,
+        follow: bool = True,
     ) -> Iterator[Answer]:
-        """Ask once. GET and HEAD follow redirects; `authorization` goes to the first origin only.
+        """Ask once. GET and HEAD `follow` redirects; `authorization` goes to the first origin only.
 
         Raises `Faltering` where another try makes sense, for statuses of `RETRIED` too, and
         `TransferError` or `InvalidAddress` where it does not. Other statuses are answers.
@@ -200,7 +201,7 @@ class HttpClient:
             response = self._send(method, address, headers, allowed, body)
             answer = Answer(self, response, address)
             try:
-                if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+                if answer.status not in _REDIRECTS or not (follow and method in ("GET", "HEAD")):
                     self._judge(answer)
                     yield answer
                     return
