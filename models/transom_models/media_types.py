@@ -28,6 +28,8 @@ OLLAMA_LICENSE: Final = "application/vnd.ollama.image.license"
 
 # Annotation keys. A descriptor's title is its file name: for people, and for WebLLM's by-path view.
 ANNOTATION_TITLE: Final = "org.opencontainers.image.title"
+# What an image layout calls one of its models.
+ANNOTATION_REF_NAME: Final = "org.opencontainers.image.ref.name"
 ANNOTATION_LICENSES: Final = "org.opencontainers.image.licenses"
 # "gpu" or "fallback", on library layers.
 ANNOTATION_SCHEDULE: Final = "dev.transom.schedule"

@@ -37,8 +37,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
     {
         "compile": Verb("Compile a checkpoint into a bundle that runs in the browser.", "compile"),
         "import": Verb(
-            "Import a finished model: MLC's format, or a bundle's folder.", "compile,server"
+            "Import a finished model: an OCI layout, a bundle, or MLC's format.", "compile,server"
         ),
+        "export": Verb("Export the page and models as plain files.", "server"),
         "serve": Verb("Serve the store and the chat page.", "server"),
         "list": Verb("List the models of the store.", "server"),
         "ask": Verb("Ask a model one question, in a headless browser.", "browser,server"),

@@ -18,6 +18,7 @@ from transom_models.manifest import (
     InvalidManifest,
     Manifest,
 )
+from transom_models.media_types import OLLAMA_MODEL
 from transom_models.name import ModelName
 from transom_server.store import Store, StoreError
 
@@ -78,16 +79,20 @@ def _read(folder: Path, files: Mapping[Digest, Path]) -> _Contents:
         if row.digest not in manifests:
             raise StoreError(f"{folder / MANIFEST_FOLDER} lacks the manifest {row.digest}")
         for part in Manifest.from_bytes(manifests[row.digest]).descriptors:
-            blobs[part.digest] = files.get(part.digest) or _path_of(part, folder)
+            blobs[part.digest] = files.get(part.digest) or _path_of(part, folder, files)
     named = tuple(manifests[row.digest] for row in index.manifests)
     return _Contents(index_data, named, blobs)
 
 
-def _path_of(part: Descriptor, folder: Path) -> Path:
+def _path_of(part: Descriptor, folder: Path, files: Mapping[Digest, Path]) -> Path:
     """Where a blob lies in a bundle folder. The title was checked: it cannot leave the folder."""
-    if part.title is None or not (folder / part.title).is_file():
-        raise StoreError(f"{folder} lacks {part.title or 'the file'} ({part.digest})")
-    return folder / part.title
+    if part.title is not None and (folder / part.title).is_file():
+        return folder / part.title
+    if part.title is None and part.media_type == OLLAMA_MODEL:
+        others = ", ".join(str(path) for path in files.values())
+        way = f"{others} is another one" if others else "name that file with --source"
+        raise StoreError(f"{folder} lacks the GGUF that it was made from ({part.digest}); {way}")
+    raise StoreError(f"{folder} lacks {part.title or 'the file'} ({part.digest})")
 
 
 def _read_small(path: Path) -> bytes:

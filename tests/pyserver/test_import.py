@@ -25,10 +25,9 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> RunCli:
     def run_cli(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run([str(argument) for argument in arguments])
+        code = run([str(argument) for argument in arguments])
         printed = capsys.readouterr()
-        return int(str(ended.value.code)), printed.out, printed.err
+        return code, printed.out, printed.err
 
     return run_cli
 
@@ -67,14 +66,33 @@ def test_again_under_another_name_copies_nothing(cli: RunCli, store: Store, tmp_
     }
 
 
-def test_a_bundle_of_ours_is_taken_as_it_is(cli: RunCli, store: Store, tmp_path: Path) -> None:
+def test_a_bundle_of_ours_needs_its_checkpoint(cli: RunCli, store: Store, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
-    (source,) = bundle.files.values()
+    ((digest, source),) = bundle.files.items()
     code, _, err = cli("import", bundle.folder, "--name", "tiny")
     assert code == 2, "the checkpoint lies elsewhere"
-    assert "lacks the file (sha256:" in err
+    assert f"lacks the GGUF that it was made from ({digest}); name that file with --source" in err
     assert store.list_models() == []
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGUF of something else")
+    code, _, err = cli("import", bundle.folder, "--name", "tiny", "--source", other)
+    assert code == 2
+    assert f"({digest}); {other} is another one" in err
+    assert store.list_models() == []
+    assert cli("import", bundle.folder, "--name", "tiny", "--source", source)[0] == 0
+    assert store.verify().sound
+    assert store.has_blob(digest)
     assert source.exists()
+
+
+def test_options_that_do_not_fit_are_refused(cli: RunCli, tmp_path: Path) -> None:
+    folder = write_mlc_model(tmp_path / "model")
+    gguf = tmp_path / "model.gguf"
+    gguf.write_bytes(b"GGUF\3\0\0\0")
+    assert "nothing for --source to complete" in cli("import", folder, "--source", gguf)[2]
+    bundle = write_bundle(tmp_path / "bundle").folder
+    assert "nothing for --library to add" in cli("import", bundle, "--library", gguf)[2]
+    assert f"`transom compile {gguf} --name NAME`" in cli("import", gguf)[2]
 
 
 def test_nothing_is_left_of_a_model_that_is_refused(
