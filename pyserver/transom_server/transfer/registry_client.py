@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 from transom_models.digest import PREFIX, Digest
 from transom_models.manifest import MAX_MANIFEST_BYTES, Descriptor
 from transom_models.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from transom_server.transfer.address import Address, registry_url
+from transom_server.transfer.auth import RegistryAuth
+from transom_server.transfer.credentials import Credentials
 from transom_server.transfer.http_client import (
     Answer,
     Body,
@@ -22,9 +24,6 @@ from transom_server.transfer.http_client import (
     HttpClient,
     TransferError,
 )
-
-if TYPE_CHECKING:
-    from transom_server.transfer.auth import Credentials
 
 ACCEPTED: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_MANIFEST, DOCKER_INDEX)
 # What an error of another host may put on our one line.
@@ -48,24 +47,6 @@ class FetchedManifest:
     digest: Digest
 
 
-class Authorizer(Protocol):
-    """Knows what to write into Authorization. `actions` is "pull" or "pull,push"."""
-
-    def header(self, actions: str) -> str | None:
-        """What is known to work by now, or None."""
-
-    def challenged(self, challenges: list[str], actions: str) -> str | None:
-        """What to write after a 401 with these WWW-Authenticate headers; None: nothing helps."""
-
-
-class _Anonymous:
-    def header(self, actions: str) -> str | None:
-        return None
-
-    def challenged(self, challenges: list[str], actions: str) -> str | None:
-        return None
-
-
 class RegistryClient:
     """One repository at one registry. Threads may share it."""
 
@@ -74,7 +55,7 @@ class RegistryClient:
         http: HttpClient,
         host: str,
         repository: str,
-        credentials: "Credentials | None",
+        credentials: Credentials | None,
         insecure: bool,
     ) -> None:
         """`host` is host[:port]; `repository` namespace/model. Raises `InvalidAddress`."""
@@ -82,7 +63,7 @@ class RegistryClient:
         self.url = registry_url(host, insecure)
         self.repository = repository
         self.place = Address.parse(self.url).place
-        self.authorizer: Authorizer = _Anonymous()
+        self._auth = RegistryAuth(http, host, repository, credentials, insecure)
 
     @contextmanager
     def send(
@@ -110,13 +91,15 @@ class RegistryClient:
                 body=None if body is None else body(),
             )
 
-        authorization = self.authorizer.header(actions)
+        authorization = self._auth.header(actions)
         challenges: list[str] = []
         with ask(authorization) as answer:
             # Where a redirect led to, nobody may ask for our credentials.
             if answer.status == 401 and answer.address.url == Address.parse(url).url:
                 challenges = answer.headers("WWW-Authenticate")
-            proof = self.authorizer.challenged(challenges, actions) if challenges else None
+            proof = (
+                self._auth.challenged(challenges, actions, authorization) if challenges else None
+            )
             if proof is None:
                 yield answer
                 return

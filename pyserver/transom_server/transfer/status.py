@@ -12,7 +12,7 @@ from transom_models.digest import Digest
 from transom_models.errors import TransomError
 
 if TYPE_CHECKING:
-    from transom_server.transfer.auth import Credentials
+    from transom_server.transfer.credentials import Credentials
 
 # Enough to fill a line from far away; hosts see no more of one client than a browser's share.
 CONNECTIONS: Final = 4
