@@ -36,6 +36,7 @@ from transom_server.transfer.status import (
     Status,
     TransferOptions,
 )
+from transom_server.transfer.terms import check_terms
 
 # Manifests of one index together. Platforms are a handful, of a few KiB each.
 MAX_MANIFESTS_BYTES: Final = 4 * MAX_MANIFEST_BYTES
@@ -48,10 +49,6 @@ REMOVING: Final = "removing unused layers"
 
 class NoRegistry(TransomError):
     """The name does not say where to pull from, and no setting does."""
-
-
-class LicenseNotAccepted(TransomError):
-    """The model's terms are not open, and nobody said yes to them."""
 
 
 def registry_of(name: ModelName, registry: str) -> str:
@@ -70,15 +67,24 @@ def registry_of(name: ModelName, registry: str) -> str:
 
 
 def pull(
-    store: Store, name: ModelName, options: TransferOptions, report: Report, *, registry: str
+    store: Store,
+    name: ModelName,
+    options: TransferOptions,
+    report: Report,
+    *,
+    registry: str,
+    target: ModelName | None = None,
 ) -> Digest:
-    """Bring a model and all its blobs into the store under `name`; gives what the tag holds now.
+    """Bring a model and all its blobs into the store; gives the digest of what the tag holds now.
+
+    It is kept as `target`, or under the name that it is pulled by.
 
     Blobs that are here already are not fetched. A pull that ends early leaves no tag and no blob
     that is not whole, and the next one goes on with its pieces. Raises `TransferError`,
     `StoreError`, `InvalidManifest`, `NoRegistry`, `LicenseNotAccepted`, `Cancelled`.
     """
     host = registry_of(name, registry)
+    target = target or name
     with HttpClient(options) as http, store.adding() as lease:
         repository = f"{name.namespace}/{name.model}"
         client = RegistryClient(http, host, repository, options.credentials, options.insecure)
@@ -89,9 +95,9 @@ def pull(
         downloads.run([_wanted(row, client) for row in model.blobs])
         report(Status(VERIFYING))
         report(Status(WRITING_MANIFEST))
-        before = _blobs_of(store, name)
-        digest = store.put_index(name, model.data)
-    after = _blobs_of(store, name)
+        before = _blobs_of(store, target)
+        digest = store.put_index(target, model.data)
+    after = _blobs_of(store, target)
     if unused := [old for old in before if old not in after]:
         report(Status(REMOVING))
         store.remove_unused(unused)
@@ -183,15 +189,9 @@ def _check_licence(
     options: TransferOptions,
     report: Report,
 ) -> None:
-    """Show the terms before the large blobs come. Raises `LicenseNotAccepted`."""
+    """Before the large blobs come. Raises `LicenseNotAccepted`."""
     texts = list(_license_texts(store, client, model))
-    for licence in _licences(model, texts):
-        report(Status(f"license: {licence}"))
-        if licence.open is False and not options.accept_license:
-            raise LicenseNotAccepted(
-                f"the license is {licence}: {licence.reason}; read its terms, and if you accept "
-                "them say so with --accept-license"
-            )
+    check_terms(_licences(model, texts), options, report)
 
 
 def _licences(model: _Model, texts: Sequence[str]) -> list[Licence]:
