@@ -3,6 +3,7 @@
 Pure: text in, values out. Must not know files, stores, HTTP or who creates a model.
 """
 
+from transom_models.modelfile.go_template import UntranslatableTemplate
 from transom_models.modelfile.modelfile import (
     Modelfile,
     ModelfileError,
@@ -20,16 +21,20 @@ from transom_models.modelfile.parameters import (
     read_params,
     unknown_params,
 )
+from transom_models.modelfile.template import AmbiguousTemplate, jinja_template
 
 __all__ = [
     "PARAMETERS",
+    "AmbiguousTemplate",
     "InvalidParameter",
     "Modelfile",
     "ModelfileError",
     "ParameterValue",
     "Parameters",
+    "UntranslatableTemplate",
     "check_parameters",
     "decode_modelfile",
+    "jinja_template",
     "params_json",
     "parse_modelfile",
     "read_params",
