@@ -40,8 +40,19 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             "Import a finished model: an OCI layout, a bundle, or MLC's format.", "compile,server"
         ),
         "export": Verb("Export the page and models as plain files.", "server"),
+        "run": Verb("Talk with a model, by llama.cpp.", "native,server"),
+        "ps": Verb("List the models that are loaded.", "server"),
+        "stop": Verb("Let go of a loaded model.", "server"),
         "serve": Verb("Serve the store and the chat page.", "server"),
+        "pull": Verb("Pull a model from a registry, or a GGUF file from an address.", "server"),
+        "push": Verb("Push a model to a registry.", "server"),
+        "login": Verb("Log in to a registry.", "server"),
+        "logout": Verb("Log out of a registry.", "server"),
         "list": Verb("List the models of the store.", "server"),
+        "verify": Verb("Check every byte of the store, or of some models.", "server"),
+        "gc": Verb("Remove blobs that no model needs.", "server"),
+        "du": Verb("Say what each model takes, shared and of its own.", "server"),
+        "adopt": Verb("Adopt the models of an Ollama store, by hard link.", "server"),
         "ask": Verb("Ask a model one question, in a headless browser.", "browser,server"),
         "verify-model": Verb(
             "Compare a model's browser libraries with llama.cpp.", "verify,server"

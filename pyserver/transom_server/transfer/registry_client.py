@@ -63,6 +63,7 @@ class RegistryClient:
         self.url = registry_url(host, insecure)
         self.repository = repository
         self.place = Address.parse(self.url).place
+        self._insecure = insecure
         self._auth = RegistryAuth(http, host, repository, credentials, insecure)
 
     @contextmanager
@@ -162,18 +163,25 @@ class RegistryClient:
 
     def expect(self, answer: Answer, statuses: tuple[int, ...], what: str) -> None:
         """Raises `NotInRegistry`, `Denied` or `TransferError` for an answer of another status."""
+        if answer.status not in statuses:
+            raise self.refused(answer, what, answer.read_error())
+
+    def refused(self, answer: Answer, what: str, body: bytes) -> TransferError:
+        """The error that an answer of a wrong status is, with what its body says."""
         status, place = answer.status, answer.address.place
-        if status in statuses:
-            return
-        said = _message(answer.read_error())
+        said = _message(body)
         if status in (401, 403):
-            raise Denied(
+            return Denied(
                 f"{place} does not let us have {what} (status {status}{said}); "
                 f"if you have an account there: transom login {self.place}"
             )
         if status in (404, 410):
-            raise NotInRegistry(f"{place} has no {what}{said}")
-        raise TransferError(f"{place} answered status {status} for {what}{said}")
+            return NotInRegistry(f"{place} has no {what}{said}")
+        return TransferError(f"{place} answered status {status} for {what}{said}")
+
+    def resolve(self, location: str, base: Address | None = None) -> Address:
+        """Where a Location leads; the rules are those of a redirect. Raises `InvalidAddress`."""
+        return (base or Address.parse(self.url)).redirected(location, self._insecure)
 
 
 def _message(body: bytes) -> str:
