@@ -78,6 +78,8 @@ class Fetching:
         self._file = file
         self._tell = tell
         self._streams = threading.Event()
+        if not wanted.ranges:
+            self._streams.set()
         self._streaming = threading.Lock()
 
     def fetch(self, number: int) -> None:
@@ -163,7 +165,7 @@ class Fetching:
         if self.streams and not fresh:
             raise HostHasNoRanges
         first, count = span.at, min(span.ask, span.left)
-        ranged = self._wanted.ranges and (first, count) != (0, self._wanted.size)
+        ranged = (first, count) != (0, self._wanted.size)
         headers = {"Want-Content-Digest": "sha-256=1"} if ranged else {}
         if ranged:
             headers["Range"] = f"bytes={first}-{first + count - 1}"
@@ -306,7 +308,7 @@ class Fetching:
 
     def _compare_again(self) -> bool:
         """Fetch piece by piece again until the digest is right; whether any piece differed."""
-        if self.streams or not self._wanted.ranges:
+        if self.streams:
             return self._stream_again()
         differed = False
         for number in range(self._file.count):
