@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from transom_cli.output import error_text
+from transom_cli.stored_name import StoredName
 from transom_models.errors import TransomError
 
 EXIT_USER_ERROR: Final = 2
@@ -57,9 +58,16 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "verify-model": Verb(
             "Compare a model's browser libraries with llama.cpp.", "verify,server"
         ),
+        "completion": Verb("Print a script that completes verbs and names in a shell.", "server"),
         "build": Verb("Build what is built once, with tools from PyPI only.", "build"),
     }
 )
+
+
+# Other words for verbs, as people of Ollama know them.
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({"ls": "list"})
+# Arguments that name models of the store; a shell completes them.
+_NAME_ARGUMENTS: Final = frozenset({"model", "models", "name", "names", "source", "prefix"})
 
 
 class MissingPackages(TransomError):
@@ -73,7 +81,8 @@ class _Verbs(click.Group):
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return load_verb(cmd_name) if cmd_name in VERBS else None
+        verb = ALIASES.get(cmd_name, cmd_name)
+        return load_verb(verb) if verb in VERBS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -93,6 +102,10 @@ def load_verb(name: str) -> click.Command:
             f"install it with: pip install 'transom[{VERBS[name].extra}]'"
         ) from error
     assert isinstance(command, click.Command)
+    for parameter in command.params:
+        if parameter.name in _NAME_ARGUMENTS and parameter.type is click.STRING:
+            if isinstance(parameter, click.Argument):
+                parameter.type = StoredName()
     return command
 
 

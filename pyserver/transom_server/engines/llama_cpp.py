@@ -211,6 +211,8 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
+            # Ctrl-C in a terminal is for us; we end the child ourselves.
+            start_new_session=True,
         )
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._log: deque[str] = deque(maxlen=LOG_LINES)

@@ -83,6 +83,8 @@ class TemplateProcess:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 encoding="utf-8",
+                # Ctrl-C in a terminal is for us; we end the child ourselves.
+                start_new_session=True,
             )
         said: queue.SimpleQueue[str] = queue.SimpleQueue()
         # Also writes: a question may be longer than a pipe takes at once.
