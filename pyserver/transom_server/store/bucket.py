@@ -128,6 +128,7 @@ class Bucket:
         """Everything below a folder key."""
         with explained(self.url):
             found = self._fs.find(self._path(prefix), detail=True)
+        found.pop(self._path(prefix), None)  # a file of the folder's name
         for path, info in found.items():
             yield Entry(path.removeprefix(f"{self._root}/"), info["size"], _modified(info))
 

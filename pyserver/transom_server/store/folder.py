@@ -5,7 +5,7 @@ Needs a POSIX system (flock, fsync of folders, rename over a file).
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -66,6 +66,15 @@ class FolderStorage:
         found = path.stat()
         return Entry(key, found.st_size, found.st_mtime)
 
+    def sizes(self, keys: Set[str]) -> Mapping[str, int]:
+        found = {}
+        for key in keys:
+            try:
+                found[key] = self.entry(key).size
+            except FileNotFoundError:
+                continue
+        return found
+
     def entries(self, prefix: str) -> Iterator[Entry]:
         yield from _files_below(self._path(prefix), prefix)
 
@@ -85,6 +94,9 @@ class FolderStorage:
         if not path.is_file():
             raise FileNotFoundError(key)
         return path
+
+    def sweep_uploads(self, dry_run: bool) -> int:
+        return 0
 
     @contextmanager
     def lock(self, *, exclusive: bool) -> Iterator[None]:

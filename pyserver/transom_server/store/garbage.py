@@ -67,6 +67,7 @@ def collect(store: "Store", grace_seconds: float, dry_run: bool) -> Collected:
         if not dry_run:
             store.storage.remove(*(entry.key for entry in removed))
     unfinished = sweep_scratch(store.scratch, grace_seconds, dry_run)
+    unfinished += store.storage.sweep_uploads(dry_run)
     return Collected(_counted(entry.size for entry in removed), _counted(young), unfinished)
 
 

@@ -42,7 +42,9 @@ TTL_SECONDS: Final = 60.0
 DEAD_SECONDS: Final = 90.0
 # A collection of a large store deletes for minutes.
 WAIT_SECONDS: Final = 600.0
-_POLL_SECONDS: Final = 0.5
+# Each look costs a request or three. Most waits are for somebody who writes a tag.
+_FIRST_POLL_SECONDS: Final = 0.05
+_LAST_POLL_SECONDS: Final = 2.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ class ObjectLock:
                 )
 
     def _claim_shared(self) -> "_Claim":
-        deadline = time.monotonic() + WAIT_SECONDS * self._scale
+        patience = _Patience(self._scale)
         while True:
             claim = _Claim(self._objects, _SHARED, self._scale)
             try:
@@ -116,10 +118,10 @@ class ObjectLock:
             if not writers:
                 return claim
             claim.release()
-            self._wait(deadline, writers)
+            self._wait(patience, writers)
 
     def _claim_exclusive(self) -> "_Claim":
-        deadline = time.monotonic() + WAIT_SECONDS * self._scale
+        patience = _Patience(self._scale)
         while True:
             claim = _Claim(self._objects, _EXCLUSIVE, self._scale)
             try:
@@ -128,7 +130,7 @@ class ObjectLock:
                 if not writers:
                     # From here on nobody else becomes a writer, and no reader comes in.
                     while others := [key for key in others if not _is_exclusive(key)]:
-                        self._wait(deadline, others)
+                        self._wait(patience, others)
                         claim.renew()
                         others = self._others(claim)
                     return claim
@@ -136,7 +138,7 @@ class ObjectLock:
                 claim.release()
                 raise
             claim.release()
-            self._wait(deadline, writers)
+            self._wait(patience, writers)
 
     def _others(self, claim: "_Claim") -> list[str]:
         """Keys of the living but for `claim`, which was just put. A writer clears up the dead."""
@@ -153,11 +155,9 @@ class ObjectLock:
             self._objects.delete(*(entries.keys() - set(living)))
         return living
 
-    def _wait(self, deadline: float, others: list[str]) -> None:
-        if time.monotonic() > deadline:
+    def _wait(self, patience: "_Patience", others: list[str]) -> None:
+        if not patience.wait():
             raise OSError(errno.EBUSY, f"the store is in use by {self._holder(others[0])}")
-        # Not in step with another who waits.
-        time.sleep(_POLL_SECONDS * self._scale * random.uniform(0.5, 1.5))
 
     def _holder(self, key: str) -> str:
         try:
@@ -207,6 +207,24 @@ class _Claim:
                 self.renew()
             except OSError as error:
                 _LOG.warning("cannot renew %s: %s", self.key, error)
+
+
+class _Patience:
+    """Waits that grow, up to a limit in all."""
+
+    def __init__(self, scale: float) -> None:
+        self._scale = scale
+        self._deadline = time.monotonic() + WAIT_SECONDS * scale
+        self._next = _FIRST_POLL_SECONDS
+
+    def wait(self) -> bool:
+        """Wait a little; False when there is no time left to."""
+        if time.monotonic() > self._deadline:
+            return False
+        # Not in step with another who waits.
+        time.sleep(self._next * self._scale * random.uniform(0.5, 1.5))
+        self._next = min(2 * self._next, _LAST_POLL_SECONDS)
+        return True
 
 
 def _is_exclusive(key: str) -> bool:

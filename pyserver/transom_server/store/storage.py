@@ -4,7 +4,7 @@ Keys are relative POSIX paths that only a `Digest` or a `ModelName` makes, so no
 store. Knows no digests, manifests or models.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,10 @@ class Storage(Protocol):
         """The bytes, to read and to seek in; the caller closes it."""
 
     def entry(self, key: str) -> Entry:
-        """Size and time."""
+        """Size, and the time of the bytes; what `refresh` did shows in `entries`."""
+
+    def sizes(self, keys: Set[str]) -> Mapping[str, int]:
+        """Sizes in bytes of those keys that are there, in few requests."""
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Everything below a folder key, in any order; none when there is no such folder."""
@@ -65,6 +68,9 @@ class Storage(Protocol):
 
     def local_path(self, key: str) -> Path:
         """A local file with these bytes, to read for as long as the store is used."""
+
+    def sweep_uploads(self, dry_run: bool) -> int:
+        """Give up what the dead left unfinished outside of `scratch`; gives the number."""
 
     def lock(self, *, exclusive: bool) -> AbstractContextManager[None]:
         """Readers and writer lock of the store over all processes; ends with its holder."""

@@ -205,8 +205,7 @@ class Store:
         with self._explained(f"cannot keep {name}"), self.storage.lock(exclusive=False):
             # No collection runs now, so what is found here stays, and is named at the end.
             self.put_bytes(data)
-            for row in self.descriptors(model):
-                self.require(row)
+            self.require(*self.descriptors(model))
             key = tag_key(self.resolve(name) or name)
             with self.storage.incoming() as incoming:
                 incoming.file.write(data)
@@ -301,11 +300,15 @@ class Store:
                 raise ModelNotFound(f"no model {name} in the store") from None
         return _view(name, data, entry.modified)
 
-    def require(self, row: Descriptor) -> None:
-        """Raise `BlobNotFound` or `StoreError` unless the blob is here in the promised size."""
-        size = self.blob_size(row.digest)
-        if size != row.size:
-            raise StoreError(f"blob {row.digest} has {size} bytes, not {row.size}")
+    def require(self, *rows: Descriptor) -> None:
+        """Raise `BlobNotFound` or `StoreError` unless all blobs are here in the promised sizes."""
+        sizes = self.storage.sizes({blob_key(row.digest) for row in rows})
+        for row in rows:
+            size = sizes.get(blob_key(row.digest))
+            if size is None:
+                raise BlobNotFound(f"no blob {row.digest} in the store")
+            if size != row.size:
+                raise StoreError(f"blob {row.digest} has {size} bytes, not {row.size}")
 
     # Care
 
