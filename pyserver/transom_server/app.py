@@ -25,6 +25,7 @@ from transom_server.routes import (
     health,
     manifests,
     models,
+    ollama,
     tags,
     uploads,
     web,
@@ -65,6 +66,7 @@ def create_app(config: Config | None = None) -> Flask:
     native = NativeModels(store)
     app.extensions["transom_close"] = native.close
     app.register_blueprint(generation.blueprint(store, native))
+    app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
     register_errors(app)
     _guard(app, config)

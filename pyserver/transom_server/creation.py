@@ -16,7 +16,7 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Index, Manifest, Platform
-from transom_models.modelfile import Modelfile
+from transom_models.modelfile import Modelfile, jinja_template
 from transom_models.name import ModelName
 from transom_models.native_config import config_bytes, native_config
 from transom_server.browser_config import (
@@ -256,8 +256,6 @@ class _Maker:
             written = self.modelfile.template or ""
             if not written.strip():
                 raise CannotCreate("TEMPLATE is empty; leave it out to keep the base's template")
-            from transom_models.modelfile import jinja_template
-
             self._template = jinja_template(written, self.modelfile.template_line)
         return self._template
 

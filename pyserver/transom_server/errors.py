@@ -2,6 +2,7 @@
 
 /v2/…    {"errors": [{"code": "MANIFEST_UNKNOWN", "message": …}]}     OCI distribution
 /v1/…    {"error": {"message": …, "type": …}}                         OpenAI
+/api/…   {"error": …}                                                 Ollama
 else     one line of plain text
 """
 
@@ -17,11 +18,18 @@ from transom_api.engine import ContextOverflow, RequestCancelled
 from transom_api.ollama_generation import InvalidRequest
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError
-from transom_models.modelfile import InvalidParameter
+from transom_models.modelfile import (
+    AmbiguousTemplate,
+    InvalidParameter,
+    ModelfileError,
+    UntranslatableTemplate,
+)
 from transom_models.name import InvalidName
+from transom_server.creation import CannotCreate
 from transom_server.engines.native import NoTemplate
 from transom_server.engines.native_model import NotNative
 from transom_server.engines.template_process import TemplateRefused
+from transom_server.gguf_facts import InvalidGguf
 from transom_server.manifest_upload import (
     ManifestBlobUnknown,
     ManifestRejected,
@@ -29,6 +37,10 @@ from transom_server.manifest_upload import (
     ManifestTypeUnknown,
 )
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound
+from transom_server.transfer.http_client import TransferError
+from transom_server.transfer.pull import NoRegistry
+from transom_server.transfer.registry_client import NotInRegistry
+from transom_server.transfer.terms import LicenseNotAccepted
 from transom_server.uploads import TooManyUploads, UploadFailed, UploadInvalid, UploadNotFound
 
 _LOG = logging.getLogger(__name__)
@@ -62,8 +74,8 @@ class InvalidPage(TransomError):
     """A part of a list was asked for that no list can have."""
 
 
-# Error -> status and OCI code. What is not here is our own fault: 500.
-_ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
+# Error -> status and OCI code, for its kinds too. What is not here is our own fault: 500.
+_ANSWERS: Final[dict[type, tuple[int, str]]] = {
     InvalidName: (400, "NAME_INVALID"),
     InvalidDigest: (400, "DIGEST_INVALID"),
     HostNotAllowed: (403, "DENIED"),
@@ -92,6 +104,16 @@ _ANSWERS: Final[dict[type[TransomError], tuple[int, str]]] = {
     UploadInvalid: (400, "BLOB_UPLOAD_INVALID"),
     TooManyUploads: (429, "TOOMANYREQUESTS"),
     UploadFailed: (507, "UNKNOWN"),
+    CannotCreate: (400, "UNSUPPORTED"),
+    InvalidGguf: (400, "UNSUPPORTED"),
+    ModelfileError: (400, "UNSUPPORTED"),
+    UntranslatableTemplate: (400, "UNSUPPORTED"),
+    AmbiguousTemplate: (400, "UNSUPPORTED"),
+    NoRegistry: (400, "UNSUPPORTED"),
+    LicenseNotAccepted: (403, "DENIED"),
+    NotInRegistry: (404, "MANIFEST_UNKNOWN"),
+    # Another server did not do its part.
+    TransferError: (502, "UNKNOWN"),
 }
 
 
@@ -104,6 +126,9 @@ def error_response(status: int, code: str, message: str) -> Response:
         fault = "server_error" if status >= 500 else "invalid_request_error"
         body = json.dumps(openai.error_body(message, fault, code.lower()))
         kind = "application/json"
+    elif request.path.startswith("/api/"):
+        body = json.dumps({"error": message})
+        kind = "application/json"
     else:
         body, kind = f"error: {message}\n", "text/plain; charset=utf-8"
     response = Response(body, status, content_type=kind)
@@ -115,8 +140,9 @@ def register_errors(app: Flask) -> None:
     """Every error that leaves a route goes through here."""
 
     @app.errorhandler(TransomError)
-    def known(error: TransomError) -> Response:
-        status, code = _ANSWERS.get(type(error), (500, "UNKNOWN"))
+    def explained(error: TransomError) -> Response:
+        known = (_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
+        status, code = next(known, (500, "UNKNOWN"))
         if status >= 500:
             _LOG.error("%s %s: %s", request.method, request.path, error)
         return error_response(status, code, str(error))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 from werkzeug.security import safe_join
 
@@ -71,6 +71,8 @@ def blueprint(configured: Path | None) -> Blueprint:
     def index() -> Response:
         folder = find_web_dir(configured)
         if folder is None:
+            if request.method == "HEAD":
+                return Response(status=200)  # Ollama's clients ask so whether anybody is there
             return error_response(503, "UNAVAILABLE", NOT_BUILT)
         return _send(folder, "index.html")
 

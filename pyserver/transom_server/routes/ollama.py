@@ -1,0 +1,252 @@
+"""Ollama's management routes: list, show, create, copy, delete, pull, push, and blobs.
+
+Bodies are JSON whatever type they say they are, as Ollama takes them. Nothing that a client sends
+is ever a path: weights are named by digest. Must not know layers or registries.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, BinaryIO, Final, cast
+
+from flask import Blueprint, Response, jsonify, request
+
+from transom_api import ollama
+from transom_api.ollama_generation import InvalidRequest
+from transom_models.digest import Digest
+from transom_models.errors import TransomError
+from transom_server.config import Config
+from transom_server.creation import (
+    Base,
+    base_from_model,
+    create_model,
+    fresh_base_from_gguf,
+)
+from transom_server.gguf_facts import ArrayValue, GgufFacts
+from transom_server.model_details import ModelDetails, ModelView, details_of, look_at
+from transom_server.model_texts import gguf_of
+from transom_server.progress_stream import progress_answer
+from transom_server.store import BlobNotFound, Store, StoredModel
+from transom_server.transfer.credentials import read_credentials
+from transom_server.transfer.pull import pull
+from transom_server.transfer.push import push
+from transom_server.transfer.status import Report, TransferOptions
+
+# Long texts, which have fields of their own, or are for nobody: not in `model_info`, as in Ollama.
+_NOT_INFO: Final = frozenset({"general.name", "tokenizer.chat_template"})
+
+
+def blueprint(store: Store, config: Config) -> Blueprint:
+    routes = Blueprint("ollama", __name__)
+
+    @routes.get("/api/version")
+    def tell_version() -> Response:
+        return _answer({"version": version("transom")})
+
+    @routes.get("/api/tags")
+    def tags() -> Response:
+        rows = []
+        for model in sorted(store.list_models(), key=lambda row: -row.modified):
+            try:
+                rows.append(_tag(store, model))
+            except TransomError:
+                continue  # one damaged model must not hide the others; `transom list` names it
+        return _answer({"models": rows})
+
+    @routes.post("/api/show")
+    def show() -> Response:
+        asked = ollama.read_show(_body())
+        most = ollama.MAX_SHOWN_ITEMS if asked.verbose else 0
+        return _answer(_shown(look_at(store, asked.model, most), asked.verbose))
+
+    @routes.post("/api/create")
+    def create() -> Response:
+        asked = ollama.read_create(_body())
+        base = _base(store, asked)
+        name, modelfile = asked.model, asked.modelfile
+
+        def work(report: Report, cancelled: threading.Event) -> None:
+            del cancelled  # it is over before anybody could
+            create_model(store, name, modelfile, base, report, adapters=asked.adapters)
+
+        return progress_answer(work, asked.stream)
+
+    @routes.route("/api/blobs/<digest>", methods=["HEAD"])
+    def has_blob(digest: str) -> Response:
+        found = Digest.parse(digest)
+        if not store.has_blob(found):
+            raise BlobNotFound(f"no blob {found} in the store")
+        return Response(status=200)
+
+    @routes.post("/api/blobs/<digest>")
+    def put_blob(digest: str) -> Response:
+        expected = Digest.parse(digest)
+        known = store.has_blob(expected)
+        store.put_blob(cast(BinaryIO, request.stream), expected)
+        return Response(status=200 if known else 201)
+
+    @routes.post("/api/copy")
+    def copy() -> Response:
+        asked = ollama.read_copy(_body())
+        store.copy_model(asked.source, asked.destination)
+        return Response(status=200)
+
+    @routes.delete("/api/delete")
+    def delete() -> Response:
+        store.remove_model(ollama.read_delete(_body()))
+        return Response(status=200)
+
+    @routes.post("/api/pull")
+    def pull_model() -> Response:
+        asked = ollama.read_transfer(_body())
+
+        def work(report: Report, cancelled: threading.Event) -> None:
+            options = _options(asked, config, cancelled)
+            pull(store, asked.model, options, report, registry=config.registry)
+
+        return progress_answer(work, asked.stream)
+
+    @routes.post("/api/push")
+    def push_model() -> Response:
+        asked = ollama.read_transfer(_body())
+        store.get_index(asked.model)  # no such model is a 404, not a line of a stream
+
+        def work(report: Report, cancelled: threading.Event) -> None:
+            options = _options(asked, config, cancelled)
+            push(store, asked.model, options, report, target=None, registry=config.registry)
+
+        return progress_answer(work, asked.stream)
+
+    return routes
+
+
+def _body() -> dict[str, Any]:
+    request.max_content_length = ollama.MAX_JSON_BYTES
+    return ollama.read_body(request.get_data(cache=False))
+
+
+def _options(
+    asked: ollama.TransferRequest, config: Config, cancelled: threading.Event
+) -> TransferOptions:
+    return TransferOptions(
+        insecure=asked.insecure,
+        accept_license=config.accept_license,
+        cancelled=cancelled,
+        credentials=read_credentials(os.environ),
+    )
+
+
+def _base(store: Store, asked: ollama.CreateRequest) -> Base:
+    """What is asked for as base, before the answer begins: its errors have a status code."""
+    if asked.base is not None:
+        return base_from_model(store, asked.base)
+    models: list[Digest] = []
+    projectors: list[Digest] = []
+    for label, digest in asked.files.items():
+        if label.lower().endswith((".safetensors", ".json", ".bin", ".model")):
+            raise InvalidRequest(
+                f"files.{label}: checkpoints are converted by `transom create` on the command "
+                "line, or send one GGUF file"
+            )
+        if not store.has_blob(digest):
+            raise InvalidRequest(
+                f"files.{label}: no blob {digest}; send it first, to /api/blobs/{digest}"
+            )
+        kind = gguf_of(store, digest).kind
+        (projectors if kind == "projector" else models).append(digest)
+    if len(models) != 1:
+        raise InvalidRequest(f"files: one model is wanted, these are {len(models)}")
+    return fresh_base_from_gguf(store, models[0], projectors)
+
+
+def _tag(store: Store, model: StoredModel) -> dict[str, Any]:
+    sizes = {part.digest: part.size for part in store.descriptors(model)}
+    return {
+        "name": ollama.shown_name(model.name),
+        "model": ollama.shown_name(model.name),
+        "modified_at": _rfc3339(model.modified),
+        "size": sum(sizes.values()) + len(model.data),
+        # Ollama gives it without the algorithm.
+        "digest": model.digest.hex,
+        "details": _details(details_of(store, model)),
+    }
+
+
+def _details(details: ModelDetails) -> dict[str, Any]:
+    rows = {
+        "format": details.format,
+        "family": details.family,
+        "parameter_size": details.parameter_size,
+        "quantization_level": details.quantization_level,
+        "context_length": details.context_length,
+        "embedding_length": details.embedding_length,
+    }
+    return ollama.detail_rows(rows, details.families)
+
+
+def _shown(view: ModelView, verbose: bool) -> dict[str, Any]:
+    """What is not there is left out, as Ollama does."""
+    texts = view.texts
+    shown = {
+        "license": view.licence.text or view.licence.id,
+        "modelfile": view.modelfile,
+        "parameters": ollama.parameters_text(texts.parameters),
+        "template": view.template,
+        "system": texts.system,
+        "details": _details(view.details),
+        "messages": [{"role": role, "content": content} for role, content in texts.messages],
+        "model_info": _info(view.gguf) if view.gguf else _browser_info(view),
+        "projector_info": _info(view.projector) if view.projector else None,
+        "tensors": _tensors(view.gguf) if view.gguf and verbose else None,
+        "capabilities": list(view.capabilities),
+        "modified_at": _rfc3339(view.model.modified),
+        "requires": view.requires,
+    }
+    always = ("modelfile", "details", "model_info", "modified_at")
+    return {key: value for key, value in shown.items() if value or key in always}
+
+
+def _info(facts: GgufFacts) -> dict[str, Any]:
+    """The file's metadata; arrays are null unless they were asked for."""
+    info: dict[str, Any] = {"general.parameter_count": facts.parameter_count}
+    for key, value in facts.metadata.items():
+        if key in _NOT_INFO:
+            continue
+        if isinstance(value, ArrayValue):
+            info[key] = ollama.finite(value.items) if value.items else None
+        else:
+            info[key] = ollama.finite(value)
+    return dict(sorted(info.items()))
+
+
+def _browser_info(view: ModelView) -> dict[str, Any]:
+    """The same from a browser's config, where the model has no GGUF."""
+    family = view.details.family
+    lengths = {
+        "context_length": view.details.context_length,
+        "embedding_length": view.details.embedding_length,
+    }
+    info: dict[str, Any] = {"general.architecture": family}
+    info |= {f"{family}.{key}": value for key, value in lengths.items() if value is not None}
+    return info
+
+
+def _tensors(facts: GgufFacts) -> list[Mapping[str, Any]]:
+    return [
+        {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)}
+        for tensor in facts.tensors
+    ]
+
+
+def _answer(value: dict[str, Any]) -> Response:
+    response = jsonify(value)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _rfc3339(seconds: float) -> str:
+    """Unix seconds as text, in UTC."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
