@@ -1,63 +1,95 @@
-"""`transom list`: what the store holds. Reads the store's folder; no server needed."""
+"""`transom list`: what the store holds. Reads the store itself; no server needed."""
 
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from transom_cli.output import DOCUMENT, json_option, print_json, print_table, size_text
+from transom_cli.output import (
+    DOCUMENT,
+    age_text,
+    json_option,
+    print_json,
+    print_table,
+    printable,
+    size_text,
+)
 from transom_models.errors import TransomError
+from transom_models.licence import Licence
 from transom_server.config import Config
 from transom_server.store import Store, StoredModel, open_store
+
+# As many digits as Ollama shows: enough to tell models apart.
+ID_CHARS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the list. `size_bytes` counts every blob of the model once."""
+    """A line of the list. `size_bytes` counts every blob of the model once; `licence` is None
+    where nobody asked."""
 
     name: str
     digest: str
     platforms: tuple[str, ...]
     size_bytes: int
     modified: datetime
+    licence: Licence | None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        row: dict[str, Any] = {
             "name": self.name,
             "digest": self.digest,
             "platforms": list(self.platforms),
             "size_bytes": self.size_bytes,
             "modified": self.modified.isoformat(timespec="seconds"),
         }
+        if self.licence is not None:
+            row["license"] = {
+                "id": self.licence.id,
+                "open": self.licence.open,
+                "reason": self.licence.reason,
+            }
+        return row
 
 
 @click.command()
+@click.argument("prefix", default="")
+@click.option("--licenses", is_flag=True, help="Say each model's licence.")
 @json_option(DOCUMENT)
-def command(as_json: bool) -> None:
+def command(prefix: str, licenses: bool, as_json: bool) -> None:
     """List the models of the store.
 
-    SIZE counts every file of a model once; files that models share are on the disk once, too.
+    Only names that begin with PREFIX, when it is given. SIZE counts every file of a model once;
+    files that models share are on the disk once, too.
     """
     store = open_store(Config.read(os.environ).models)
     rows = []
     for model in store.list_models():
+        if not str(model.name).lower().startswith(prefix.lower()):
+            continue
         try:
-            rows.append(_row(store, model))
+            rows.append(_row(store, model, licenses))
         except TransomError as error:
             # One damaged model must not hide the others.
-            click.echo(f"model {model.name} is left out: {error}", err=True)
+            click.echo(printable(f"model {model.name} is left out: {error}"), err=True)
     if as_json:
         print_json([row.to_json() for row in rows])
     elif rows:
         _print_rows(rows)
+    elif prefix:
+        click.echo(f"no models named {printable(prefix)}… in {_short(store.location)}", err=True)
     else:
-        click.echo(f"no models in {_short(store.root)}; make one with: transom compile", err=True)
+        click.echo(
+            f"no models in {_short(store.location)}; "
+            "get one with: transom pull, compile, create, import or adopt",
+            err=True,
+        )
 
 
-def _row(store: Store, model: StoredModel) -> Row:
+def _row(store: Store, model: StoredModel, licenses: bool) -> Row:
     sizes = {part.digest: part.size for part in store.descriptors(model)}
     return Row(
         name=str(model.name),
@@ -65,22 +97,35 @@ def _row(store: Store, model: StoredModel) -> Row:
         platforms=tuple(str(row.platform or "any") for row in model.index.manifests),
         size_bytes=sum(sizes.values()) + len(model.data),
         modified=datetime.fromtimestamp(model.modified, UTC),
+        licence=_licence(store, model) if licenses else None,
     )
 
 
+def _licence(store: Store, model: StoredModel) -> Licence:
+    # Reads licence texts, which a plain list leaves alone.
+    from transom_server.model_details import licence_of_model
+
+    return licence_of_model(store, model)
+
+
 def _print_rows(rows: list[Row]) -> None:
+    headings = ["NAME", "ID", "SIZE", "MODIFIED", "PLATFORMS"]
+    if rows[0].licence is not None:
+        headings.append("LICENSE")
     cells = [
         (
             row.name,
-            ", ".join(row.platforms),
+            row.digest.partition(":")[2][:ID_CHARS],
             size_text(row.size_bytes),
-            f"{row.modified.astimezone():%Y-%m-%d %H:%M}",
+            age_text(row.modified.timestamp()),
+            ", ".join(row.platforms),
+            *([] if row.licence is None else [str(row.licence)]),
         )
         for row in rows
     ]
-    print_table(("NAME", "PLATFORMS", "SIZE", "MODIFIED"), cells)
+    print_table(headings, cells)
 
 
-def _short(path: Path) -> str:
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+def _short(location: str) -> str:
+    home = str(Path.home())
+    return f"~{location.removeprefix(home)}" if location.startswith(f"{home}/") else location

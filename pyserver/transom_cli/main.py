@@ -41,9 +41,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             "Import a finished model: an OCI layout, a bundle, or MLC's format.", "compile,server"
         ),
         "export": Verb("Export the page and models as plain files.", "server"),
-        "run": Verb("Talk with a model, by llama.cpp.", "native,server"),
+        "run": Verb("Talk with a model.", "native,server"),
         "ps": Verb("List the models that are loaded.", "server"),
-        "stop": Verb("Let go of a loaded model.", "server"),
+        "stop": Verb("Let go of a loaded model, and of its memory.", "server"),
         "serve": Verb("Serve the store and the chat page.", "server"),
         "pull": Verb("Pull a model from a registry, or a GGUF file from an address.", "server"),
         "push": Verb("Push a model to a registry.", "server"),

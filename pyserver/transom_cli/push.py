@@ -38,9 +38,9 @@ def command(
     limit_rate: int | None,
     as_json: bool,
 ) -> None:
-    """Push a model to a registry, under its own name or as TARGET (host/namespace/model:tag).
+    """Push a model to a registry.
 
-    What the registry has is not sent. Stopped or cut off, the same command goes on where it was.
+    Under its own name, or as TARGET (host/namespace/model:tag). What the registry has is not sent. Stopped or cut off, the same command goes on where it was.
     """
     config = Config.read(os.environ)
     source = ModelName.parse(name)

@@ -17,6 +17,7 @@ from transom_cli import ask, chromium
 from transom_cli.main import VERBS, load_verb, run
 from transom_cli.output import size_text
 from transom_models.manifest import Index
+from transom_models.media_types import ANNOTATION_LICENSES
 from transom_models.name import ModelName
 from transom_server.bundle_import import import_bundle
 from transom_server.store import Store
@@ -100,14 +101,38 @@ def test_list(cli: RunCli, bundle: TinyBundle, filled: Store) -> None:
     code, out, err = cli("list")
     assert (code, err) == (0, "")
     header, row = out.splitlines()
-    assert header.split() == ["NAME", "PLATFORMS", "SIZE", "MODIFIED"]
-    assert row.startswith("tiny  native/gguf, browser/webgpu/f16, browser/webgpu/f32  ")
+    assert header.split() == ["NAME", "ID", "SIZE", "MODIFIED", "PLATFORMS"]
+    assert row.startswith(f"tiny  {filled.get_index(ModelName.parse('tiny')).digest.hex[:12]}  ")
+    assert row.endswith("  just now  native/gguf, browser/webgpu/f16, browser/webgpu/f32")
+    assert cli("ls") == (0, out, ""), "as Ollama's"
     (listed,) = json.loads(cli("list", "--json")[1])
     files = [path for path in (filled.root / "blobs" / "sha256").iterdir()]
     assert listed["size_bytes"] == sum(path.stat().st_size for path in files)
     assert listed["name"] == "tiny"
     assert listed["platforms"][0] == "native/gguf"
     assert listed["modified"].endswith("+00:00")
+
+
+def test_list_of_names_that_begin_so(cli: RunCli, filled: Store) -> None:
+    filled.put_index(ModelName.parse("other"), Index(()))
+    assert [row["name"] for row in json.loads(cli("list", "TI", "--json")[1])] == ["tiny"]
+    code, out, err = cli("list", "x\x1b[2J")
+    assert (code, out) == (0, "")
+    assert err.startswith("no models named x\ufffd[2J… in ")
+
+
+def test_list_with_licences(cli: RunCli, filled: Store) -> None:
+    stated = {ANNOTATION_LICENSES: "llama3.2"}
+    filled.put_index(ModelName.parse("a"), Index((), stated))
+    code, out, err = cli("list", "--licenses")
+    assert (code, err) == (0, "")
+    header, first, second = out.splitlines()
+    assert header.split()[-1] == "LICENSE"
+    assert first.endswith("  llama3.2 (not open)")
+    assert second.endswith("  not stated")
+    listed, _ = json.loads(cli("list", "--licenses", "--json")[1])
+    assert listed["license"].pop("reason").startswith("the publisher's own terms")
+    assert listed["license"] == {"id": "llama3.2", "open": False}
 
 
 def test_a_damaged_model_does_not_hide_the_others(cli: RunCli, filled: Store) -> None:
