@@ -20,9 +20,10 @@ from transom_models.manifest import (
 from transom_models.media_types import DOCKER_INDEX, DOCKER_MANIFEST
 from transom_models.name import InvalidName, ModelName
 from transom_server.referrers import keep_referrer, subject_of
-from transom_server.repository import is_hidden, tagged
+from transom_server.repository import tagged
 from transom_server.store import BlobNotFound, DigestMismatch, Store, StoreError
 from transom_server.store.garbage import model_digests
+from transom_server.store.keys import is_hidden
 
 _TYPES: Final = INDEX_TYPES + MANIFEST_TYPES
 

@@ -15,8 +15,9 @@ from transom_models.digest import Digest, InvalidDigest
 from transom_models.manifest import MAX_MANIFEST_BYTES, InvalidManifest, parse_document
 from transom_models.media_types import OCI_INDEX
 from transom_models.name import ModelName
-from transom_server.repository import REFERRER_PREFIX, same_repository, tagged
+from transom_server.repository import same_repository, tagged
 from transom_server.store import ModelNotFound, Store, StoredModel
+from transom_server.store.keys import HIDDEN_PREFIX
 
 # Of each of the two digests; 128 bits, so two of them fit into a tag.
 _HEX_CHARS: Final = 32
@@ -55,7 +56,7 @@ def forget_referrers(store: Store, repository: ModelName, digest: Digest) -> Non
     """Let go of a manifest as referrer, and of whatever refers to it."""
     short = digest.hex[:_HEX_CHARS]
     for name in _referrers(store, repository):
-        if short in name.tag[len(REFERRER_PREFIX) :].split("-"):
+        if short in name.tag[len(HIDDEN_PREFIX) :].split("-"):
             store.remove_tag(name)
 
 
@@ -107,7 +108,7 @@ def _row(model: StoredModel) -> dict[str, Any]:
 def _referrers(
     store: Store, repository: ModelName, subject: Digest | None = None
 ) -> Iterator[ModelName]:
-    prefix = REFERRER_PREFIX + (f"{subject.hex[:_HEX_CHARS]}-" if subject else "")
+    prefix = HIDDEN_PREFIX + (f"{subject.hex[:_HEX_CHARS]}-" if subject else "")
     for name in store.names():
         if name.tag.startswith(prefix) and same_repository(name, repository):
             yield name
@@ -116,5 +117,5 @@ def _referrers(
 def _name(repository: ModelName, subject: Digest, referrer: Digest) -> ModelName:
     return tagged(
         repository,
-        f"{REFERRER_PREFIX}{subject.hex[:_HEX_CHARS]}-{referrer.hex[:_HEX_CHARS]}",
+        f"{HIDDEN_PREFIX}{subject.hex[:_HEX_CHARS]}-{referrer.hex[:_HEX_CHARS]}",
     )

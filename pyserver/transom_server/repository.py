@@ -2,9 +2,6 @@
 
 from transom_models.name import InvalidName, ModelName
 
-# Manifests that refer to another one have tags of their own, which keep them; see `referrers`.
-REFERRER_PREFIX = "_referrer-"
-
 
 def parse_repository(text: str) -> ModelName:
     """Read `[host/][namespace/]model`. What the name's tag is means nothing. Raises `InvalidName`.
@@ -25,8 +22,3 @@ def tagged(repository: ModelName, tag: str) -> ModelName:
 def same_repository(name: ModelName, repository: ModelName) -> bool:
     """Whether a stored name is one of the repository's tags, whatever their case."""
     return name.folded[:3] == repository.folded[:3]
-
-
-def is_hidden(name: ModelName) -> bool:
-    """Whether a tag is the store's own bookkeeping and no model."""
-    return name.tag.startswith(REFERRER_PREFIX)

@@ -11,8 +11,9 @@ from transom_server.blob_response import IMMUTABLE, REVALIDATE, add_validators, 
 from transom_server.errors import ManifestNotFound, error_response
 from transom_server.manifest_upload import ManifestTooLarge, needed_by, put_manifest
 from transom_server.referrers import forget_referrers
-from transom_server.repository import is_hidden, parse_repository, same_repository, tagged
+from transom_server.repository import parse_repository, same_repository, tagged
 from transom_server.store import BlobNotFound, ModelNotFound, Store
+from transom_server.store.keys import is_hidden
 
 _ADDRESS: Final = "/v2/<path:repository>/manifests/<reference>"
 

@@ -11,8 +11,9 @@ from transom_models.digest import Digest
 from transom_models.media_types import OCI_INDEX
 from transom_server.errors import InvalidPage, RepositoryNotFound
 from transom_server.referrers import list_referrers
-from transom_server.repository import is_hidden, parse_repository, same_repository
+from transom_server.repository import parse_repository, same_repository
 from transom_server.store import Store
+from transom_server.store.keys import is_hidden
 
 # A page of tags; a client that asks for more gets a Link to the next (CVE-2023-2253: no cap).
 MAX_TAGS: Final = 1000

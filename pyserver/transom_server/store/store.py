@@ -31,7 +31,7 @@ from transom_models.name import InvalidName, ModelName
 from transom_server.store import garbage, usage, verification
 from transom_server.store.errors import BlobNotFound, DigestMismatch, ModelNotFound, StoreError
 from transom_server.store.folder import FolderStorage
-from transom_server.store.keys import MANIFESTS, blob_key, tag_key
+from transom_server.store.keys import MANIFESTS, blob_key, is_hidden, tag_key
 from transom_server.store.leases import Lease, lease
 from transom_server.store.partial_file import remove_stale
 from transom_server.store.storage import Storage
@@ -267,6 +267,8 @@ class Store:
         """All models, by name. A damaged tag is logged and left out, so as not to hide others."""
         models = []
         for name in self.names():
+            if is_hidden(name):
+                continue
             try:
                 models.append(self.read_model(name))
             except (InvalidManifest, ModelNotFound) as error:

@@ -98,7 +98,7 @@ class _Pusher:
         self._report = report
         self._mount_from = mount_from
         self._lock = threading.Lock()
-        self._told_at: dict[Digest, float] = {}
+        self._told: dict[Digest, tuple[int, float]] = {}
 
     def push(self, model: StoredModel, tag: str) -> None:
         try:
@@ -157,9 +157,11 @@ class _Pusher:
     def _tell(self, row: Descriptor, done: int) -> None:
         with self._lock:
             now = time.monotonic()
-            if done in (0, row.size) or now - self._told_at.get(row.digest, 0) >= _REPORT_SECONDS:
-                self._told_at[row.digest] = now
-                self._report(pushing(row.digest, row.size, done))
+            before, at = self._told.get(row.digest, (-1, 0.0))
+            if done == before or (0 < done < row.size and now - at < _REPORT_SECONDS):
+                return
+            self._told[row.digest] = (done, now)
+            self._report(pushing(row.digest, row.size, done))
 
     def _put_manifest(self, reference: str, data: bytes, media_type: str) -> None:
         self._client.http.patiently(lambda: self._try_manifest(reference, data, media_type))
