@@ -1,0 +1,268 @@
+"""pytest tests/pyserver/test_kill_sweep.py: kill -9 at 200 random instants, in five operations.
+
+Pull, push, create, gc, copy. The store proves itself each time, and doing the same again finishes.
+
+Each operation is first run to its end and timed, so that the instants fall all over it.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pyserver.bundles import write_bundle
+from transom_models.digest import Digest
+from transom_models.name import ModelName
+from transom_server.app import create_app
+from transom_server.bundle_import import import_bundle
+from transom_server.config import Config
+from transom_server.serving import Server, serving
+from transom_server.store import Store
+
+PIECE_BYTES = 64 * 1024
+CONNECTIONS = 3
+# Of a file of several pieces, and of one that is no whole number of them.
+SHARD_BYTES = 9 * PIECE_BYTES + 1234
+INSTANTS = {"pull": 60, "push": 40, "create": 40, "gc": 30, "copy": 30}
+assert sum(INSTANTS.values()) == 200
+
+BIG = ModelName.parse("big")
+
+
+class Zygote:
+    """Runs operations in children that can be killed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, order: dict[str, Any], kill_after: float | None = None) -> tuple[int, float]:
+        """Exit code (-9 when the kill came in time) and seconds."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        pid, start = int(self._process.stdout.readline()), time.perf_counter()
+        if kill_after is not None:
+            time.sleep(kill_after)
+            with suppress(ProcessLookupError):  # it was done before
+                os.kill(pid, signal.SIGKILL)
+        code = int(self._process.stdout.readline().split()[1])
+        return code, time.perf_counter() - start
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    command = [sys.executable, "-m", "tests.pyserver.store_zygote"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Zygote(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Store:
+    """A store with `big`, whose shards are several pieces long."""
+    store = Store(tmp_path / "source")
+    seed = random.Random(1).randbytes(SHARD_BYTES)
+    bundle = write_bundle(tmp_path / "bundle", seed=seed)
+    import_bundle(store, bundle.folder, BIG, bundle.files)
+    return store
+
+
+class Registry:
+    """A server of ours; `sent` counts the bytes of bodies that it sent or took."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.sent = 0
+        self.taken = 0
+        app = create_app(Config.read({}, models=str(store.root), port="0"))
+        self._app = app.wsgi_app
+        app.wsgi_app = self._count  # type: ignore[method-assign]
+        self.app = app
+        self.config = Config.read({}, models=str(store.root), port="0")
+
+    def _count(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] in ("PATCH", "PUT", "POST"):
+            self.taken += int(environ.get("CONTENT_LENGTH") or 0)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            if environ["REQUEST_METHOD"] == "GET" and "/blobs/" in environ["PATH_INFO"]:
+                self.sent += int(dict(headers).get("Content-Length", "0"))
+            return start_response(status, headers, *rest)
+
+        return self._app(environ, start)
+
+
+def host_of(server: Server) -> str:
+    return f"127.0.0.1:{server.port}"
+
+
+def blob_bytes(store: Store, name: ModelName) -> int:
+    return sum(row.size for row in {*store.descriptors(store.get_index(name))})
+
+
+def sweep(zygote: Zygote, order: dict[str, Any], seconds: float, rng: random.Random) -> int:
+    """One kill at a random instant; whether it came before the end."""
+    code, _ = zygote.run(order, kill_after=rng.uniform(0, seconds))
+    assert code in (0, -signal.SIGKILL)
+    return int(code != 0)
+
+
+@pytest.mark.slow
+def test_pull(zygote: Zygote, source: Store, tmp_path: Path) -> None:
+    rng = random.Random(3)
+    registry = Registry(source)
+    killed = resumed = most = 0
+    with serving(registry.app, registry.config) as server:
+        name = f"{host_of(server)}/library/big"
+        order = {
+            "op": "pull",
+            "name": name,
+            "connections": CONNECTIONS,
+            "piece_bytes": PIECE_BYTES,
+        }
+        whole = {**order, "root": str(tmp_path / "whole")}
+        assert zygote.run(whole)[0] == 0
+        shutil.rmtree(tmp_path / "whole")
+        registry.sent = 0
+        code, seconds = zygote.run(whole)
+        assert code == 0
+        once = registry.sent
+        assert once >= blob_bytes(source, BIG) - 8192
+        for number in range(INSTANTS["pull"]):
+            store = Store(tmp_path / f"pull-{number}")
+            registry.sent = 0
+            kills = sweep(zygote, {**order, "root": str(store.root)}, seconds, rng)
+            assert store.verify().problems == ()
+            before = registry.sent
+            assert zygote.run({**order, "root": str(store.root)})[0] == 0
+            killed += kills
+            resumed += kills and registry.sent - before < once
+            # Again: what was on its way in each connection when the kill came, and no more.
+            assert registry.sent <= once + CONNECTIONS * PIECE_BYTES
+            most = max(most, registry.sent - once)
+            assert store.verify().problems == ()
+            assert store.get_index(ModelName.parse(name)).digest == source.get_index(BIG).digest
+            store.collect_garbage(0)
+            assert store.verify().problems == ()
+            assert store.usage().unused == 0
+            shutil.rmtree(store.root)
+    print(f"pull: {killed} killed, {resumed} resumed; of {once} bytes at most {most} came again")
+    # Else the kills came before or after everything, and the sweep shows nothing.
+    assert killed > INSTANTS["pull"] // 3
+    assert resumed > INSTANTS["pull"] // 6
+
+
+@pytest.mark.slow
+def test_push(zygote: Zygote, source: Store, tmp_path: Path) -> None:
+    rng = random.Random(4)
+    killed = most = 0
+    for number in range(-2, INSTANTS["push"]):
+        registry = Registry(Store(tmp_path / f"push-{number}"))
+        with serving(registry.app, registry.config) as server:
+            order = {
+                "op": "push",
+                "root": str(source.root),
+                "name": "big",
+                "target": f"{host_of(server)}/library/big",
+                "connections": CONNECTIONS,
+                "piece_bytes": PIECE_BYTES,
+            }
+            if number < 0:
+                code, seconds = zygote.run(order)
+                assert code == 0
+                once = registry.taken
+                continue
+            killed += sweep(zygote, order, seconds, rng)
+            assert source.verify().problems == ()
+            assert registry.store.verify().problems == ()
+            assert zygote.run(order)[0] == 0
+            assert registry.taken <= once + CONNECTIONS * PIECE_BYTES
+            most = max(most, registry.taken - once)
+        digest = registry.store.get_index(BIG).digest
+        assert digest == source.get_index(BIG).digest
+        assert registry.store.verify().problems == ()
+        shutil.rmtree(registry.store.root)
+    print(f"push: {killed} killed; of {once} bytes at most {most} went again")
+    assert killed > INSTANTS["push"] // 3
+
+
+@pytest.mark.slow
+def test_create(zygote: Zygote, source: Store) -> None:
+    rng = random.Random(5)
+    killed = 0
+    seconds = 0.0
+    for number in range(-2, INSTANTS["create"]):
+        modelfile = f"FROM big\nSYSTEM number {number}\nPARAMETER temperature 0.{number + 2}\n"
+        order = {
+            "op": "create",
+            "root": str(source.root),
+            "name": f"mine:{number + 2}",
+            "modelfile": modelfile,
+        }
+        if number < 0:
+            code, seconds = zygote.run(order)
+            assert code == 0
+            continue
+        killed += sweep(zygote, order, seconds, rng)
+        assert source.verify().problems == ()
+        assert zygote.run(order)[0] == 0
+        assert source.verify([ModelName.parse(f"mine:{number + 2}")]).problems == ()
+    source.collect_garbage(0)
+    assert source.verify().problems == ()
+    assert source.usage().unused == 0
+    print(f"create: {killed} killed")
+    assert killed > INSTANTS["create"] // 3
+
+
+@pytest.mark.slow
+def test_gc(zygote: Zygote, source: Store) -> None:
+    rng = random.Random(6)
+    killed = 0
+    seconds = 0.0
+    order = {"op": "gc", "root": str(source.root)}
+    for number in range(-2, INSTANTS["gc"]):
+        garbage = [source.put_bytes(f"{number} {item}".encode()) for item in range(40)]
+        if number < 0:
+            code, seconds = zygote.run(order)
+            assert code == 0
+            continue
+        killed += sweep(zygote, order, seconds, rng)
+        assert source.verify().problems == ()
+        assert zygote.run(order)[0] == 0
+        assert not any(source.has_blob(digest) for digest in garbage)
+        assert source.usage().unused == 0
+        assert source.verify().problems == ()
+    print(f"gc: {killed} killed")
+    assert killed > INSTANTS["gc"] // 3
+
+
+@pytest.mark.slow
+def test_copy(zygote: Zygote, source: Store) -> None:
+    rng = random.Random(7)
+    killed = 0
+    order = {"op": "copy", "root": str(source.root), "name": "big", "count": 12}
+    assert zygote.run(order)[0] == 0
+    seconds = zygote.run(order)[1]
+    digest: Digest = source.get_index(BIG).digest
+    for _ in range(INSTANTS["copy"]):
+        killed += sweep(zygote, order, seconds, rng)
+        assert source.verify().problems == ()
+        assert zygote.run(order)[0] == 0
+        assert {model.digest for model in source.list_models()} == {digest}
+    assert source.verify().problems == ()
+    print(f"copy: {killed} killed")
+    assert killed > INSTANTS["copy"] // 3
