@@ -141,8 +141,12 @@ class HttpClient:
         traceback: TracebackType | None,
     ) -> None:
         self._closed.set()
-        for pool in self._pools.values():
-            pool.clear()
+        for manager in self._pools.values():
+            # `clear` alone leaves their connections to the garbage collector.
+            for key in manager.pools.keys():
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+            manager.clear()
 
     # Stopping
 

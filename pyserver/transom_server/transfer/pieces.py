@@ -97,6 +97,10 @@ class PieceFile:
 
     def finish(self, number: int, digest: Digest) -> None:
         """All bytes of a piece were written, and are `digest`: keep that, come what may."""
+        if self.count == 1:  # all of it: the store puts that on the disk, once
+            with self._lock:
+                self._done[number] = digest
+            return
         with _explained(self.path):
             os.fdatasync(self._data)
             with self._lock:
