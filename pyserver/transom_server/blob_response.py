@@ -11,12 +11,13 @@ import re
 from typing import BinaryIO, Final, cast
 
 from flask import Response, request
-from werkzeug.wsgi import wrap_file
+from werkzeug.wsgi import FileWrapper, wrap_file
 
 from transom_models.digest import Digest
 from transom_models.media_types import LIBRARY, OLLAMA_LICENSE, OLLAMA_SYSTEM, OLLAMA_TEMPLATE
 from transom_server.byte_range import UnsatisfiableRange, read_range
 from transom_server.store import Store
+from transom_server.store.object_file import ObjectFile
 
 # A digest names its bytes for ever; a year is the longest that caches are asked to believe.
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
@@ -74,13 +75,19 @@ def blob_response(store: Store, digest: Digest, kind: str, cache_control: str) -
     response.content_length = count
     if request.method == "GET":
         file = store.open_blob(digest)
+        if isinstance(file, ObjectFile):
+            file.will_read(first, count)
         if _WANTS_SHA256.search(request.headers.get("Want-Content-Digest", "")):
             if count == size:
                 _add_content_digest(response, bytes.fromhex(digest.hex))
             elif count <= MAX_HASHED_BYTES:
                 _add_content_digest(response, _hash_part(file, first, count))
-        part = FilePart(file, first, count)
-        response.response = wrap_file(request.environ, cast(BinaryIO, part), SEND_BYTES)
+        part = cast(BinaryIO, FilePart(file, first, count))
+        if isinstance(file, ObjectFile):
+            # Read by the thread that answers: waitress reads files in the one that serves all.
+            response.response = FileWrapper(part, SEND_BYTES)
+        else:
+            response.response = wrap_file(request.environ, part, SEND_BYTES)
         response.direct_passthrough = True
     return response
 

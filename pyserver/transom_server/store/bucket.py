@@ -124,7 +124,7 @@ class Bucket:
                     self._fs.rm_file(aside)
                 raise
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def entries(self, prefix: str) -> Iterator[Entry]:
         """Everything below a folder key."""
         with explained(self.url):
             found = self._fs.find(self._path(prefix), detail=True)
@@ -144,7 +144,7 @@ class Bucket:
     def abort_uploads(self, before: float, dry_run: bool) -> int:
         """Give up uploads that were begun before a time (Unix seconds); gives their number."""
         count = 0
-        for entry in self.list("uploads"):
+        for entry in self.entries("uploads"):
             if entry.modified < before:
                 count += 1
                 if not dry_run:
@@ -228,7 +228,7 @@ class S3Bucket(Bucket):
                 wait([future], READ_TIMEOUT)
                 raise
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def entries(self, prefix: str) -> Iterator[Entry]:
         request: dict[str, Any] = {"Prefix": f"{self._folder}{prefix}/"}
         while True:
             with explained(self.url):

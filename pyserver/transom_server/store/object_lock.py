@@ -53,7 +53,7 @@ class Objects(Protocol):
     """What the lock needs of a bucket."""
 
     def put(self, key: str, data: bytes) -> None: ...
-    def list(self, prefix: str) -> Iterator[Entry]: ...
+    def entries(self, prefix: str) -> Iterator[Entry]: ...
     def delete(self, *keys: str) -> None: ...
     def read(self, key: str, first: int, count: int) -> bytes: ...
 
@@ -64,9 +64,12 @@ class ObjectLock:
     `scale` shortens all times, for tests.
     """
 
-    def __init__(self, objects: Objects, scale: float = 1.0) -> None:
+    def __init__(
+        self, objects: Objects, scale: float = 1.0, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
         self._objects = objects
         self._scale = scale
+        self._wait_seconds = wait_seconds
         self._mutex = threading.Lock()
         self._shared: _Claim | None = None
         self._readers = 0
@@ -107,7 +110,7 @@ class ObjectLock:
                 )
 
     def _claim_shared(self) -> "_Claim":
-        patience = _Patience(self._scale)
+        patience = _Patience(self._wait_seconds, self._scale)
         while True:
             claim = _Claim(self._objects, _SHARED, self._scale)
             try:
@@ -121,7 +124,7 @@ class ObjectLock:
             self._wait(patience, writers)
 
     def _claim_exclusive(self) -> "_Claim":
-        patience = _Patience(self._scale)
+        patience = _Patience(self._wait_seconds, self._scale)
         while True:
             claim = _Claim(self._objects, _EXCLUSIVE, self._scale)
             try:
@@ -142,7 +145,7 @@ class ObjectLock:
 
     def _others(self, claim: "_Claim") -> list[str]:
         """Keys of the living but for `claim`, which was just put. A writer clears up the dead."""
-        entries = {entry.key: entry for entry in self._objects.list(FOLDER)}
+        entries = {entry.key: entry for entry in self._objects.entries(FOLDER)}
         own = entries.pop(claim.key, None)
         if own is None:
             raise OSError(
@@ -212,9 +215,9 @@ class _Claim:
 class _Patience:
     """Waits that grow, up to a limit in all."""
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, seconds: float, scale: float) -> None:
         self._scale = scale
-        self._deadline = time.monotonic() + WAIT_SECONDS * scale
+        self._deadline = time.monotonic() + seconds * scale
         self._next = _FIRST_POLL_SECONDS
 
     def wait(self) -> bool:

@@ -85,7 +85,7 @@ class ObjectStorage:
     def sizes(self, keys: Set[str]) -> Mapping[str, int]:
         found: dict[str, int] = {}
         if len(keys) >= LISTING_PAYS and all(key.startswith(BLOBS) for key in keys):
-            for entry in self._bucket.list(BLOBS):
+            for entry in self._bucket.entries(BLOBS):
                 if entry.key in keys:
                     found[entry.key] = entry.size
             return found
@@ -99,9 +99,9 @@ class ObjectStorage:
     def entries(self, prefix: str) -> Iterator[Entry]:
         touched = {}
         if prefix.startswith(BLOBS):
-            for mark in self._bucket.list(f"{TOUCHED}/{prefix}"):
+            for mark in self._bucket.entries(f"{TOUCHED}/{prefix}"):
                 touched[mark.key.removeprefix(f"{TOUCHED}/")] = mark.modified
-        for entry in self._bucket.list(prefix):
+        for entry in self._bucket.entries(prefix):
             modified = max(entry.modified, touched.get(entry.key, 0.0))
             yield Entry(entry.key, entry.size, modified)
 
