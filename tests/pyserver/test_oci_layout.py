@@ -4,6 +4,7 @@ the image specification and not by our own reader."""
 import hashlib
 import json
 import os
+import re
 import tarfile
 import threading
 from collections.abc import Callable
@@ -21,9 +22,11 @@ from transom_models.name import ModelName
 from transom_server.bundle_import import import_bundle
 from transom_server.layout_export import export_layout, reference_of
 from transom_server.oci_layout import InvalidLayout, import_layout, layout_at, names_of, read_layout
+from transom_server.page_export import LAYOUT_MARK
 from transom_server.store import Store, StoreError
 from transom_server.transfer.status import Cancelled, Status
 
+ROOT = Path(__file__).resolve().parents[2]
 RunCli = Callable[..., tuple[int, str, str]]
 TINY = ModelName.parse("tiny")
 
@@ -340,12 +343,14 @@ def test_export_and_import_on_the_command_line(
     page = tmp_path / "page"
     (page / "assets").mkdir(parents=True)
     (page / "assets" / "a.js").write_text("1")
-    (page / "index.html").write_text("<html>")
+    (page / "index.html").write_text("<html><head><title>x</title>")
     monkeypatch.setenv("TRANSOM_WEB_DIR", str(page))
     site = tmp_path / "site"
     code, out, _ = cli("export", site)
     assert (code, out.splitlines()[0]) == (0, f"tiny in {site}")
-    assert (site / "index.html").read_text() == "<html>"
+    assert (site / "index.html").read_text() == (
+        '<html><head>\n    <meta name="transom-models" content="layout"><title>x</title>'
+    )
     assert (site / "assets" / "a.js").read_text() == "1"
     assert os.stat(site / "index.html").st_mode & 0o777 == 0o644, "a web server may read it"
     check_by_the_specification(site)
@@ -370,6 +375,14 @@ def test_export_and_import_on_the_command_line(
     report = json.loads(cli("import", site, "--name", "b", "--json")[1].splitlines()[-1])
     assert report == {"event": "report", "name": "b", "index": str(digest), "notes": []}
     assert Store(tmp_path / "other").verify().sound
+
+
+def test_the_page_knows_the_mark_that_export_writes() -> None:
+    address = (ROOT / "web" / "src" / "page" / "address.ts").read_text()
+    name, content = re.findall(r'"([^"]+)"', LAYOUT_MARK.decode())
+    assert f'meta[name="{name}"]' in address
+    assert f'content === "{content}"' in address
+    assert "<head>" in (ROOT / "web" / "index.html").read_text()
 
 
 def test_export_says_what_is_missing(

@@ -23,6 +23,16 @@ describe("readAddress", () => {
     expect(indexUrl(query)).toBe(url);
   });
 
+  it.each([
+    ["?model=smollm2", "smollm2:latest"],
+    ["?model=me/tiny:q4_1", "me/tiny:q4_1"],
+    ["?model=127.0.0.1:5000/me/tiny", "127.0.0.1:5000/me/tiny:latest"],
+  ])("%s of a static export is the row %s", (query, reference) => {
+    const request = readAddress(new URL(`http://host/app/${query}`), "layout");
+    expect(request?.source).toEqual({ kind: "layout", baseUrl: "http://host/app/", reference });
+    expect(request && locate(request.source).indexUrl).toBe("http://host/app/index.json");
+  });
+
   it("takes what the address forces", () => {
     expect(read("?model=a&variant=f32&schedule=fallback&pipelines=lazy")?.overrides).toEqual({
       variant: "f32",

@@ -2,7 +2,12 @@ import { describe, expect, it } from "vitest";
 
 import { type OpenOptions, openBundle, readAhead } from "../../web/src/store/bundle.ts";
 import { locate } from "../../web/src/store/location.ts";
-import { type FileDescriptor, MEDIA_TYPES, parseManifest } from "../../web/src/store/manifest.ts";
+import {
+  type FileDescriptor,
+  MEDIA_TYPES,
+  REF_NAME,
+  parseManifest,
+} from "../../web/src/store/manifest.ts";
 import { MemoryStore } from "../../web/src/store/memory.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
 import type { BlobStore } from "../../web/src/store/store.ts";
@@ -164,6 +169,61 @@ describe("readAhead", () => {
       expect(network.asked.length).toBeLessThanOrEqual(seen.length + 1);
     }
     expect(seen).toEqual(["f0", "f1", "f2", "f3"]);
+  });
+});
+
+describe("an image layout on a static host", () => {
+  const source = { kind: "layout", baseUrl: "http://host/site", reference: "me/tiny:v1" } as const;
+
+  /** A layout with two models, and the page's reader for the second. */
+  async function layout(change: (bytes: Uint8Array) => void = () => undefined) {
+    const index = bytesOf({ schemaVersion: 2, manifests: [] });
+    const digest = await digestOf(index);
+    const row = (reference: string) => ({
+      mediaType: MEDIA_TYPES.index,
+      digest,
+      size: index.byteLength,
+      annotations: { [REF_NAME]: reference },
+    });
+    const rows = [row("tiny:latest"), row("me/tiny:v1")];
+    const served = index.slice();
+    change(served);
+    const network = new FakeNetwork(
+      whole(bytesOf({ schemaVersion: 2, manifests: rows })),
+      whole(served),
+    );
+    const options = { ...network.options, store: null, meter: new ByteMeter(() => 0) };
+    return { network, digest, bundle: openBundle(locate(source), options) };
+  }
+
+  it("finds the model's row, then its index by digest", async () => {
+    const { bundle, network, digest } = await layout();
+    expect((await bundle.readIndex()).manifests).toEqual([]);
+    expect(network.asked.map(({ url }) => url)).toEqual([
+      "http://host/site/index.json",
+      `http://host/site/blobs/sha256/${digest.slice(7)}`,
+    ]);
+    expect(bundle.name).toBe("me/tiny:v1");
+  });
+
+  it("takes no index whose bytes are others than the row promises", async () => {
+    const { bundle } = await layout((bytes) => (bytes[0] = 32));
+    await expect(bundle.readIndex()).rejects.toMatchObject({ code: "digest-mismatch" });
+  });
+
+  it("says that a model is not there", async () => {
+    const index = bytesOf({ schemaVersion: 2, manifests: [] });
+    const network = new FakeNetwork(whole(index));
+    const options = { ...network.options, store: null, meter: new ByteMeter(() => 0) };
+    const bundle = openBundle(locate(source), options);
+    await expect(bundle.readIndex()).rejects.toMatchObject({ code: "model-not-found" });
+  });
+
+  it("names manifests and blobs by digest", async () => {
+    const file = await shardFile();
+    const address = `http://host/site/blobs/sha256/${file.digest.slice(7)}`;
+    expect(locate(source).blobUrl(file)).toBe(address);
+    expect(locate(source).manifestUrl(file)).toBe(address);
   });
 });
 

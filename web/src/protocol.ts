@@ -20,7 +20,9 @@ import type { WireError } from "./errors.ts";
 /** Where a bundle is: an OCI registry (our server's `/v2/`), or a plain folder of files. */
 export type BundleSource =
   | { kind: "registry"; baseUrl: string; repository: string; reference: string }
-  | { kind: "folder"; baseUrl: string };
+  | { kind: "folder"; baseUrl: string }
+  /** A static host with an OCI image layout, as `transom export` writes; `reference` names a row. */
+  | { kind: "layout"; baseUrl: string; reference: string };
 
 export type Variant = "f16" | "f32";
 export type Schedule = "gpu" | "fallback";

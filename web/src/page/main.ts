@@ -3,10 +3,10 @@
  */
 import { type AnswerReport, ChatSession } from "../client/chat-session.ts";
 import { EngineClient } from "../client/engine-client.ts";
-import { listModels } from "../client/model-list.ts";
+import { listLayout, listModels } from "../client/model-list.ts";
 import { TransomError, describe } from "../errors.ts";
 import type { ChatRequest, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
-import { readAddress } from "./address.ts";
+import { readAddress, readHost } from "./address.ts";
 import { addAnswer, addQuestion, clearMessages } from "./chat-view.ts";
 import { byId, make } from "./dom.ts";
 import {
@@ -67,9 +67,11 @@ window.transom = {
 
 async function start(): Promise<LoadReport> {
   try {
-    const request = readAddress(new URL(location.href));
+    const host = readHost(document);
+    const request = readAddress(new URL(location.href), host);
     if (request === null) {
-      showChoice(await listModels(document.baseURI));
+      const list = host === "layout" ? listLayout : listModels;
+      showChoice(await list(document.baseURI));
       throw new TransomError("no-model", "The address names no model (?model=NAME).");
     }
     return await load(request);
@@ -179,9 +181,14 @@ function showFailure(error: unknown): void {
 }
 
 function nameOf({ source }: LoadRequest): string {
-  return source.kind === "folder"
-    ? (new URL(source.baseUrl).pathname.split("/").filter(Boolean).at(-1) ?? "bundle")
-    : source.repository.replace(/^library\//, "");
+  switch (source.kind) {
+    case "folder":
+      return new URL(source.baseUrl).pathname.split("/").filter(Boolean).at(-1) ?? "bundle";
+    case "registry":
+      return source.repository.replace(/^library\//, "");
+    case "layout":
+      return source.reference.replace(/:latest$/, "");
+  }
 }
 
 /** Tokens per second since the first token of an answer. */

@@ -13,6 +13,7 @@ import {
   type Index,
   MAX_MANIFEST_BYTES,
   type Manifest,
+  REF_NAME,
   parseIndex,
   parseManifest,
 } from "./manifest.ts";
@@ -59,9 +60,10 @@ class HttpBundle implements BundleReader {
 
   async readIndex(): Promise<Index> {
     // A tag moves: always ask the server, which answers 304 when nothing changed.
-    const url = this.#location.indexUrl;
+    const { indexUrl: url, reference } = this.#location;
     try {
-      return parseIndex(await this.#document(`model ${this.name}`, url, "no-cache"));
+      const index = parseIndex(await this.#document(`model ${this.name}`, url, "no-cache"));
+      return reference === null ? index : await this.#indexInLayout(index, reference);
     } catch (error) {
       if (error instanceof TransomError && error.code === "model-not-found") {
         throw new TransomError(
@@ -73,6 +75,23 @@ class HttpBundle implements BundleReader {
       }
       throw error;
     }
+  }
+
+  /** A layout's own index has a row for each model; that row names the model's index by digest. */
+  async #indexInLayout(layout: Index, reference: string): Promise<Index> {
+    const row = layout.manifests.find(({ annotations }) => annotations.get(REF_NAME) === reference);
+    if (row === undefined) {
+      throw new TransomError("model-not-found", `${this.name} is not in the layout's index.`);
+    }
+    const cached = await this.#fromStore(row);
+    if (cached !== null) {
+      return parseIndex(cached);
+    }
+    const url = this.#location.manifestUrl(row);
+    const bytes = await this.#document(`model ${this.name}`, url, "default");
+    const index = await verifyBlob(`the index of ${this.name}`, bytes, row);
+    await this.#keep(row, index);
+    return parseIndex(index);
   }
 
   async readManifest(row: Descriptor): Promise<Manifest> {

@@ -21,6 +21,8 @@ export const MEDIA_TYPES = {
 } as const;
 
 export const TITLE = "org.opencontainers.image.title";
+/** What an image layout calls one of its models. */
+export const REF_NAME = "org.opencontainers.image.ref.name";
 export const LICENSES = "org.opencontainers.image.licenses";
 export const SCHEDULE = "dev.transom.schedule";
 
