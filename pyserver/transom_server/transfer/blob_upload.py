@@ -123,7 +123,7 @@ class BlobUpload:
             )
         path = "blobs/uploads/"
         if self._mount_from is not None:
-            path += "?" + urlencode({"mount": str(self._digest), "from": self._mount_from})
+            path += "?" + urlencode({"mount": self._digest, "from": self._mount_from}, safe=":/")
         with self._client.send("POST", path, body=lambda: b"", actions=PUSH) as answer:
             if answer.status == 201:
                 return None
@@ -186,7 +186,7 @@ class BlobUpload:
     def _finish(self, session: _Session) -> bool:
         """Close the session; False when the registry says that the bytes are other ones."""
         joint = "&" if "?" in session.address.url else "?"
-        url = session.address.url + joint + urlencode({"digest": str(self._digest)})
+        url = session.address.url + joint + urlencode({"digest": self._digest}, safe=":")
         headers = {"Content-Type": OCTET_STREAM, "Content-Length": "0"}
         with self._send("PUT", url, headers, lambda: b"") as answer:
             if answer.status in (400, 404, 410, 416) and self._restarts < MAX_RESTARTS:
@@ -278,8 +278,10 @@ class _Journal:
             self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let others at it."""
+        """Let others at it, if there is anything in it."""
         if self._descriptor is not None:
+            if os.fstat(self._descriptor).st_size == 0:
+                self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
 
 
