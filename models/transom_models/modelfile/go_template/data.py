@@ -47,13 +47,15 @@ def _raw(name: str, otherwise: str) -> str:
 
 
 _JSON = "go_json({})"
+# A list that is not there is nil in Go.
+_JSON_LIST = "go_json({} or none)"
 
 TYPES: Final[Mapping[str, Type]] = {
     STRING: Type({}, show="{}", json=_JSON),
     INT: Type({}, element=INT, key=INT, show="{}", json="{}"),
     FLOAT: Type({}, show="{}", json="{}"),
     BOOL: Type({}, show="('true' if {} else 'false')", json="('true' if {} else 'false')"),
-    ANY: Type({}, show="go_text({})", json=_JSON),
+    ANY: Type({}, show="go_text({}, '<no value>')", json=_JSON),
     MIXED: Type({}),
     MISSING: Type({}, show="'<no value>'", json="'null'"),
     ROOT: Type({}, always_true=True),
@@ -151,9 +153,9 @@ TYPES: Final[Mapping[str, Type]] = {
     ),
     "list of properties": Type({}, element="property", key=INT),
     # A name, or a list of names.
-    "property type": Type({}, show="go_text({})", json=_JSON),
-    "texts": Type({}, element=STRING, key=INT, show="go_text({})", json=_JSON),
-    "values": Type({}, element=ANY, key=INT, show="go_text({})", json=_JSON),
+    "property type": Type({}, show="go_text({})", json=_JSON_LIST),
+    "texts": Type({}, element=STRING, key=INT, show="go_text({})", json=_JSON_LIST),
+    "values": Type({}, element=ANY, key=INT, show="go_text({})", json=_JSON_LIST),
 }
 
 _THINK: Final = {

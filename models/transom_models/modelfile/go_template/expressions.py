@@ -140,6 +140,8 @@ class Scope:
         if value.type == ANY:
             code = f"({value.code}.get({quote(name)}) if {value.code} is mapping else none)"
             return Value(code, ANY)
+        if TYPES[value.type].key == STRING:
+            return _item(value, Value(quote(name), STRING))
         fields = self.root if value.type == ROOT else TYPES[value.type].fields
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
@@ -256,12 +258,18 @@ def _index(name: str, arguments: list[Value], place: Place) -> Value:
         row = TYPES[value.type]
         if row.element is None or value.type == INT or row.key != key.type:
             raise place.error(f"a {value.type} cannot be indexed with a {key.type}")
-        if row.key == STRING:
-            otherwise = "none" if row.element == ANY else "{}"
-            value = Value(f"({value.code}.get({key.code}) or {otherwise})", row.element)
-        else:
-            value = Value(f"{value.code}[{key.code}]", row.element)
+        value = _item(value, key)
     return value
+
+
+def _item(value: Value, key: Value) -> Value:
+    """One item of a list or a table."""
+    element = TYPES[value.type].element
+    assert element is not None
+    if key.type == INT:
+        return Value(f"{value.code}[{key.code}]", element)
+    code = f"{value.code}.get({key.code})"
+    return Value(code if element == ANY else f"({code} or {{}})", element)
 
 
 def _slice(name: str, arguments: list[Value], place: Place) -> Value:

@@ -16,7 +16,7 @@ from transom_models.modelfile.go_template.errors import UntranslatableTemplate
 SPACE: Final = " \t\r\n"
 
 _COMMENT_END: Final = re.compile(r"\*/(?:[ \t\r\n]-)?\}\}")
-_RIGHT: Final = re.compile(r"[ \t\r\n]-\}\}|\}\}")
+_RIGHT: Final = re.compile(r"[ \t\r\n]+-\}\}|\}\}")
 _TOKEN: Final = re.compile(
     r"""(?P<space>[ \t\r\n]+)
       | (?P<string>"(?:[^"\\\n]|\\.)*")

@@ -85,8 +85,8 @@ _TURNS_SUFFIX: Final = """\
 
 # What Go's fmt prints for a value out of JSON.
 _TEXT: Final = """\
-{%- macro go_text(value) -%}
-  {%- if value is none or value is not defined -%}{{- "<no value>" -}}
+{%- macro go_text(value, nil="<nil>") -%}
+  {%- if value is none or value is not defined -%}{{- nil -}}
   {%- elif value is boolean -%}{{- "true" if value else "false" -}}
   {%- elif value is string or value is number -%}{{- value -}}
   {%- elif value is mapping -%}

@@ -64,7 +64,7 @@ def write(template: Template) -> str:
     if suffix:
         prompt = Field("turn.prompt" if turns else "go.prompt", STRING)
         root = {**root, "Prompt": prompt}
-    writer = _Writer(template)
+    writer = _Writer(template, turns=turns)
     scope = Scope(root, Value("", ROOT), Value("", ROOT))
     if turns:
         writer.tag("for turn in go.turns")
@@ -77,7 +77,8 @@ def write(template: Template) -> str:
 
 
 class _Writer:
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, *, turns: bool) -> None:
+        self._turns = turns
         self._named = template.named
         self._assigned = set(_assigned([*template.body, *_all_named(template)]))
         self._lines: list[str] = []
@@ -110,8 +111,11 @@ class _Writer:
         """Write nodes in order; those after a jump, or after the answer, under a condition."""
         open_guard: list[str] = []
         jumped = False
+        guarded = _CUT in self._guards
         for node in nodes:
-            wanted = self._wanted_guards(jumped)
+            wanted = [self._loops[-1]] if jumped else []
+            if self._cut and not guarded:
+                wanted.append(_CUT)
             if wanted != open_guard:
                 self._close(open_guard)
                 open_guard = wanted
@@ -123,12 +127,6 @@ class _Writer:
                 self._close(open_guard)
                 open_guard = []
         self._close(open_guard)
-
-    def _wanted_guards(self, jumped: bool) -> list[str]:
-        guards = [self._loops[-1]] if jumped else []
-        if self._cut and _CUT not in self._guards:
-            guards.append(_CUT)
-        return guards
 
     def _open(self, guards: list[str]) -> None:
         if guards:
@@ -163,7 +161,9 @@ class _Writer:
             self._set(node.pipeline, value, scope)
             return
         self._show(show(value, node.pipeline.place))
-        self._cut = self._cut or _shows_response(node.pipeline)
+        if self._turns and _shows_response(node.pipeline):
+            # Ollama ends the last turn here, and so does everything that follows in the text.
+            self._cut = True
 
     def _set(self, pipeline: Pipeline, value: Value, scope: Scope) -> Value:
         """`$x := …` or `$x = …`: the variable."""
@@ -189,7 +189,7 @@ class _Writer:
         if node.pipeline.variables:
             value = self._set(node.pipeline, value, inside)
         if node.kind == "with" and value.type != ROOT:
-            if not node.pipeline.variables:
+            if not node.pipeline.variables or node.pipeline.variables[0] in self._assigned:
                 # Read once, as Go does: inside, the names of the value may mean something else.
                 code = self._fresh("dot")
                 self.tag(f"set {code} = {value.code}")
