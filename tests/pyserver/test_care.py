@@ -68,7 +68,8 @@ def test_a_sound_store(cli: RunCli, filled: Store) -> None:
     *events, report = map(json.loads, cli("verify", "tiny", "--json")[1].splitlines())
     assert {event["event"] for event in events} == {"phase", "progress"}
     assert report.pop("bytes") == on_disk(filled)
-    assert report == {"event": "report", "models": 1, "blobs": blobs, "problems": []}
+    ended = {"event": "report", "models": 1, "blobs": blobs, "problems": [], "removed": []}
+    assert report == ended
 
 
 @pytest.mark.usefixtures("tuned")
@@ -120,6 +121,24 @@ def test_a_mended_model_is_sound(cli: RunCli, filled: Store, bundle: TinyBundle)
     assert cli("verify")[0] == 1
     import_bundle(filled, bundle.folder, TINY, bundle.files)
     assert cli("verify")[0] == 0
+
+
+def test_repair_removes_what_is_damaged_and_nothing_else(
+    cli: RunCli, filled: Store, bundle: TinyBundle
+) -> None:
+    before = {path.name for path in (filled.root / "blobs" / "sha256").iterdir()}
+    shard = Digest.of(bundle.contents[SHARD])
+    damage(filled, shard)
+    assert "`transom verify --repair`, then `transom pull tiny`" in cli("verify")[1]
+    code, out, _ = cli("verify", "--repair")
+    assert code == 1
+    assert out.endswith("removed 1 damaged blob\n")
+    assert {path.name for path in (filled.root / "blobs" / "sha256").iterdir()} == before - {
+        shard.hex
+    }
+    (problem,) = json.loads(cli("verify", "--repair", "--json")[1].splitlines()[-1])["problems"]
+    assert problem["reason"] == "is missing"
+    assert "--repair" not in problem["way_out"]
 
 
 def test_ctrl_c_ends_a_long_verify_at_once(filled: Store) -> None:

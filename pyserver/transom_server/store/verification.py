@@ -25,11 +25,15 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not what its name says: a blob, with the models that need it, or a tag."""
+    """One thing that is not what its name says: a blob, with the models that need it, or a tag.
+
+    `damaged`: the blob, where other bytes lie in its place.
+    """
 
     subject: str
     reason: str
     models: tuple[ModelName, ...]
+    damaged: Digest | None = None
 
     def __str__(self) -> str:
         needed = f" (needed by {', '.join(map(str, self.models))})" if self.models else ""
@@ -82,9 +86,10 @@ def verify(
             problems.append(Problem(f"blob {digest}", "is missing", tuple(needs[digest])))
         elif stored[digest] != size:
             reason = f"has {stored[digest]} bytes, not {size}"
-            problems.append(Problem(f"blob {digest}", reason, tuple(needs[digest])))
+            problems.append(Problem(f"blob {digest}", reason, tuple(needs[digest]), digest))
     for digest, reason in _hash_all(store, stored, report):
-        problems.append(Problem(f"blob {digest}", reason, tuple(needs[digest])))
+        if all(problem.damaged != digest for problem in problems):
+            problems.append(Problem(f"blob {digest}", reason, tuple(needs[digest]), digest))
     return Verification(len(models), len(stored), sum(stored.values()), tuple(problems))
 
 
