@@ -59,10 +59,7 @@ def build_chat_config(
     if settings.task == "chat":
         parts, problem = _conversation(template, tokenizer)
         status = "exact" if problem is None else f"unavailable: {problem}"
-    # The template's own end of a turn stops too, whatever the vocabulary says of it.
-    end = settings.template.end_token_id
-    stops = sorted({*tokenizer.stop_ids, *([] if end is None else [end])})
-    eos = tokenizer.token_id("eos")
+    stops = _stops(tokenizer, settings.template)
     document = {
         "version": "0.1.0",
         "model_type": settings.architecture,
@@ -86,7 +83,7 @@ def build_chat_config(
         "frequency_penalty": 0.0,
         "repetition_penalty": 1.0,
         "bos_token_id": tokenizer.token_id("bos"),
-        "eos_token_id": stops if len(stops) > 1 else eos,
+        "eos_token_id": stops if len(stops) > 1 else tokenizer.token_id("eos"),
         "pad_token_id": tokenizer.token_id("padding"),
         "tokenizer_files": [TOKENIZER_NAME],
         "tokenizer_info": {
@@ -106,6 +103,35 @@ def build_chat_config(
     known = {key: value for key, value in document.items() if value is not None}
     data = json.dumps(known, ensure_ascii=False, indent=1).encode() + b"\n"
     return ChatConfig(data, template, problem)
+
+
+def with_template(
+    document: Mapping[str, Any], template: str, tokenizer: Tokenizer, report: LintReport
+) -> dict[str, Any]:
+    """A chat config with another template: its prompt format, where it ends a turn, and `report`,
+    what lint found about it."""
+    parts, problem = _conversation(template, tokenizer)
+    stops = _stops(tokenizer, report)
+    ours = document.get("transom")
+    changed = {
+        **document,
+        "conv_template": _conv_template(parts, tokenizer, stops),
+        "transom": {
+            **(ours if isinstance(ours, dict) else {}),
+            "chat_template": CHAT_TEMPLATE_NAME,
+            "conv_template": "exact" if problem is None else f"unavailable: {problem}",
+            "template": report.to_json(),
+        },
+    }
+    if len(stops) > 1:
+        changed["eos_token_id"] = stops
+    return changed
+
+
+def _stops(tokenizer: Tokenizer, report: LintReport) -> list[int]:
+    """The template's own end of a turn stops too, whatever the vocabulary says of it."""
+    end = report.end_token_id
+    return sorted({*tokenizer.stop_ids, *([] if end is None else [end])})
 
 
 def _conversation(

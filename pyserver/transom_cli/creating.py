@@ -1,0 +1,390 @@
+"""What `transom create` makes of a Modelfile: a base in the store, compiled where it has to be.
+
+A model of the store is used as it is, and never compiled again unless its weights change. A file
+or a folder becomes a GGUF, is compiled for the browser unless PLATFORM says native only, and the
+blobs of a GGUF that was compiled before are found in the store. Knows the compile room and the
+store; arguments and printing are the verb's.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from transom_cli.output import LongWork
+from transom_models import media_types
+from transom_models.digest import Digest
+from transom_models.errors import TransomError
+from transom_models.manifest import Descriptor, Index
+from transom_models.modelfile import Modelfile
+from transom_models.name import InvalidName, ModelName
+from transom_server.browser_config import Reconverse, read_config
+from transom_server.creation import (
+    Base,
+    CannotCreate,
+    Part,
+    base_from_model,
+    base_of,
+    create_model,
+    fresh_base_from_gguf,
+)
+from transom_server.gguf_facts import InvalidGguf
+from transom_server.model_texts import ModelTexts, gguf_of, layers_of, read_texts
+from transom_server.store import Lease, ModelNotFound, Store
+
+if TYPE_CHECKING:
+    from transom_compile.prepare import Recipe
+
+# Layers that a Modelfile made; a model without any is as it was compiled.
+_MADE: Final = (
+    media_types.OLLAMA_SYSTEM,
+    media_types.OLLAMA_PARAMS,
+    media_types.OLLAMA_MESSAGES,
+    media_types.OLLAMA_LICENSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be made. Relative paths of the Modelfile count from `folder`."""
+
+    name: ModelName
+    modelfile: Modelfile
+    folder: Path
+    quantize: str | None = None
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Created:
+    """What came of it; `notes` are for people."""
+
+    index: Digest
+    notes: list[str] = field(default_factory=list)
+
+
+def create(store: Store, wish: Wish, work: LongWork) -> Created:
+    """Make the model. Raises a `TransomError` naming what is wrong; no name is given then."""
+    return _Creation(store, wish, work).run()
+
+
+@dataclass(slots=True)
+class _Creation:
+    store: Store
+    wish: Wish
+    work: LongWork
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> Created:
+        modelfile = self.wish.modelfile
+        self.notes += modelfile.notes
+        adapters = [self._path(text) for text in modelfile.adapters]
+        for text, path in zip(modelfile.adapters, adapters, strict=True):
+            if path is None:
+                raise CannotCreate(f"ADAPTER {text}: there is no such file or folder")
+        found = [path for path in adapters if path is not None]
+        source = self._path(modelfile.base)
+        with self.store.adding() as lease:
+            if source is None:
+                base, modelfile, layers = self._from_model(found, lease)
+            else:
+                base, layers = self._from_path(source, found, lease)
+            index = create_model(
+                self.store,
+                self.wish.name,
+                modelfile,
+                base,
+                self.work.report,
+                adapters=layers,
+                reconverse=self._reconverse(base),
+            )
+        return Created(index, self.notes)
+
+    # Bases
+
+    def _from_model(
+        self, adapters: Sequence[Path], lease: Lease
+    ) -> tuple[Base, Modelfile, list[Digest]]:
+        modelfile = self.wish.modelfile
+        try:
+            name = ModelName.parse(modelfile.base)
+        except InvalidName:
+            raise CannotCreate(
+                f"FROM {modelfile.base}: there is no such file, and it is no model's name"
+            ) from None
+        try:
+            base = base_from_model(self.store, name)
+        except ModelNotFound:
+            raise ModelNotFound(
+                f"FROM {modelfile.base}: no such file, and no such model in the store; "
+                f"`transom pull {name}` gets a model"
+            ) from None
+        lacks_browser = not any(part.is_browser for part in base.parts)
+        compiles = "webgpu" in modelfile.platforms and lacks_browser
+        merges = bool(adapters) and not lacks_browser and self._wants_browser
+        if not (compiles or merges or self.wish.quantize):
+            return base, modelfile, self._adapter_layers(adapters, lease)
+        # Its weights change, or are to run where they did not: the walk again, from its GGUF.
+        native = _native_part(base)
+        if native is None:
+            raise CannotCreate(f"FROM {name}: this takes a GGUF, and the model has none")
+        model = layers_of(native.manifest, media_types.OLLAMA_MODEL)[0]
+        lease.keep(model.digest)
+        said = _under(modelfile, read_texts(self.store, native.manifest))
+        fresh, layers = self._from_path(self.store.blob_path(model.digest), adapters, lease)
+        return fresh, said, layers
+
+    def _from_path(
+        self, source: Path, adapters: Sequence[Path], lease: Lease
+    ) -> tuple[Base, list[Digest]]:
+        if not self._wants_browser:
+            return self._native_base(source, adapters, lease)
+        if len(adapters) > 1:
+            raise CannotCreate(
+                "several adapters cannot be merged for the browser; say PLATFORM native, or "
+                "merge them one after the other"
+            )
+        try:
+            compiled = self._compiled_base(source, adapters, lease)
+        except self._unsupported() as error:
+            if self.wish.modelfile.platforms:
+                raise
+            self.notes.append(f"not for browsers: {error}")
+            return self._native_base(source, adapters, lease)
+        if not adapters or adapters[0].is_dir() or self.wish.quantize or source.is_dir():
+            return compiled, []
+        # llama.cpp applies the adapter as it runs: the base's own file serves both models.
+        native, layers = self._native_base(source, adapters, lease)
+        browsers = tuple(part for part in compiled.parts if part.is_browser)
+        return replace(native, parts=(*native.parts, *browsers)), layers
+
+    @property
+    def _wants_browser(self) -> bool:
+        platforms = self.wish.modelfile.platforms
+        return not platforms or "webgpu" in platforms
+
+    def _native_base(
+        self, source: Path, adapters: Sequence[Path], lease: Lease
+    ) -> tuple[Base, list[Digest]]:
+        """A native platform alone. An adapter that is no GGUF is merged, the others are layers."""
+        merged = [path for path in adapters if path.is_dir()]
+        if len(merged) > 1:
+            raise CannotCreate("several adapter folders cannot be merged at once")
+        recipe = self._recipe(merged)
+        with self._gguf(source, recipe) as path:
+            digest = self._put(path, lease)
+        base = fresh_base_from_gguf(self.store, digest)
+        rest = [path for path in adapters if not path.is_dir()]
+        return self._with_licences(base, source, lease), self._adapter_layers(rest, lease)
+
+    def _compiled_base(self, source: Path, adapters: Sequence[Path], lease: Lease) -> Base:
+        from transom_cli.compile import built_runtime
+        from transom_compile.pipeline import CompileOptions, compile_bundle
+        from transom_compile.prepare import made_steps
+
+        recipe = self._recipe(adapters)
+        if not made_steps(source, recipe) and source.is_file():
+            digest = Digest.of_file(source)
+            lease.keep(digest)
+            if (known := self._compiled_before(digest, lease)) is not None:
+                self.notes.append("compiled before: nothing had to be compiled")
+                return known
+        # A template of the Modelfile's is looked at in its own time.
+        force = self.wish.force or self.wish.modelfile.template is not None
+        options = CompileOptions(built_runtime(), recipe=recipe, force=force)
+        with tempfile.TemporaryDirectory(prefix="transom-create-") as folder:
+            report = compile_bundle(source, Path(folder) / "bundle", options, self.work.progress)
+            self.notes += report.notes
+            bundle = report.bundle
+            lease.keep(*bundle.files)
+            sizes = sum(path.stat().st_size for path in bundle.files.values())
+            self.work.progress.step("keep", sizes)
+            for digest, path in bundle.files.items():
+                self.store.put_file(path, digest, self.work.progress.advance)
+        return base_of(self.store, bundle.index)
+
+    def _compiled_before(self, source: Digest, lease: Lease) -> Base | None:
+        """A model of the store that is what compiling this GGUF would give, byte for byte."""
+        from transom_compile.library_cache import tool_versions
+
+        for model in self.store.list_models():
+            said = model.index.annotations
+            if (
+                said.get(media_types.ANNOTATION_SOURCE_DIGEST) != str(source)
+                or said.get(media_types.ANNOTATION_VERSIONS) != tool_versions()
+            ):
+                continue
+            try:
+                if _is_as_compiled(self.store, model.index, source):
+                    lease.keep(*(row.digest for row in self.store.descriptors(model)))
+                    return base_of(self.store, model.index)
+            except TransomError:
+                continue  # a damaged model offers nothing; `transom verify` says so
+        return None
+
+    # Files
+
+    def _path(self, text: str) -> Path | None:
+        """What FROM or ADAPTER names, if it is there; else it can only be a model's name."""
+        try:
+            path = (self.wish.folder / Path(text).expanduser()).absolute()
+            exists = path.exists()
+        except (OSError, RuntimeError, ValueError):
+            return None  # too long, no such home, NUL
+        return path if exists else None
+
+    def _recipe(self, adapters: Sequence[Path]) -> "Recipe":
+        from transom_compile.prepare import Recipe
+
+        adapter = adapters[0] if adapters else None
+        return Recipe(quantize=self.wish.quantize, adapter=adapter)
+
+    @contextmanager
+    def _gguf(self, source: Path, recipe: "Recipe") -> Iterator[Path]:
+        """The GGUF that a source is, or becomes in a folder of its own."""
+        if source.is_file() and recipe.quantize is None and recipe.adapter is None:
+            yield source
+            return
+        from transom_compile.prepare import check_recipe, prepare_checkpoint
+        from transom_compile.progress import Phases
+
+        check_recipe(source, recipe)
+        with tempfile.TemporaryDirectory(prefix="transom-create-") as folder:
+            yield prepare_checkpoint(source, recipe, Path(folder), Phases(self.work.progress))
+
+    def _put(self, path: Path, lease: Lease) -> Digest:
+        digest = Digest.of_file(path)
+        lease.keep(digest)
+        if path != self.store_path(digest):
+            self.work.progress.step("keep", path.stat().st_size)
+            self.store.put_file(path, digest, self.work.progress.advance)
+        return digest
+
+    def store_path(self, digest: Digest) -> Path | None:
+        """Where the store has the blob already."""
+        return self.store.blob_path(digest) if self.store.has_blob(digest) else None
+
+    def _adapter_layers(self, adapters: Sequence[Path], lease: Lease) -> list[Digest]:
+        for path in adapters:
+            if path.is_dir():
+                raise CannotCreate(
+                    f"ADAPTER {path}: a folder is merged into the weights, and FROM names a "
+                    "model that keeps its own; give FROM the GGUF file, or a GGUF adapter"
+                )
+        return [self._put(path, lease) for path in adapters]
+
+    def _with_licences(self, base: Base, source: Path, lease: Lease) -> Base:
+        """A native platform with the licence texts that lie beside the weights."""
+        if not source.is_dir():
+            return base
+        from transom_compile.hub.licences import read_licences
+
+        (part,) = base.parts
+        layers, fresh = part.manifest.layers, dict(base.fresh)
+        for text in read_licences(source).values():
+            data = text.encode()
+            fresh[Digest.of(data)] = data
+            layers = (
+                *layers,
+                Descriptor(media_types.OLLAMA_LICENSE, Digest.of(data), len(data)),
+            )
+        manifest = replace(part.manifest, layers=layers)
+        lease.keep(*fresh)
+        return Base((Part(part.platform, manifest),), base.annotations, fresh)
+
+    # Templates
+
+    def _reconverse(self, base: Base) -> Reconverse | None:
+        """How WebLLM's prompt format of a new template is found: with the model's tokenizer."""
+        native = _native_part(base)
+        if native is None or self.wish.modelfile.template is None:
+            return None
+        if not any(part.is_browser for part in base.parts):
+            return None
+        model = layers_of(native.manifest, media_types.OLLAMA_MODEL)[0]
+
+        def reconverse(document: dict[str, Any], template: str) -> dict[str, Any]:
+            from transom_compile.chat_config import with_template
+            from transom_compile.sources.gguf import open_checkpoint
+            from transom_compile.template_lint import TEMPLATE_KEY, check_template
+            from transom_compile.tokenizers import convert_tokenizer
+
+            metadata: Mapping[str, Any] = open_checkpoint(
+                self.store.blob_path(model.digest)
+            ).metadata
+            tokenizer = convert_tokenizer(metadata)
+            said = {**metadata, TEMPLATE_KEY: template}
+            report = check_template(said, tokenizer, force=self.wish.force)
+            changed = with_template(document, template, tokenizer, report)
+            status = changed["transom"]["conv_template"]
+            if (
+                status != "exact"
+                and (note := f"prompt format for WebLLM: {status}") not in self.notes
+            ):
+                self.notes.append(note)
+            return changed
+
+        return reconverse
+
+    def _unsupported(self) -> tuple[type[TransomError], ...]:
+        """Errors that say: this model runs, but not in a browser."""
+        from transom_compile.tokenizers import UnsupportedTokenizer
+        from transom_models.architecture import UnknownArchitecture, UnsupportedModel
+        from transom_models.block_type import UnsupportedBlockType
+
+        return (UnknownArchitecture, UnsupportedModel, UnsupportedBlockType, UnsupportedTokenizer)
+
+
+def _native_part(base: Base) -> Part | None:
+    for part in base.parts:
+        if not part.is_browser and layers_of(part.manifest, media_types.OLLAMA_MODEL):
+            return part
+    return None
+
+
+def _under(modelfile: Modelfile, texts: ModelTexts) -> Modelfile:
+    """The Modelfile over what the base says already, for a base that is made anew."""
+    return replace(
+        modelfile,
+        template=texts.template if modelfile.template is None else modelfile.template,
+        system=texts.system if modelfile.system is None else modelfile.system,
+        parameters={**texts.parameters, **modelfile.parameters},
+        messages=modelfile.messages or texts.messages,
+        licenses=tuple(dict.fromkeys((*texts.licences, *modelfile.licenses))),
+    )
+
+
+def _is_as_compiled(store: Store, index: Index, source: Digest) -> bool:
+    """Whether nothing of the index was changed since it was compiled, with default options."""
+    from transom_compile.chat_config import DEFAULT_CONTEXT_WINDOW, DEFAULT_PREFILL_CHUNK
+    from transom_compile.libraries import VARIANTS
+
+    base = base_of(store, index)
+    native = _native_part(base)
+    variants = {part.platform.variant for part in base.parts if part.is_browser and part.platform}
+    if native is None or variants != set(VARIANTS):
+        return False
+    try:
+        facts = gguf_of(store, source)
+    except InvalidGguf:
+        return False
+    trained = facts.integer(f"{facts.architecture}.context_length") or DEFAULT_CONTEXT_WINDOW
+    window = min(trained, DEFAULT_CONTEXT_WINDOW)
+    for part in base.parts:
+        if any(layers_of(part.manifest, kind) for kind in _MADE):
+            return False
+        if not part.is_browser:
+            if layers_of(part.manifest, media_types.OLLAMA_TEMPLATE):
+                return False
+            continue
+        config = read_config(store.read_manifest_bytes(part.manifest.config.digest))
+        said = (config.get("context_window_size"), config.get("prefill_chunk_size"))
+        is_encoder = config.get("model_task") == "embedding"
+        chunk = window if is_encoder else min(DEFAULT_PREFILL_CHUNK, window)
+        if said != (window, chunk):
+            return False
+        if read_texts(store, part.manifest).template != (None if is_encoder else facts.template):
+            return False
+    return True
