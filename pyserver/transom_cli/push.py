@@ -40,7 +40,8 @@ def command(
 ) -> None:
     """Push a model to a registry.
 
-    Under its own name, or as TARGET (host/namespace/model:tag). What the registry has is not sent. Stopped or cut off, the same command goes on where it was.
+    Under its own name, or as TARGET (host/namespace/model:tag). What the registry has is not sent.
+    Stopped or cut off, the same command goes on where it was.
     """
     config = Config.read(os.environ)
     source = ModelName.parse(name)
