@@ -196,3 +196,29 @@ def test_a_plain_static_host_will_do(
         wait_until_ready(page)
         report = ask(page, QUESTION, TOKENS_IN_CHROMIUM)
     assert "Paris" in report["text"]
+
+
+def test_an_export_is_a_site_of_its_own(
+    compiled: Compiled, web_build: Path, playwright: Playwright, chromium: str, tmp_path: Path
+) -> None:
+    """`transom export`: the page finds the image layout beside it, and the model in that."""
+    site = tmp_path / "site"
+    done = transom(
+        "export", site, compiled.name, "--link",
+        store=compiled.store, environment={"TRANSOM_WEB_DIR": str(web_build)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with (
+        serve_folder(site) as address,
+        open_chromium(playwright, chromium, tmp_path / "profile") as context,
+    ):
+        page = context.new_page()
+        complaints = watch(page)
+        page.goto(address)
+        page.get_by_role("link", name=compiled.name).click()
+        page.wait_for_function("window.transom !== undefined")
+        wait_until_ready(page)
+        report = ask(page, QUESTION, TOKENS_IN_CHROMIUM)
+    assert report["text"] == "The capital of France is Paris."
+    # Without a model in the address the page's `ready` is a rejection that it hears itself.
+    assert complaints == []
