@@ -102,18 +102,20 @@ def _read_rows(path: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise CredentialsError(f"cannot read {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # Of the open file, so that nobody can swap it between the look and the reading.
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise CredentialsError(f"{path} is not a file")
-        if found.st_mode & _OTHERS:
-            mode = stat.S_IMODE(found.st_mode)
+        if mode & _OTHERS:
             raise CredentialsError(
-                f"{path} holds passwords, and its mode {mode:04o} lets others at it; "
+                f"{path} holds passwords, and its mode {stat.S_IMODE(mode):04o} lets others at it; "
                 f"close it with: chmod 600 {path}"
             )
-        data = file.read(MAX_FILE_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_FILE_BYTES:
         raise CredentialsError(f"{path} has more than {MAX_FILE_BYTES} bytes")
     try:
