@@ -83,7 +83,7 @@ class Downloads:
 
         Raises `TransferError`, `StoreError`, `Cancelled`.
         """
-        check_space(self._folder, wanted)
+        check_space(self._folder, [file for file in wanted if not self._is_here(file)])
         # The largest first: no connection is left alone with one at the end.
         by_size = sorted(wanted, key=lambda file: file.size, reverse=True)
         self._waiting.extend({file.key: file for file in by_size}.values())
@@ -147,7 +147,7 @@ class Downloads:
 
     def _open(self, wanted: Wanted) -> "_Active | None":
         """What is there of a file, locked; None when it is done, or another process has it."""
-        if wanted.digest is not None and self._has(wanted.digest, wanted.size):
+        if wanted.digest is not None and self._is_here(wanted):
             self._digests[wanted.key] = wanted.digest
             self._teller.start(wanted, wanted.size)
             return None
@@ -159,7 +159,7 @@ class Downloads:
             self._busy.append(wanted)
             return None
         # Whoever had the lock before may have finished it.
-        if wanted.digest is not None and self._has(wanted.digest, wanted.size):
+        if wanted.digest is not None and self._is_here(wanted):
             file.discard()
             file.close()
             self._waiting.appendleft(wanted)
@@ -170,8 +170,12 @@ class Downloads:
         )
         return _Active(wanted, file, fetching)
 
-    def _has(self, digest: Digest, size: int) -> bool:
-        return self._store.has_blob(digest) and self._store.blob_size(digest) == size
+    def _is_here(self, wanted: Wanted) -> bool:
+        """Not read: `transom verify --repair` removes what is damaged."""
+        digest = wanted.digest
+        if digest is None or not self._store.has_blob(digest):
+            return False
+        return self._store.blob_size(digest) == wanted.size
 
     def _do(self, active: "_Active", number: int | None) -> None:
         try:
