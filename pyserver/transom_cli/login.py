@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from transom_cli.output import DOCUMENT, json_option, print_json
 from transom_models.errors import TransomError
 from transom_server.transfer.auth import ForeignTokenHost, check_login
 from transom_server.transfer.credentials import Login, credentials_path, save_login
@@ -31,12 +32,14 @@ class NoPassword(TransomError):
     help="A host, beside the registry, that may see the login to give out tokens.",
 )
 @click.option("--insecure", is_flag=True, help="Ask other machines over plain http, too.")
+@json_option(DOCUMENT)
 def command(
     registry: str,
     username: str | None,
     password_stdin: bool,
     token_hosts: tuple[str, ...],
     insecure: bool,
+    as_json: bool,
 ) -> None:
     """Log in to a registry.
 
@@ -60,7 +63,10 @@ def command(
         login = _checked(registry, Login(username, password, (*hosts, error.host)), insecure)
     path = credentials_path(os.environ)
     save_login(path, registry, login)
-    click.echo(f"logged in to {registry} as {username}; kept in {path}")
+    if as_json:
+        print_json({"registry": registry, "username": username, "file": str(path)})
+    else:
+        click.echo(f"logged in to {registry} as {username}; kept in {path}")
 
 
 def _checked(registry: str, login: Login, insecure: bool) -> Login:

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/walk.md", "docs/contributing.md", "docs/changelog.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/walk.md",
+    "docs/contributing.md",
+    "docs/changelog.md",
+    "docs/cli.md",
+]
 WALK = (ROOT / "docs" / "walk.md").read_text()
 
 WALK_ROW = re.compile(r"^\| \d+ [\w ]+\| `([^`]+)` \| (`[^|]+`) \|", re.M)
