@@ -90,7 +90,7 @@ class Bucket:
 
     def head(self, key: str) -> Entry:
         """Size and time. Raises `FileNotFoundError`."""
-        with explained(self.url):
+        with explained():
             found = self._fs.info(self._path(key))
             if found["type"] != "file":
                 raise FileNotFoundError(key)
@@ -98,13 +98,13 @@ class Bucket:
 
     def read(self, key: str, first: int, count: int) -> bytes:
         """`count` bytes from `first` on, fewer where the object ends."""
-        with explained(self.url):
+        with explained():
             data: bytes = self._fs.cat_file(self._path(key), start=first, end=first + count)
         return data
 
     def put(self, key: str, data: bytes) -> None:
         """Put a few bytes."""
-        with explained(self.url):
+        with explained():
             path = self._path(key)
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)
             self._fs.pipe_file(path, data)
@@ -113,7 +113,7 @@ class Bucket:
         """Put a local file: whole, or not at all."""
         target = self._path(key)
         aside = self._path(f"uploads/{secrets.token_hex(8)}")
-        with explained(self.url):
+        with explained():
             for place in (aside, target):
                 self._fs.makedirs(self._fs._parent(place), exist_ok=True)
             try:
@@ -126,7 +126,7 @@ class Bucket:
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Everything below a folder key."""
-        with explained(self.url):
+        with explained():
             found = self._fs.find(self._path(prefix), detail=True)
         found.pop(self._path(prefix), None)  # a file of the folder's name
         for path, info in found.items():
@@ -135,7 +135,7 @@ class Bucket:
     def delete(self, *keys: str) -> None:
         """Remove; no error for what is not there."""
         for key in keys:
-            with explained(self.url):
+            with explained():
                 try:
                     self._fs.rm_file(self._path(key))
                 except FileNotFoundError:
@@ -178,7 +178,7 @@ class S3Bucket(Bucket):
             fsspec.asyn.sync(self._filesystem.loop, session.close)
 
     def head(self, key: str) -> Entry:
-        with explained(self.url):
+        with explained():
             try:
                 found = self._call("head_object", Key=self._folder + key)
             except OSError as error:
@@ -190,7 +190,7 @@ class S3Bucket(Bucket):
         return Entry(key, found["ContentLength"], found["LastModified"].timestamp())
 
     def read(self, key: str, first: int, count: int) -> bytes:
-        with explained(self.url):
+        with explained():
             try:
                 data: bytes = self._fs.cat_file(self._path(key), start=first, end=first + count)
             except OSError as error:
@@ -200,14 +200,14 @@ class S3Bucket(Bucket):
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        with explained(self.url):
+        with explained():
             self._call("put_object", Key=self._folder + key, Body=data)
 
     def upload(self, path: Path, key: str) -> None:
         part_bytes = max(PART_BYTES, -(-path.stat().st_size // MAX_PARTS))
         stop = _Stop()
         cache_control = _IMMUTABLE if key.startswith(BLOBS) else _REVALIDATE
-        with explained(self.url):
+        with explained():
             future = asyncio.run_coroutine_threadsafe(
                 self._fs._put_file(
                     str(path),
@@ -231,7 +231,7 @@ class S3Bucket(Bucket):
     def entries(self, prefix: str) -> Iterator[Entry]:
         request: dict[str, Any] = {"Prefix": f"{self._folder}{prefix}/"}
         while True:
-            with explained(self.url):
+            with explained():
                 page = self._call("list_objects_v2", **request)
             for found in page.get("Contents", ()):
                 key = found["Key"].removeprefix(self._folder)
@@ -243,7 +243,7 @@ class S3Bucket(Bucket):
     def delete(self, *keys: str) -> None:
         for first in range(0, len(keys), MAX_DELETED):
             named = [{"Key": self._folder + key} for key in keys[first : first + MAX_DELETED]]
-            with explained(self.url):
+            with explained():
                 if len(named) == 1:
                     self._call("delete_object", **named[0])
                     continue
@@ -253,7 +253,7 @@ class S3Bucket(Bucket):
 
     def abort_uploads(self, before: float, dry_run: bool) -> int:
         count, request = 0, {"Prefix": self._folder}
-        with explained(self.url):
+        with explained():
             while True:
                 page = self._call("list_multipart_uploads", **request)
                 for found in page.get("Uploads", ()):

@@ -49,15 +49,15 @@ _SAID_BY_CLASS: Final[tuple[tuple[type[OSError], int], ...]] = (
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Let only `OSError` out, each saying what it is about; a missing key as it is."""
+def explained() -> Iterator[None]:
+    """Let only `OSError` out, with a line for people; a missing key as it is."""
     try:
         yield
     except Exception as error:
         code = _code(error)
         if code in _SAID:
             number, text = _SAID[code]
-            raise OSError(number, f"{url}: {text}") from error
+            raise OSError(number, text) from error
         if isinstance(error, FileNotFoundError):
             raise
         if isinstance(error, OSError) and error.filename is not None:
@@ -65,7 +65,7 @@ def explained(url: str) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         number = next((kept for kind, kept in _SAID_BY_CLASS if isinstance(error, kind)), number)
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise OSError(number, f"{url}: {detail}") from error
+        raise OSError(number, detail) from error
 
 
 def error_code(error: BaseException) -> str:

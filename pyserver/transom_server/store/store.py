@@ -316,7 +316,7 @@ class Store:
 
     def adding(self) -> AbstractContextManager[Lease]:
         """A lease: blobs that it keeps are not collected, even before a tag names them."""
-        return lease(self.scratch, lambda: self.storage.lock(exclusive=False))
+        return lease(self.scratch, self._shared_lock)
 
     def remove_stale_partials(self) -> int:
         """Remove what a killed process left half written; gives the number of files."""
@@ -352,6 +352,11 @@ class Store:
                 if advance is not None:
                     advance(len(piece))
         return hasher.digest()
+
+    @contextmanager
+    def _shared_lock(self) -> Iterator[None]:
+        with self._explained("cannot hold the lock"), self.storage.lock(exclusive=False):
+            yield
 
     def _is_sound(self, digest: Digest) -> bool:
         """Whether the blob is there undamaged. Reads it: putting it again must mend it."""
