@@ -23,8 +23,10 @@ from transom_models.modelfile.go_template.tree import (
     Variable,
 )
 
-# Python's own stack: published templates nest six deep.
-MAX_DEPTH: Final = 50
+# Jinja2 makes Python of a template, which nests 20 loops and 100 blocks at most; a block here may
+# need two there. Published templates nest six deep.
+MAX_DEPTH: Final = 32
+MAX_LOOPS: Final = 12
 
 _ESCAPE: Final = re.compile(
     r"\\(?:([abfnrtv\\'\"])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.?))"
@@ -53,9 +55,6 @@ class _Parser:
 
     def _nodes(self, opened: Action | None) -> tuple[tuple[Node, ...], Action | None]:
         """Nodes up to the `end` or `else` that closes `opened`, or to the end of the text."""
-        self._depth += 1
-        if self._depth > MAX_DEPTH and opened is not None:
-            raise _place(opened).error(f"blocks are nested more than {MAX_DEPTH} deep")
         found: list[Node] = []
         for item in self._items:
             if isinstance(item, Text):
@@ -63,14 +62,12 @@ class _Parser:
                 continue
             word = item.tokens[0].text if item.tokens and item.tokens[0].kind == "word" else ""
             if word in ("end", "else"):
-                self._depth -= 1
                 return tuple(found), item
             node = self._action(word, item)
             if node is not None:
                 found.append(node)
         if opened is not None:
             raise _place(opened).error("the block is never closed by {{ end }}")
-        self._depth -= 1
         return tuple(found), None
 
     def _action(self, word: str, action: Action) -> Node | None:
@@ -92,10 +89,12 @@ class _Parser:
 
     def _branch(self, kind: str, action: Action, tokens: tuple[Token, ...]) -> Branch:
         place = _place(action)
-        # Counted here too: a chain of `else if` is one call inside the other.
-        self._depth += 1
+        # A chain of `else if` counts too: each is inside the one before.
+        self._enter(place)
         pipeline = _pipeline(tokens, place, most_variables=2 if kind == "range" else 1)
         self._loops += kind == "range"
+        if self._loops > MAX_LOOPS:
+            raise place.error(f"ranges are nested more than {MAX_LOOPS} deep")
         body, ending = self._nodes(action)
         self._loops -= kind == "range"
         orelse: tuple[Node, ...] = ()
@@ -118,13 +117,20 @@ class _Parser:
         self._depth -= 1
         return Branch(kind, pipeline, body, orelse)
 
+    def _enter(self, place: Place) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise place.error(f"blocks are nested more than {MAX_DEPTH} deep")
+
     def _define(self, word: str, action: Action) -> Node | None:
         place = _place(action)
         name, rest = self._name(action)
-        if word == "define" and (rest or self._depth > 1):
+        if word == "define" and (rest or self._depth):
             raise place.error("define takes a name, outside of every block")
         loops, self._loops = self._loops, 0
+        self._enter(place)
         body, ending = self._nodes(action)
+        self._depth -= 1
         self._loops = loops
         if ending is None or ending.tokens[0].text != "end":
             raise place.error("the block is never closed by {{ end }}")

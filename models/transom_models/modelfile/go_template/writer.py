@@ -24,6 +24,7 @@ from transom_models.modelfile.go_template.data import (
     Field,
 )
 from transom_models.modelfile.go_template.expressions import Scope, Value, quote, show
+from transom_models.modelfile.go_template.parser import MAX_DEPTH, MAX_LOOPS
 from transom_models.modelfile.go_template.prelude import prelude
 from transom_models.modelfile.go_template.tree import (
     Branch,
@@ -88,6 +89,7 @@ class _Writer:
         self._calling: list[str] = []
         # The flag of the loop that is being written, and the conditions that hold here.
         self._loops: list[str] = []
+        self._outer_loops = 0
         self._guards: list[str] = []
         self._cut = False
 
@@ -203,6 +205,8 @@ class _Writer:
 
     def _range(self, node: Branch, scope: Scope) -> None:
         place = node.pipeline.place
+        if len(self._loops) + self._outer_loops >= MAX_LOOPS:
+            raise place.error(f"ranges are nested more than {MAX_LOOPS} deep, with the templates")
         inside = scope.inside()
         value = inside.pipeline(node.pipeline)
         row = TYPES[value.type]
@@ -271,9 +275,13 @@ class _Writer:
         value = scope.pipeline(node.pipeline)
         if node.pipeline.variables:
             raise node.place.error("a template's value declares no variable")
+        if self._depth > MAX_DEPTH:
+            raise node.place.error("templates that call each other are nested too deep")
         self._calling.append(node.name)
         loops, self._loops = self._loops, []
+        self._outer_loops += len(loops)
         self.nodes(self._named[node.name], Scope(scope.root, value, value))
+        self._outer_loops -= len(loops)
         self._loops = loops
         self._calling.pop()
 
