@@ -27,6 +27,10 @@ _LOG = logging.getLogger(__name__)
 _TOOLS: Final = re.compile(r"\btools\b|\.Tools\b")
 _THINKING: Final = re.compile(r"<think>|reasoning_content|enable_thinking|\.Thinking\b")
 _INSERT: Final = re.compile(r"\bsuffix\b|\.Suffix\b")
+# A Go template that became Jinja prepares all of it in front; what its body uses counts.
+_TRANSLATED: Final = "{#- Translated from a Go template"
+_BODY_TOOLS: Final = re.compile(r"go_tools\(|(?<!set )\bgo\.tools\b")
+_BODY_THINKING: Final = re.compile(r"<think>|\b(item_\d+|turn)\.thinking\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,10 @@ def _capabilities(
         gguf is not None and f"{arch}.vision.block_count" in gguf.metadata
     ):
         found.append("vision")
-    for word, pattern in (("tools", _TOOLS), ("insert", _INSERT), ("thinking", _THINKING)):
+    is_translated = template.startswith(_TRANSLATED)
+    tools = _BODY_TOOLS if is_translated else _TOOLS
+    thinking = _BODY_THINKING if is_translated else _THINKING
+    for word, pattern in (("tools", tools), ("insert", _INSERT), ("thinking", thinking)):
         if pattern.search(template):
             found.append(word)
     return tuple(found)
