@@ -21,7 +21,7 @@ from transom_models.media_types import DOCKER_INDEX, DOCKER_MANIFEST
 from transom_models.name import InvalidName, ModelName
 from transom_server.referrers import keep_referrer, subject_of
 from transom_server.repository import tagged
-from transom_server.store import BlobNotFound, DigestMismatch, Store, StoreError
+from transom_server.store import BlobNotFound, DigestMismatch, SizeMismatch, Store, StoreError
 from transom_server.store.garbage import model_digests
 from transom_server.store.keys import is_hidden
 
@@ -81,7 +81,7 @@ def put_manifest(
             store.put_bytes(data)
         if subject is not None:
             keep_referrer(store, repository, subject, data)
-    except InvalidManifest as error:
+    except (InvalidManifest, SizeMismatch) as error:
         raise ManifestRejected(str(error)) from None
     except BlobNotFound as error:
         raise ManifestBlobUnknown(str(error)) from None
@@ -105,12 +105,12 @@ def _read(data: bytes, content_type: str) -> Index | Manifest:
 
 
 def _require_blobs(store: Store, document: Index | Manifest) -> None:
-    rows = document.manifests if isinstance(document, Index) else document.descriptors
-    for row in rows:
-        store.require(row)
-        if isinstance(document, Index):
-            for part in store.get_manifest(row).descriptors:
-                store.require(part)
+    if isinstance(document, Manifest):
+        store.require(*document.descriptors)
+        return
+    store.require(*document.manifests)
+    for row in document.manifests:
+        store.require(*store.get_manifest(row).descriptors)
 
 
 def needed_by(store: Store, digest: Digest) -> list[ModelName]:

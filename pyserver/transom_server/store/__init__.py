@@ -1,6 +1,12 @@
 """The content-addressed store: blobs by digest, models by name, in a folder or an object store."""
 
-from transom_server.store.errors import BlobNotFound, DigestMismatch, ModelNotFound, StoreError
+from transom_server.store.errors import (
+    BlobNotFound,
+    DigestMismatch,
+    ModelNotFound,
+    SizeMismatch,
+    StoreError,
+)
 from transom_server.store.garbage import Collected, Removed
 from transom_server.store.leases import Lease
 from transom_server.store.opening import open_store
@@ -20,6 +26,7 @@ __all__ = [
     "ModelUsage",
     "Problem",
     "Removed",
+    "SizeMismatch",
     "Storage",
     "Store",
     "StoreError",

@@ -17,6 +17,10 @@ class DigestMismatch(StoreError):
         self.actual = actual
 
 
+class SizeMismatch(StoreError):
+    """A blob is here, and has another size than its descriptor says."""
+
+
 class BlobNotFound(StoreError):
     """No blob of this digest is in the store."""
 

@@ -29,7 +29,13 @@ from transom_models.manifest import (
 )
 from transom_models.name import InvalidName, ModelName
 from transom_server.store import garbage, usage, verification
-from transom_server.store.errors import BlobNotFound, DigestMismatch, ModelNotFound, StoreError
+from transom_server.store.errors import (
+    BlobNotFound,
+    DigestMismatch,
+    ModelNotFound,
+    SizeMismatch,
+    StoreError,
+)
 from transom_server.store.folder import FolderStorage
 from transom_server.store.keys import MANIFESTS, blob_key, is_hidden, tag_key
 from transom_server.store.leases import Lease, lease
@@ -303,14 +309,14 @@ class Store:
         return _view(name, data, entry.modified)
 
     def require(self, *rows: Descriptor) -> None:
-        """Raise `BlobNotFound` or `StoreError` unless all blobs are here in the promised sizes."""
+        """Raise `BlobNotFound` or `SizeMismatch` unless all are here in the promised sizes."""
         sizes = self.storage.sizes({blob_key(row.digest) for row in rows})
         for row in rows:
             size = sizes.get(blob_key(row.digest))
             if size is None:
                 raise BlobNotFound(f"no blob {row.digest} in the store")
             if size != row.size:
-                raise StoreError(f"blob {row.digest} has {size} bytes, not {row.size}")
+                raise SizeMismatch(f"blob {row.digest} has {size} bytes, not {row.size}")
 
     # Care
 
