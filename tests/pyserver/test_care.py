@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pyserver.bundles import TinyBundle, write_bundle
+from tests.pyserver.registry import running_registry
 from transom_cli.gc import Span
 from transom_cli.main import run
 from transom_models.digest import Digest
@@ -139,6 +140,21 @@ def test_repair_removes_what_is_damaged_and_nothing_else(
     (problem,) = json.loads(cli("verify", "--repair", "--json")[1].splitlines()[-1])["problems"]
     assert problem["reason"] == "is missing"
     assert "--repair" not in problem["way_out"]
+
+
+def test_repair_then_pull_mends_a_model(
+    cli: RunCli, filled: Store, bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out that verify tells is one."""
+    there = tmp_path / "there"
+    import_bundle(Store(there), bundle.folder, TINY, bundle.files)
+    damage(filled, Digest.of(bundle.contents[SHARD]))
+    with running_registry(there) as registry:
+        monkeypatch.setenv("TRANSOM_REGISTRY", registry.host)
+        assert cli("pull", "tiny")[0] == 0
+        assert cli("verify", "--repair")[0] == 1, "a pull does not read what is there"
+        assert cli("pull", "tiny")[0] == 0
+        assert cli("verify")[0] == 0
 
 
 def test_ctrl_c_ends_a_long_verify_at_once(filled: Store) -> None:

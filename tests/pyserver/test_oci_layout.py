@@ -8,12 +8,16 @@ import re
 import tarfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import oras.client
+import oras.layout
 import pytest
 
 from tests.pyserver.bundles import TinyBundle, write_bundle
+from tests.pyserver.registry import running_registry
 from transom_cli.main import run
 from transom_models import media_types
 from transom_models.digest import Digest
@@ -264,6 +268,30 @@ def test_equal_models_make_equal_layouts(filled: Store, tmp_path: Path) -> None:
 def test_a_reference_is_a_name_with_its_tag(name: str, reference: str) -> None:
     assert reference_of(ModelName.parse(name)) == reference
     assert ModelName.parse(reference) == ModelName.parse(name)
+
+
+# Somebody else's reader and writer
+
+
+def test_oras_takes_our_layout_for_one(filled: Store, tmp_path: Path) -> None:
+    export(filled, tmp_path / "out", "tiny")
+    layout = oras.layout.NewLayout(str(tmp_path / "out"))
+    blobs = {path.name for path in (tmp_path / "out" / "blobs" / "sha256").iterdir()}
+    ordered = layout.get_ordered_blobs("tiny:latest")
+    assert sorted(ordered) == sorted(f"sha256:{name}" for name in blobs)
+    assert ordered[-1] == str(filled.get_index(TINY).digest), "parts before what names them"
+
+
+def test_a_layout_that_oras_pulled_comes_back(filled: Store, tmp_path: Path) -> None:
+    client = oras.client.OrasClient(insecure=True)
+    with running_registry(filled.root) as registry, closing(client.session):
+        target = f"{registry.host}/library/tiny:latest"
+        oras.layout.NewLayoutFromRegistry(str(tmp_path / "out"), client, target, tag="v7")
+    other = Store(tmp_path / "other")
+    assert bring(other, tmp_path / "out", "theirs") == [ModelName.parse("theirs:v7")]
+    model = other.get_index(ModelName.parse("theirs:v7"))
+    assert model.data == filled.get_index(TINY).data
+    assert other.verify().sound
 
 
 # Names of layouts that other tools wrote
