@@ -10,6 +10,7 @@ Pure: no I/O. Knows no names, no store and no HTTP.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -44,6 +45,10 @@ MAX_TITLE_PART_BYTES: Final = 255
 
 INDEX_TYPES: Final = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
+# RFC 6838 section 4.2: no space, no second slash, nothing that begins with a dot.
+_MEDIA_TYPE: Final = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
+)
 
 
 class InvalidManifest(TransomError):
@@ -322,9 +327,11 @@ def _descriptors(value: Mapping[str, Any], key: str) -> tuple[Descriptor, ...]:
 
 def _descriptor(value: object, where: str) -> Descriptor:
     row = _object(value, where)
-    media_type = _word(
+    media_type = _string(
         _required(row, "mediaType", where), f"{where}.mediaType", MAX_MEDIA_TYPE_CHARS
     )
+    if _MEDIA_TYPE.fullmatch(media_type) is None:
+        raise InvalidManifest(f"field {where}.mediaType is not type/subtype, as RFC 6838 has them")
     digest_text = _string(_required(row, "digest", where), f"{where}.digest", MAX_TITLE_CHARS)
     try:
         digest = Digest.parse(digest_text)

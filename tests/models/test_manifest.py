@@ -35,11 +35,12 @@ def index_bytes(**changes: object) -> bytes:
 # Text that JSON and UTF-8 can both hold.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WORDS = st.from_regex(r"[a-z0-9/+.]{1,20}", fullmatch=True)
+MEDIA_TYPES = st.from_regex(r"[a-z0-9][a-z0-9+.]{0,9}/[a-z0-9][a-z0-9+.]{0,9}", fullmatch=True)
 ANNOTATIONS = st.dictionaries(TEXT.filter(lambda key: key != ANNOTATION_TITLE), TEXT, max_size=3)
 PLATFORMS = st.builds(Platform, WORDS, WORDS, st.none() | WORDS)
 DESCRIPTORS = st.builds(
     Descriptor,
-    WORDS,
+    MEDIA_TYPES,
     st.binary(max_size=4).map(Digest.of),
     st.integers(0, module.MAX_BLOB_BYTES),
     ANNOTATIONS,
@@ -123,7 +124,9 @@ def test_the_smallest_good_ones() -> None:
         ({"layers": [row(mediaType=1)]}, "layers[0].mediaType"),
         ({"layers": [row(mediaType="")]}, "layers[0].mediaType"),
         ({"layers": [row(mediaType="a/b\r\nX: y")]}, "layers[0].mediaType"),
-        ({"layers": [row(mediaType="a" * 256)]}, "layers[0].mediaType"),
+        ({"layers": [row(mediaType="a/" + "a" * 254)]}, "layers[0].mediaType"),
+        ({"layers": [row(mediaType="../../etc/passwd")]}, "layers[0].mediaType"),
+        ({"layers": [row(mediaType="text")]}, "layers[0].mediaType"),
         ({"layers": [row(digest=1)]}, "layers[0].digest"),
         ({"layers": [row(digest="sha256:../x")]}, "layers[0].digest"),
         ({"layers": [row(digest=DIGEST.upper())]}, "layers[0].digest"),
