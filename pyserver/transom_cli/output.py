@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+# Rich shows as many lines as the terminal has, and the oldest ones of them.
+FINISHED_SHOWN: Final = 4
 _AGES: Final = (
     ("year", 365 * DAY),
     ("month", 30 * DAY),
@@ -253,12 +256,17 @@ class _Lines:
 
 
 class _Bars:
-    """A bar for each blob that moves, a spinner for what has no size."""
+    """A bar for each blob that moves, a spinner for what has no size.
+
+    A model may have hundreds of blobs: only the last finished ones stay on the screen.
+    """
 
     def __init__(self, rich: "RichProgress") -> None:
         self._rich = rich
         self._tasks: dict[tuple[str, object], TaskID] = {}
         self._spinning: TaskID | None = None
+        self._finished: deque[TaskID] = deque()
+        self._ended: set[TaskID] = set()
 
     def report(self, status: StatusLike) -> None:
         key = (status.text, status.digest)
@@ -274,6 +282,16 @@ class _Bars:
                 self._spinning = task
         elif status.total is not None:
             self._rich.update(task, total=status.total, completed=status.completed or 0)
+        if status.total is not None and status.completed == status.total:
+            self._finish(task)
+
+    def _finish(self, task: "TaskID") -> None:
+        if task in self._ended:
+            return
+        self._ended.add(task)
+        self._finished.append(task)
+        if len(self._finished) > FINISHED_SHOWN:
+            self._rich.update(self._finished.popleft(), visible=False)
 
     def _stop_spinner(self) -> None:
         if self._spinning is not None:

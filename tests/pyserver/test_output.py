@@ -124,6 +124,27 @@ def test_on_a_terminal_there_are_bars(
     assert "4.0/4.0" in err
 
 
+def test_of_many_finished_blobs_the_last_ones_are_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for name, value in {"TERM": "xterm", "FORCE_COLOR": "1", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    with output.long_work() as work:
+        for number in range(300):
+            digest = Digest.of(b"%d" % number)
+            work.report(Told(f"pulling {number:03}", digest, 10, 0))
+            for _ in range(2):
+                work.report(Told(f"pulling {number:03}", digest, 10, 10))
+    last = capsys.readouterr().err.rpartition("pulling 296")[2]
+    assert [f"pulling {number}" in last for number in (295, 297, 298, 299)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
 @click.command()
 @output.json_option(output.LINES)
 @click.option("--how", default="")
