@@ -1,5 +1,7 @@
 """pytest tests/pyserver/test_routes.py: what each route answers, header by header."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +137,48 @@ def test_if_range(client: FlaskClient, bundle: TinyBundle) -> None:
     assert status(f"W/{etag}") == 200
     assert status('"something else"') == 200
     assert status("Sat, 21 Nov 2026 05:56:10 GMT") == 200
+
+
+def test_a_piece_can_be_checked_alone(
+    client: FlaskClient, bundle: TinyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 9530: the digest of the bytes of this answer, for those who ask."""
+    data, url = bundle.contents[SHARD], blob_url(bundle)
+
+    def answer(wanted: str, part: str | None = None) -> TestResponse:
+        headers = {"Want-Content-Digest": wanted} | ({"Range": part} if part else {})
+        return client.get(url, headers=headers)
+
+    def digest_of(part: bytes) -> str:
+        return f"sha-256=:{base64.b64encode(hashlib.sha256(part).digest()).decode()}:"
+
+    for wanted in ("sha-256=1", "sha-512=3, sha-256=10"):
+        ranged = answer(wanted, "bytes=10-99")
+        assert ranged.data == data[10:100]
+        assert ranged.headers["Content-Digest"] == digest_of(data[10:100])
+        whole = answer(wanted)
+        assert whole.data == data
+        assert whole.headers["Content-Digest"] == digest_of(data)
+    for wanted in ("", "sha-512=1", "sha-256=0", "sha-256=11", "xsha-256=1", "sha-256"):
+        assert "Content-Digest" not in answer(wanted, "bytes=10-99").headers
+    assert "Content-Digest" not in client.get(url).headers
+    # Each range is read twice for it, so a large one goes without.
+    monkeypatch.setattr("transom_server.blob_response.MAX_HASHED_BYTES", 90)
+    assert "Content-Digest" in answer("sha-256=1", "bytes=10-99").headers
+    assert "Content-Digest" not in answer("sha-256=1", "bytes=10-100").headers
+
+
+def test_a_piece_of_a_damaged_blob_does_not_pass_for_whole(
+    client: FlaskClient, bundle: TinyBundle, filled: Store
+) -> None:
+    digest = Digest.of(bundle.contents[SHARD])
+    path = filled.blob_path(digest)
+    path.chmod(0o600)
+    path.write_bytes(b"x" + bundle.contents[SHARD][1:])
+    answer = client.get(blob_url(bundle), headers={"Want-Content-Digest": "sha-256=1"})
+    promised = f"sha-256=:{base64.b64encode(bytes.fromhex(digest.hex)).decode()}:"
+    assert answer.headers["Content-Digest"] == promised
+    assert Digest.of(answer.data) != digest
 
 
 def test_if_none_match(client: FlaskClient, bundle: TinyBundle) -> None:
