@@ -81,6 +81,11 @@ export class Reader {
     );
   }
 
+  /** The names of an object's fields, in its order. */
+  keys(): string[] {
+    return Object.keys(this.#object());
+  }
+
   /** An object whose values are strings. */
   stringMap(maxEntries: number, maxLength: number): Map<string, string> {
     const entries = Object.keys(this.#object());

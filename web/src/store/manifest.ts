@@ -1,7 +1,7 @@
 /**
  * OCI image index and image manifest: typed reading, validation, caps.
  *
- * The format is `docs/formats/manifest.md`. Top-level keys that OCI allows and we do not use are
+ * The format is `docs/formats/manifests.md`. Top-level keys that OCI allows and we do not use are
  * ignored, as the OCI specification asks; a wrong type, size or name is an error naming the field.
  * Nothing here fetches.
  */
@@ -18,6 +18,9 @@ export const MEDIA_TYPES = {
   tensorCache: "application/vnd.transom.tensor-cache.v1+json",
   tokenizer: "application/vnd.transom.tokenizer.v1+json",
   template: "application/vnd.ollama.image.template",
+  system: "application/vnd.ollama.image.system",
+  params: "application/vnd.ollama.image.params",
+  messages: "application/vnd.ollama.image.messages",
 } as const;
 
 export const TITLE = "org.opencontainers.image.title";
@@ -110,6 +113,11 @@ export function layerOf(manifest: Manifest, mediaType: string): FileDescriptor {
     throw new TransomError("invalid-manifest", `The manifest has ${count} layer of ${mediaType}.`);
   }
   return layer;
+}
+
+/** The layer of a media type that a bundle may leave out, null where it does. */
+export function optionalLayerOf(manifest: Manifest, mediaType: string): FileDescriptor | null {
+  return layersOf(manifest, mediaType).length === 0 ? null : layerOf(manifest, mediaType);
 }
 
 function open(

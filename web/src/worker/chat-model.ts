@@ -4,6 +4,8 @@ import type { ChatRequest, Done, GenerateRequest, Sampling } from "../protocol.t
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import type { Engine } from "./engine.ts";
+import { type ModelDefaults, NO_DEFAULTS, withDefaults } from "./model-defaults.ts";
+import { StopTexts } from "./stop-texts.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface TextEvent {
@@ -21,17 +23,20 @@ export class ChatModel {
   /** Null: a base model, which continues a text. */
   readonly #template: ChatTemplate | null;
   readonly #config: ChatConfig;
+  readonly #defaults: ModelDefaults;
 
   constructor(
     engine: Engine,
     tokenizer: Tokenizer,
     template: ChatTemplate | null,
     config: ChatConfig,
+    defaults: ModelDefaults = NO_DEFAULTS,
   ) {
     this.#engine = engine;
     this.#tokenizer = tokenizer;
     this.#template = template;
     this.#config = config;
+    this.#defaults = defaults;
   }
 
   get stopTokenIds(): readonly number[] {
@@ -39,14 +44,16 @@ export class ChatModel {
   }
 
   /**
-   * The ids that a conversation becomes. Without a chat template the one message is the text to
+   * The ids that a conversation becomes, after the model's own system prompt and first messages.
+   * Without a chat template the one message is the text to
    * continue; guessing a format would make a model answer worse and nobody know why.
    *
    * @throws TransomError `invalid-request` for more than one message without a template.
    */
   encodeMessages(messages: ChatRequest["messages"]): number[] {
     if (this.#template !== null) {
-      return this.#tokenizer.encode(this.#template.render(messages));
+      const whole = withDefaults(this.#defaults, messages);
+      return this.#tokenizer.encode(this.#template.render(whole));
     }
     const [only, ...others] = messages;
     if (only === undefined || others.length > 0) {
@@ -75,19 +82,54 @@ export class ChatModel {
     onEvent: (event: TextEvent) => void,
     signal?: AbortSignal,
   ): Promise<Done> {
+    const { parameters } = this.#defaults;
     const sampling: Sampling = {
-      temperature: options.temperature ?? this.#config.temperature,
-      topP: options.topP ?? this.#config.topP,
-      seed: options.seed ?? newSeed(),
+      temperature: options.temperature ?? parameters.temperature ?? this.#config.temperature,
+      topP: options.topP ?? parameters.topP ?? this.#config.topP,
+      seed: options.seed ?? parameters.seed ?? newSeed(),
     };
     const request: GenerateRequest = {
       promptTokenIds: this.encodeMessages(messages),
       sampling,
       stopTokenIds: this.#config.stopTokenIds,
       // The context window ends the answer anyway.
-      maxTokens: options.maxTokens ?? this.#engine.contextWindowSize,
+      maxTokens: options.maxTokens ?? parameters.maxTokens ?? this.#engine.contextWindowSize,
     };
-    return this.complete(request, onEvent, signal);
+    return parameters.stops.length === 0
+      ? this.complete(request, onEvent, signal)
+      : this.#completeToStop(request, parameters.stops, onEvent, signal);
+  }
+
+  /** `complete`, up to the first of the texts in `stops`, which is not part of the answer. */
+  async #completeToStop(
+    request: GenerateRequest,
+    stops: readonly string[],
+    onEvent: (event: TextEvent) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<Done> {
+    const stopTexts = new StopTexts(stops);
+    const found = new AbortController();
+    const signals = signal === undefined ? [found.signal] : [found.signal, signal];
+    const done = await this.complete(
+      request,
+      (event) => {
+        // The engine looks at the signal between tokens; what a decoder still had is past the end.
+        if (found.signal.aborted) {
+          return;
+        }
+        const { text, isEnd } = stopTexts.push(event.text);
+        onEvent({ ...event, text });
+        if (isEnd) {
+          found.abort();
+        }
+      },
+      AbortSignal.any(signals),
+    );
+    const rest = stopTexts.finish();
+    if (rest !== "") {
+      onEvent({ tokenId: null, text: rest });
+    }
+    return found.signal.aborted ? { ...done, finishReason: "stop" } : done;
   }
 
   /** Continue token ids; what `chat` does after the template. */

@@ -14,16 +14,24 @@ const MAX_TEMPLATE_CHARACTERS = 256 * 1024;
 
 export class ChatTemplate {
   readonly #template: Template;
-  readonly #tokens: { bos_token: string; eos_token: string };
+  readonly #tokens: { bos_token: string; eos_token: string; add_bos_token: boolean };
 
-  constructor(source: string, tokens: { bos: string; eos: string }) {
+  /**
+   * @param tokens.addsBos the tokenizer puts `bos` before a text of its own accord. Templates that
+   *   were translated from Go ask for it; those of Hugging Face write what they want themselves.
+   */
+  constructor(source: string, tokens: { bos: string; eos: string; addsBos?: boolean }) {
     if (source.length > MAX_TEMPLATE_CHARACTERS) {
       throw new TransomError(
         "invalid-bundle",
         `The chat template is longer than ${MAX_TEMPLATE_CHARACTERS} characters.`,
       );
     }
-    this.#tokens = { bos_token: tokens.bos, eos_token: tokens.eos };
+    this.#tokens = {
+      bos_token: tokens.bos,
+      eos_token: tokens.eos,
+      add_bos_token: tokens.addsBos === true,
+    };
     try {
       this.#template = new Template(source);
     } catch (error) {

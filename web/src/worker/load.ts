@@ -13,7 +13,7 @@ import {
   MEDIA_TYPES,
   type Manifest,
   layerOf,
-  layersOf,
+  optionalLayerOf,
 } from "../store/manifest.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { type ShardRecord, parseTensorCache } from "../store/tensor-cache.ts";
@@ -26,6 +26,7 @@ import { type LibraryChoice, chooseLibrary, chooseVariant } from "./choose.ts";
 import { EmbeddingModel } from "./embedding-model.ts";
 import { Engine } from "./engine.ts";
 import { requireMatch } from "./library-metadata.ts";
+import { readDefaults } from "./model-defaults.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import { TvmEncoder } from "./tvm-encoder.ts";
 import { TvmLibrary } from "./tvm-library.ts";
@@ -101,6 +102,7 @@ export async function loadModel(
   const contextWindowSize = Math.min(
     library.metadata.contextWindowSize,
     talk?.config.contextWindowSize ?? Infinity,
+    talk?.defaults.parameters.contextWindowSize ?? Infinity,
   );
 
   tracker.enter("weights");
@@ -120,6 +122,7 @@ export async function loadModel(
           tokenizer,
           talk.template,
           talk.config,
+          talk.defaults,
         );
   await library.settle();
 
@@ -150,18 +153,42 @@ async function readTalk(
   const config = parseChatConfig(configBytes);
   // A decoder that we do not know is told now, not at the first token.
   tokenizer.startDecoding();
-  if (layersOf(manifest, MEDIA_TYPES.template).length === 0) {
-    return { config, template: null };
+  const read = async (mediaType: string) => {
+    const layer = optionalLayerOf(manifest, mediaType);
+    return layer === null ? null : bundle.readFile(layer);
+  };
+  const defaults = readDefaults({
+    system: await read(MEDIA_TYPES.system),
+    messages: await read(MEDIA_TYPES.messages),
+    params: await read(MEDIA_TYPES.params),
+  });
+  const source = await read(MEDIA_TYPES.template);
+  const { system, messages, parameters } = defaults;
+  if (source === null) {
+    // A model that continues one text has no place for messages.
+    sayUnused([
+      ...parameters.unused,
+      ...(system === null ? [] : ["system"]),
+      ...(messages.length === 0 ? [] : ["messages"]),
+    ]);
+    return { config, template: null, defaults };
   }
-  const source = new TextDecoder().decode(
-    await bundle.readFile(layerOf(manifest, MEDIA_TYPES.template)),
-  );
+  sayUnused(parameters.unused);
   const spelling = (id: number | null) => (id === null ? "" : (tokenizer.spelling(id) ?? ""));
-  const template = new ChatTemplate(source, {
+  const template = new ChatTemplate(new TextDecoder().decode(source), {
     bos: spelling(config.bosTokenId),
     eos: spelling(config.eosTokenId),
+    addsBos: config.bosTokenId !== null && tokenizer.encodeWhole("").includes(config.bosTokenId),
   });
-  return { config, template };
+  return { config, template, defaults };
+}
+
+/** A publisher's setting that does nothing here is said, not hidden; it stops nobody. */
+function sayUnused(names: readonly string[]): void {
+  if (names.length > 0) {
+    // eslint-disable-next-line no-console -- for whoever wonders why a setting does nothing
+    console.warn(`This engine does not use the model's ${names.join(", ")}.`);
+  }
 }
 
 async function uploadShards(
@@ -183,14 +210,19 @@ async function uploadShards(
   }
 }
 
+/** Layers that every load reads; of the libraries it reads one. */
+const READ_WHOLE: ReadonlySet<string> = new Set([
+  MEDIA_TYPES.shard,
+  MEDIA_TYPES.tensorCache,
+  MEDIA_TYPES.tokenizer,
+  MEDIA_TYPES.template,
+  MEDIA_TYPES.system,
+  MEDIA_TYPES.params,
+  MEDIA_TYPES.messages,
+]);
+
 function neededFiles(manifest: Manifest, choice: LibraryChoice): FileDescriptor[] {
-  const others = manifest.layers.filter(
-    ({ mediaType }) =>
-      mediaType === MEDIA_TYPES.shard ||
-      mediaType === MEDIA_TYPES.tensorCache ||
-      mediaType === MEDIA_TYPES.tokenizer ||
-      mediaType === MEDIA_TYPES.template,
-  );
+  const others = manifest.layers.filter(({ mediaType }) => READ_WHOLE.has(mediaType));
   return [manifest.config, choice.file, ...others];
 }
 

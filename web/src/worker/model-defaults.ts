@@ -1,0 +1,139 @@
+/**
+ * What a model brings to every conversation besides its template: a system prompt, messages that
+ * come first, sampling defaults and texts that end an answer. Made by a Modelfile.
+ *
+ * The layers are Ollama's; `docs/formats/manifests.md` describes them. Knows no network.
+ */
+import { TransomError } from "../errors.ts";
+import type { Message } from "../protocol.ts";
+import { Reader } from "../store/json.ts";
+
+/** As Python's `MAX_STOPS` and `MAX_STOP_CHARS` (parameters.py): the engine looks for each. */
+const MAX_STOPS = 64;
+const MAX_STOP_LENGTH = 256;
+/** As `MAX_MESSAGES` of Modelfiles; a message longer than this fits no context. */
+const MAX_MESSAGES = 1024;
+const MAX_MESSAGE_LENGTH = 4 * 1024 * 1024;
+const ROLES = ["system", "user", "assistant"] as const;
+
+/** Sampling that the publisher chose; null where nothing was said. */
+export interface ModelParameters {
+  temperature: number | null;
+  topP: number | null;
+  seed: number | null;
+  maxTokens: number | null;
+  contextWindowSize: number | null;
+  stops: readonly string[];
+  /** Names that this engine has no use for. */
+  unused: readonly string[];
+}
+
+export interface ModelDefaults {
+  system: string | null;
+  messages: readonly Message[];
+  parameters: ModelParameters;
+}
+
+export const NO_DEFAULTS: ModelDefaults = {
+  system: null,
+  messages: [],
+  parameters: {
+    temperature: null,
+    topP: null,
+    seed: null,
+    maxTokens: null,
+    contextWindowSize: null,
+    stops: [],
+    unused: [],
+  },
+};
+
+/** The layers' bytes, null for one that the model does not have. */
+export interface DefaultLayers {
+  system: Uint8Array | null;
+  messages: Uint8Array | null;
+  params: Uint8Array | null;
+}
+
+/** @throws TransomError `invalid-bundle` naming the layer and the field. */
+export function readDefaults({ system, messages, params }: DefaultLayers): ModelDefaults {
+  return {
+    system: system === null ? null : readText(system),
+    messages: messages === null ? [] : readMessages(messages),
+    parameters: params === null ? NO_DEFAULTS.parameters : readParameters(params),
+  };
+}
+
+/**
+ * The conversation as the model gets it: the system prompt, the seed messages, then what was said.
+ * A conversation that begins with a system message of its own keeps that one instead.
+ */
+export function withDefaults(
+  { system, messages: seeds }: ModelDefaults,
+  messages: readonly Message[],
+): readonly Message[] {
+  const [first, ...others] = messages;
+  if (first?.role === "system") {
+    return [first, ...seeds, ...others];
+  }
+  const prompt: Message[] =
+    system === null || system === "" ? [] : [{ role: "system", content: system }];
+  return [...prompt, ...seeds, ...messages];
+}
+
+const fail = (message: string) => new TransomError("invalid-bundle", `The model's ${message}`);
+
+function readText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw fail("system prompt is not UTF-8.");
+  }
+}
+
+function readMessages(bytes: Uint8Array): Message[] {
+  const root = Reader.parse(bytes, "messages", fail);
+  return root.array(MAX_MESSAGES).map((row) => {
+    const written = row.field("role").string(MAX_MESSAGE_LENGTH);
+    const role = ROLES.find((known) => known === written);
+    if (role === undefined) {
+      throw row.field("role").error(`must be one of ${ROLES.join(", ")}`);
+    }
+    return { role, content: row.field("content").string(MAX_MESSAGE_LENGTH) };
+  });
+}
+
+function readParameters(bytes: Uint8Array): ModelParameters {
+  const root = Reader.parse(bytes, "params", fail);
+  const optional = <T>(name: string, read: (field: Reader) => T): T | null => {
+    const field = root.field(name);
+    return field.isMissing ? null : read(field);
+  };
+  const wholeNumber = (field: Reader) =>
+    field.integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  // Negative numbers are Ollama's way to leave these two to chance and to the context.
+  const seed = optional("seed", wholeNumber);
+  const maxTokens = optional("num_predict", wholeNumber);
+  return {
+    temperature: optional("temperature", (field) => field.number(0, 100)),
+    topP: optional("top_p", (field) => field.number(0, 1)),
+    seed: seed === null || seed < 0 ? null : seed,
+    maxTokens: maxTokens === null || maxTokens < 1 ? null : maxTokens,
+    contextWindowSize: optional("num_ctx", (field) => field.integer(1, Number.MAX_SAFE_INTEGER)),
+    stops: optional("stop", readStops) ?? [],
+    unused: root.keys().filter((name) => !USED.has(name)),
+  };
+}
+
+const USED = new Set(["temperature", "top_p", "seed", "num_predict", "num_ctx", "stop"]);
+
+function readStops(field: Reader): string[] {
+  const rows = Array.isArray(field.raw()) ? field.array(MAX_STOPS) : [field];
+  return rows.map((row) => {
+    const text = row.string(MAX_STOP_LENGTH);
+    if (text === "") {
+      throw row.error("must not be empty");
+    }
+    return text;
+  });
+}

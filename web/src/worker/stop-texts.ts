@@ -1,0 +1,48 @@
+/** Looks for texts that end an answer in text that comes in pieces. Pure. */
+
+export class StopTexts {
+  readonly #stops: readonly string[];
+  #held = "";
+
+  constructor(stops: readonly string[]) {
+    this.#stops = stops;
+  }
+
+  /**
+   * The part of the answer that is certain now: what may begin a stop text is held back. At the
+   * end, where one was found, neither it nor what follows is part of the answer.
+   */
+  push(text: string): { text: string; isEnd: boolean } {
+    const whole = this.#held + text;
+    const end = this.#firstStop(whole);
+    const kept = end === null ? this.#beginsStop(whole) : 0;
+    this.#held = whole.slice(whole.length - kept);
+    return { text: whole.slice(0, end ?? whole.length - kept), isEnd: end !== null };
+  }
+
+  /** What was held back, once no more text comes. */
+  finish(): string {
+    const rest = this.#held;
+    this.#held = "";
+    return rest;
+  }
+
+  /** Where the earliest stop text begins, or null. */
+  #firstStop(text: string): number | null {
+    const places = this.#stops.map((stop) => text.indexOf(stop)).filter((place) => place >= 0);
+    return places.length === 0 ? null : Math.min(...places);
+  }
+
+  /** How many characters at the end are the beginning of a stop text. */
+  #beginsStop(text: string): number {
+    let most = 0;
+    for (const stop of this.#stops) {
+      for (let length = Math.min(stop.length - 1, text.length); length > most; length--) {
+        if (text.endsWith(stop.slice(0, length))) {
+          most = length;
+        }
+      }
+    }
+    return most;
+  }
+}
