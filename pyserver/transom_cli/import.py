@@ -119,8 +119,12 @@ def _import_bundle(
 
 
 def _import_mlc(folder: Path, model: ModelName, library: Path | None, work: LongWork) -> Imported:
-    from transom_compile.mlc.seal import mlc_bundle
-
+    try:
+        from transom_compile.mlc.seal import mlc_bundle
+    except ModuleNotFoundError as error:
+        raise NotImportable(
+            f"MLC's format needs {error.name}; install it with: pip install 'transom[compile]'"
+        ) from error
     with tempfile.TemporaryDirectory(prefix="transom-import-") as workspace:
         bundle, notes = mlc_bundle(folder, library, Path(workspace), work.progress)
         index = keep_folder(bundle.folder, str(model), work.progress, bundle.files)

@@ -38,7 +38,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
     {
         "compile": Verb("Compile a checkpoint into a bundle that runs in the browser.", "compile"),
         "import": Verb(
-            "Import a finished model: an OCI layout, a bundle, or MLC's format.", "compile,server"
+            "Import a finished model: an OCI layout, a bundle, or MLC's format.", "server"
         ),
         "export": Verb("Export the page and models as plain files.", "server"),
         "run": Verb("Talk with a model.", "native,server"),

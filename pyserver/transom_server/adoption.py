@@ -28,7 +28,7 @@ from transom_models.manifest import MAX_MANIFEST_BYTES, Descriptor, Manifest
 from transom_models.name import DEFAULT_HOST, InvalidName, ModelName
 from transom_server.counting import Counting
 from transom_server.regular_file import NotRegular, hard_link
-from transom_server.store import Store
+from transom_server.store import Store, StoreError
 from transom_server.store.partial_file import SUFFIX, make_folders
 from transom_server.transfer.status import Report
 
@@ -252,16 +252,26 @@ def _take(store: Store, path: Path, row: Descriptor, adoption: Adoption, dry_run
 def _is_here(store: Store, path: Path, row: Descriptor) -> bool:
     """Whether this store has the blob, undamaged."""
     try:
-        return store.blob_size(row.digest) == row.size and (
-            store.blob_path(row.digest).samefile(path) or store.hash_blob(row.digest) == row.digest
-        )
+        if store.blob_size(row.digest) != row.size:
+            return False
+        root = _root(store)
+        is_same = root is not None and row.digest.path_under(root).samefile(path)
+        return is_same or store.hash_blob(row.digest) == row.digest
     except (TransomError, OSError):
         return False
 
 
+def _root(store: Store) -> Path | None:
+    """The store's folder; None for one in an object store."""
+    try:
+        return store.root
+    except StoreError:
+        return None
+
+
 def _link(store: Store, path: Path, digest: Digest) -> bool:
     """Hard-link a blob into this store; False where only a copy will do."""
-    if path.is_symlink():
+    if path.is_symlink() or _root(store) is None:
         return False
     make_folders(store.scratch)
     partial = store.scratch / (secrets.token_hex(8) + SUFFIX)

@@ -51,6 +51,20 @@ def test_loads_without(blocked: list[str], modules: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_layout_needs_no_compiler() -> None:
+    """A server takes models that were compiled elsewhere."""
+    program = """
+import sys
+from transom_cli.main import run
+sys.exit(run(["import", "."]))
+"""
+    done = run_without([*TVM, *BROWSER, "numpy"], program)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: MLC's format needs numpy; install it with: pip install 'transom[compile]'\n"
+    )
+
+
 def test_list_and_help_load_no_other_verb() -> None:
     program = """
 from transom_cli.main import run

@@ -270,6 +270,19 @@ def test_a_reference_is_a_name_with_its_tag(name: str, reference: str) -> None:
     assert ModelName.parse(reference) == ModelName.parse(name)
 
 
+def test_an_import_that_is_given_up_names_nothing(filled: Store, tmp_path: Path) -> None:
+    export(filled, tmp_path / "out", "tiny")
+    other, cancelled = Store(tmp_path / "other"), threading.Event()
+    with layout_at(tmp_path / "out") as source:
+        pairs = [(TINY, model) for model in read_layout(source)]
+        cancelled.set()
+        with pytest.raises(Cancelled):
+            import_layout(other, source, pairs, quiet, cancelled)
+    assert other.list_models() == []
+    assert list(other.scratch.rglob("*.partial")) == []
+    assert other.verify().sound
+
+
 # Somebody else's reader and writer
 
 
