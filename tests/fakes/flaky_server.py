@@ -236,7 +236,7 @@ class FlakyServer:
     """Where it listens, what it was asked, and what it does: `plan` may be changed any time."""
 
     port: int
-    upstream: int
+    upstream: int | None
     plan: Plan = field(default=lambda asked: None)
     ranges: bool = True
     """False: a Range header is not heard."""
@@ -247,6 +247,7 @@ class FlakyServer:
     """Headers of every request, names in lower case."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopping: threading.Event = field(default_factory=threading.Event)
+    connections: list[socket.socket] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -264,8 +265,11 @@ class FlakyServer:
 
 
 @contextmanager
-def flaky_server(upstream: int) -> Iterator[FlakyServer]:
-    """A flaky server before the one on port `upstream` of this machine."""
+def flaky_server(upstream: int | None) -> Iterator[FlakyServer]:
+    """A flaky server before the one on port `upstream` of this machine.
+
+    None: before nothing, so all that it answers is the plan's; it starts from a 404.
+    """
 
     class Handler(_Handler):
         fake: FlakyServer
@@ -280,6 +284,9 @@ def flaky_server(upstream: int) -> Iterator[FlakyServer]:
         fake.stopping.set()
         listening.shutdown()
         thread.join()
+        for connection in fake.connections:
+            with suppress(OSError):  # ended already
+                connection.shutdown(socket.SHUT_RDWR)
         listening.server_close()
 
 
@@ -298,6 +305,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Quiet."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.fake.connections.append(self.connection)
 
     def do_GET(self) -> None:
         self._answer()
@@ -328,6 +339,8 @@ class _Handler(BaseHTTPRequestHandler):
                 fake.answered.append(Answered(asked, answer.status, sent))
 
     def _forward(self) -> Answer:
+        if self.fake.upstream is None:
+            return Answer(404, {}, b"")
         connection = http.client.HTTPConnection("127.0.0.1", self.fake.upstream, timeout=10)
         skipped = {"host", "connection"} | (set() if self.fake.ranges else {"range", "if-range"})
         headers = {key: value for key, value in self.headers.items() if key.lower() not in skipped}

@@ -191,7 +191,8 @@ class Fetching:
         tell: Callable[[int], None],
     ) -> None:
         whole = span.hasher.copy()
-        own = None if promised is None else Hasher()
+        # Of the range alone; from a piece's start on that is the same.
+        own = Hasher() if promised is not None and whole.size > 0 else None
         got = 0
         place = answer.address.place
         try:
@@ -208,7 +209,7 @@ class Fetching:
                 tell(len(chunk))
             if got < count:
                 raise Faltering(f"{place} closed the connection too early")
-            if own is not None and own.digest() != promised:
+            if promised not in (None, (own or whole).digest()):
                 raise Faltering(f"{place} sent bytes that are not what their Content-Digest says")
         except BaseException:
             if promised is None:

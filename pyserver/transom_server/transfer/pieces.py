@@ -24,8 +24,8 @@ from transom_server.store import StoreError
 from transom_server.store.partial_file import make_folders
 
 JOURNAL_SUFFIX: Final = ".pieces"
-# Large enough that hashing, not Python, sets the speed.
-HASH_BYTES: Final = 1024 * 1024
+# Large enough that hashing, not Python, sets the speed; each connection may hold one of these.
+HASH_BYTES: Final = 256 * 1024
 # A million pieces, 16 TiB of them; a longer journal is none of ours.
 _MAX_JOURNAL_BYTES: Final = 70 * 1024 * 1024
 _FORMAT: Final = "transom-pieces 1"
