@@ -15,7 +15,10 @@ from transom_models.digest import Digest
 from transom_models.manifest import Platform
 from transom_models.name import ModelName
 from transom_server.adoption import Adoption, NotAnOllamaStore, adopt
+from transom_server.layout_export import export_layout
+from transom_server.oci_layout import import_layout, layout_at, names_of, read_layout
 from transom_server.store import Store
+from transom_server.store.objects import ObjectStorage
 from transom_server.transfer.status import Cancelled, Status
 
 RunCli = Callable[..., tuple[int, str, str]]
@@ -261,6 +264,25 @@ def test_a_blob_behind_a_link_is_copied(store: Store, ollama: OllamaStore) -> No
     assert adoption.copied == len(b"GGUF one")
     (ollama.folder / "elsewhere").unlink()
     assert store.verify().sound
+
+
+def test_an_object_store_gets_copies(ollama: OllamaStore, tmp_path: Path) -> None:
+    far = Store(ObjectStorage(f"memory://{tmp_path}", tmp_path / "scratch"))
+    adoption = take(far, ollama.folder)
+    assert (adoption.linked, adoption.copied) == (0, 83)
+    assert far.verify().sound
+    again = take(far, ollama.folder)
+    assert (again.copied, again.there) == (0, 83)
+    exported = export_layout(far, far.list_models(), tmp_path / "out", lambda _: None, link=True)
+    near = Store(tmp_path / "near")
+    with layout_at(tmp_path / "out") as source:
+        models = read_layout(source)
+        names = names_of(models, None, source.where)
+        import_layout(near, source, list(zip(names, models, strict=True)), lambda _: None)
+    assert (
+        sorted(map(str, names)) == sorted(exported.models) == ["llama", "llama:8b", "me/tuned:v1"]
+    )
+    assert near.verify().sound
 
 
 def test_what_is_no_ollama_store_is_said(store: Store, tmp_path: Path) -> None:
