@@ -22,7 +22,8 @@ from transom_server.store.keys import BLOBS
 from transom_server.store.object_errors import error_code, explained
 from transom_server.store.storage import Entry
 
-# Four parts of an upload are in memory at once: 64 MiB, whatever the size of the file.
+# Four parts of an upload are in memory at once, with what sends them about 128 MiB, whatever the
+# size of the file.
 PART_BYTES: Final = 16 * 1024 * 1024
 PARTS_AT_ONCE: Final = 4
 # S3's own limit: a larger file needs larger parts.
