@@ -98,6 +98,8 @@ class _Creation:
                 base,
                 self.work.report,
                 adapters=layers,
+                # Whatever was compiled here has them in its weights.
+                adapters_merged=True,
                 reconverse=self._reconverse(base),
             )
         return Created(index, self.notes)

@@ -130,21 +130,23 @@ def create_model(
     report: Report,
     *,
     adapters: Sequence[Digest] = (),
+    adapters_merged: bool = False,
     reconverse: Reconverse | None = None,
 ) -> Digest:
     """Give `name` to the base with what the Modelfile changes; the digest of the new index.
 
     `modelfile.base` and `modelfile.adapters` are the caller's to read: `base` and `adapters` are
-    what they mean. `reconverse` finds out WebLLM's prompt format of a new template. Raises
+    what they mean; `adapters_merged`: the browser platforms of the base have them in their weights.
+    `reconverse` finds out WebLLM's prompt format of a new template. Raises
     `CannotCreate`, `UntranslatableTemplate`, `InvalidGguf`, and what the store raises.
     """
     report(Status(READING))
     parts = _wanted(base, modelfile.platforms)
     with store.adding() as lease:
         lease.keep(*(row.digest for part in parts for row in part.manifest.descriptors))
-        maker = _Maker(store, lease, modelfile, tuple(adapters), reconverse, report)
-        for digest, data in base.fresh.items():
-            maker.keep(digest, data)
+        maker = _Maker(
+            store, lease, modelfile, base, tuple(adapters), adapters_merged, reconverse, report
+        )
         rows = tuple(maker.row(part) for part in parts)
         report(Status(WRITING_MANIFEST))
         created = store.put_index(name, Index(rows, base.annotations))
@@ -179,7 +181,9 @@ class _Maker:
     store: Store
     lease: Lease
     modelfile: Modelfile
+    base: Base
     adapters: tuple[Digest, ...]
+    adapters_merged: bool
     reconverse: Reconverse | None
     report: Report
     _told: set[Digest] = field(default_factory=set)
@@ -187,7 +191,13 @@ class _Maker:
 
     def row(self, part: Part) -> Descriptor:
         """The index's row of the changed part; the base's own where nothing changed."""
+        for layer in part.manifest.layers:
+            if layer.digest in self.base.fresh:
+                self.keep(layer.digest, self.base.fresh[layer.digest])
         manifest = self._change(part)
+        config = manifest.config.digest
+        if config in self.base.fresh:
+            self.keep(config, self.base.fresh[config])
         if manifest == part.manifest and part.row is not None:
             return part.row
         data = manifest.to_bytes()
@@ -219,7 +229,7 @@ class _Maker:
         layers = self._with_licences(part, layers, before)
         if not part.is_browser:
             layers = self._with_adapters(part, layers)
-        elif self.adapters:
+        elif self.adapters and not self.adapters_merged:
             raise CannotCreate(
                 "an adapter is merged into browser platforms by `transom create` on the command "
                 "line; with PLATFORM native it stays a layer of its own"
@@ -324,7 +334,10 @@ class _Maker:
 
     def _native_config(self, config: Descriptor, layers: Sequence[Descriptor]) -> bytes | None:
         try:
-            document = json.loads(self.store.read_manifest_bytes(config.digest))
+            # One that is replaced at once never gets into the store.
+            fresh = self.base.fresh.get(config.digest)
+            data = self.store.read_manifest_bytes(config.digest) if fresh is None else fresh
+            document = json.loads(data)
         except (ValueError, RecursionError):
             return None  # a foreign config that nobody can read stays as it is
         if not isinstance(document, dict):
