@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import queue
+import re
 import secrets
 import signal
 import socket
@@ -49,6 +50,13 @@ LOG_LINES: Final = 50
 # A token is a few bytes, the last event repeats the prompt.
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 MAX_REASON_CHARS: Final = 300
+# llama.cpp answers without a schema that it cannot compile, and only its log tells; the second line
+# is the one that every request gets when its sampler is made.
+_BAD_SCHEMA: Final = "llg error: "
+_SAMPLER_MADE: Final = "launch_slot_"
+LOG_TIMEOUT_SECONDS: Final = 10
+# Time and level, as in "0.00.373.293 E ".
+_LOG_PREFIX: Final = re.compile(r"[\d.]+ [A-Z] +")
 
 _MISSING: Final = "llama.cpp is missing; install it with: pip install 'transom[native]'"
 
@@ -90,10 +98,11 @@ class LlamaCpp:
         self, request: GenerateRequest, cancelled: Cancelled
     ) -> Generator[TokenEvent | Done, None, None]:
         """See `Engine`. The child stops computing when we stop reading."""
+        body = json.dumps(_completion(request, self.facts.image_marker))
+        log = None if request.json_schema is None else self._child.listen()
         connection = self._connect()
         wire = connection.sock
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        body = json.dumps(_completion(request, self.facts.image_marker))
         reader = threading.Thread(
             target=self._read, args=(connection, body, events), name="llama-cpp-reader"
         )
@@ -106,6 +115,9 @@ class LlamaCpp:
                     event = events.get(timeout=POLL_SECONDS)
                     if isinstance(event, Exception):
                         raise self._failure(event)
+                    if log is not None:
+                        _check_schema(log)
+                        log = None
                     if event["stop"]:
                         # A last event may bring text that was held back for a stop text.
                         if event["content"]:
@@ -216,6 +228,7 @@ class _Child:
         )
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._listener: queue.SimpleQueue[str] | None = None
         self._listeners = [
             threading.Thread(target=target, name="llama-cpp-log")
             for target in (self._hear_output, self._hear_log)
@@ -246,6 +259,11 @@ class _Child:
 
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def listen(self) -> "queue.SimpleQueue[str]":
+        """The log from now on, until somebody else listens."""
+        self._listener = queue.SimpleQueue()
+        return self._listener
 
     def wait_for_end(self, seconds: float) -> str | None:
         """How it ended, in words; None when it runs on."""
@@ -289,12 +307,16 @@ class _Child:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._log.append(line.strip())
+            listener = self._listener
+            if listener is not None:
+                listener.put(line.strip())
 
     def _last_words(self) -> str:
         """The first line of what is left of the log that speaks of an error."""
         lines = [line for line in self._log if line]
         faults = [line for line in lines if "error" in line.lower()]
-        return (faults or lines[-1:] or ["it says nothing"])[0][:MAX_REASON_CHARS]
+        words = (faults or lines[-1:] or ["it says nothing"])[0]
+        return _LOG_PREFIX.sub("", words)[:MAX_REASON_CHARS]
 
 
 def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str, Any]:
@@ -319,6 +341,21 @@ def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str,
     if request.json_schema is not None:
         body["json_schema"] = request.json_schema
     return body
+
+
+def _check_schema(log: "queue.SimpleQueue[str]") -> None:
+    """Raise `EngineError` when llama.cpp passed over the schema of the request it now answers."""
+    while True:
+        try:
+            line = log.get(timeout=LOG_TIMEOUT_SECONDS)
+        except queue.Empty:
+            raise EngineError("llama.cpp does not tell whether it took the JSON schema") from None
+        _, found, reason = line.partition(_BAD_SCHEMA)
+        if found:
+            reason = reason.rpartition("failed to compile JSON schema: ")[2]
+            raise EngineError(f"the JSON schema cannot be used: {reason[:MAX_REASON_CHARS]}")
+        if _SAMPLER_MADE in line:
+            return
 
 
 def _done(event: dict[str, Any]) -> Done:

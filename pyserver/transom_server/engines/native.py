@@ -19,8 +19,8 @@ from transom_api.engine import (
     TokenEvent,
 )
 from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS, Asked, conversation
-from transom_models import modelfile
 from transom_models.errors import TransomError
+from transom_models.modelfile import jinja_template
 from transom_models.name import ModelName
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
@@ -104,7 +104,7 @@ class NativeModels:
         messages = conversation(asked, model.system, model.messages, facts.image_marker)
         template = chat_template(self._store, model)
         if asked.template is not None:
-            template = modelfile.jinja_template(asked.template)
+            template = jinja_template(asked.template)
         if template is None:
             if asked.kind == "generate" and len(messages) == 1:
                 return str(messages[0]["content"])

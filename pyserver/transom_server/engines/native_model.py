@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from transom_api.engine import ModelFiles
-from transom_models import media_types, modelfile
+from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Manifest
-from transom_models.modelfile import ParameterValue, read_params
+from transom_models.modelfile import ParameterValue, jinja_template, read_params
 from transom_models.name import ModelName
 from transom_server.gguf_facts import read_gguf
 from transom_server.store import Store, StoredModel
@@ -63,7 +63,7 @@ def read_native_model(store: Store, name: ModelName) -> NativeModel:
         manifest=manifest,
         weights=layers[media_types.OLLAMA_MODEL],
         # Ollama's own models bring Go templates.
-        template=None if template is None else modelfile.jinja_template(template),
+        template=None if template is None else jinja_template(template),
         system=_text(store, layers.get(media_types.OLLAMA_SYSTEM)) or None,
         parameters={} if params is None else read_params(params),
         messages=_messages(_bytes(store, layers.get(media_types.OLLAMA_MESSAGES))),

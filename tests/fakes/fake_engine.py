@@ -1,0 +1,68 @@
+"""An engine that says what it is told to, when it is told to. No model at all."""
+
+import threading
+from collections.abc import Generator, Sequence
+
+from transom_api.engine import (
+    Cancelled,
+    Done,
+    EngineError,
+    GenerateRequest,
+    LoadOptions,
+    ModelFacts,
+    ModelFiles,
+    RequestCancelled,
+    TokenEvent,
+)
+
+
+class FakeEngine:
+    """Says `pieces`, waiting for `go` before each but the first."""
+
+    def __init__(self, pieces: Sequence[str], go: threading.Event) -> None:
+        self.facts = ModelFacts(context_tokens=64)
+        self.requests: list[GenerateRequest] = []
+        self.closed = threading.Event()
+        self.cancelled = threading.Event()
+        self.broken = False
+        self._pieces, self._go = pieces, go
+
+    def generate(
+        self, request: GenerateRequest, cancelled: Cancelled
+    ) -> Generator[TokenEvent | Done, None, None]:
+        self.requests.append(request)
+        for number, piece in enumerate(self._pieces):
+            while number and not self._go.wait(0.01):
+                if cancelled():
+                    self.cancelled.set()
+                    raise RequestCancelled("nobody waits")
+            yield TokenEvent((number,), piece.encode())
+        yield Done("stop", 3, 0, len(self._pieces), 0.5, 0.25)
+
+    def alive(self) -> bool:
+        return not (self.broken or self.closed.is_set())
+
+    def resident_bytes(self) -> int:
+        return 1000
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class FakeLoader:
+    """Loads fake engines, all with the same words, and keeps them for the test to look at."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self.loaded: list[FakeEngine] = []
+        self.options: list[LoadOptions] = []
+        self.fails = False
+        self._pieces = pieces
+
+    def __call__(self, files: ModelFiles, options: LoadOptions, cancelled: Cancelled) -> FakeEngine:
+        if self.fails:
+            raise EngineError("it cannot be loaded")
+        self.options.append(options)
+        self.loaded.append(FakeEngine(self._pieces, self.go))
+        return self.loaded[-1]
