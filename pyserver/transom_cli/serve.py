@@ -41,6 +41,8 @@ def command(host: str | None, port: str | None, model: str | None) -> None:
     query = ""
     if model:
         query = f"/?model={store.get_index(ModelName.parse(model)).name}"
+    # A wrong bucket is said now, not by every answer.
+    next(store.names(), None)
     store.remove_stale_partials()
     if find_web_dir(config.web_dir) is None:
         click.echo(f"note: {NOT_BUILT}", err=True)

@@ -246,7 +246,7 @@ def test_a_cdn_may_serve_the_blobs(shared: Shared, tiny: TinyBundle) -> None:
 
 def test_a_wrong_bucket_is_said(shared: Shared) -> None:
     lost = Machine({**shared.a.environ, "TRANSOM_MODELS": "s3://no-such-bucket/x"})
-    for words in (("list",), ("rm", "tiny"), ("gc",)):
+    for words in (("list",), ("rm", "tiny"), ("gc",), ("serve", "--port", "0")):
         done = lost.run(*words)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
