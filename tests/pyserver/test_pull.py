@@ -504,3 +504,37 @@ def test_ctrl_c_stops_and_the_next_goes_on(origin: Store, fake: FlakyServer, tar
     assert subprocess.run(command, env=environ, capture_output=True).returncode == 0
     assert target.verify().problems == ()
     assert len(target.list_models()) == 1
+
+
+# Memory
+
+
+PEAK = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from transom_models.name import ModelName
+    from transom_server.store import Store
+    from transom_server.transfer.pull import pull
+    from transom_server.transfer.status import TransferOptions
+
+    def peak():
+        # Not ru_maxrss, which begins with what the parent had.
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+    before = peak()
+    name = ModelName.parse(sys.argv[2])
+    pull(Store(Path(sys.argv[1])), name, TransferOptions(), lambda status: None, registry="")
+    print(peak() - before)
+    """
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells of peak memory")
+def test_pieces_are_not_held_in_memory(origin: Store, port: int, target: Store) -> None:
+    put_model(origin, "many", [64 * 1024 * 1024])
+    command = [sys.executable, "-c", PEAK, str(target.root), str(name_at(port))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Four connections, and pieces of 16 MiB: 3 MiB when this was written.
+    assert int(done.stdout) < 8 * 1024

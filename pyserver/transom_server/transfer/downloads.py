@@ -90,7 +90,7 @@ class Downloads:
         pieces = sum(-(-file.size // self._options.piece_bytes) or 1 for file in self._waiting)
         threads = [
             threading.Thread(target=self._work, name=f"transom-download-{number}")
-            for number in range(min(self._options.connections, pieces))
+            for number in range(min(max(1, self._options.connections), pieces))
         ]
         try:
             for thread in threads:

@@ -36,6 +36,10 @@ _CONTENT_DIGEST: Final = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):")
 class Source(Protocol):
     """Where a file's bytes come from."""
 
+    @property
+    def place(self) -> str:
+        """The host that is asked, for people."""
+
     def open(self, headers: Headers) -> AbstractContextManager[Answer]:
         """Ask for it once. Raises as `HttpClient.open`."""
 
@@ -123,8 +127,8 @@ class Fetching:
         if not self._is_right():
             self._file.discard()
             raise TransferError(
-                f"{self._wanted.title} came as other bytes than its digest promises, each time: "
-                f"{digest}; nothing of it was kept"
+                f"{self._wanted.title} came from {self._wanted.source.place} as other bytes than "
+                f"its digest promises, each time: {digest}; nothing of it was kept"
             )
         return digest
 
@@ -146,7 +150,10 @@ class Fetching:
                             return digest
                         tell(-length)
                         mark, span = first, _Span(first, length)
-                        raise Faltering(f"{self._wanted.title} came as other bytes than its digest")
+                        raise Faltering(
+                            f"{self._wanted.title} came from {self._wanted.source.place} as other "
+                            "bytes than its digest promises"
+                        )
                 except Faltering as error:
                     if span.at - mark >= min(SMALLEST_SPAN, length):
                         mark = span.at

@@ -152,6 +152,10 @@ class _UrlSource:
     http: HttpClient
     address: FileAddress
 
+    @property
+    def place(self) -> str:
+        return Address.parse(self.address.url).place
+
     def open(self, headers: Headers) -> AbstractContextManager[Answer]:
         return self.http.open(
             "GET", self.address.url, headers=headers, authorization=self.address.authorization

@@ -167,6 +167,10 @@ class _BlobSource:
     client: RegistryClient
     digest: Digest
 
+    @property
+    def place(self) -> str:
+        return self.client.place
+
     def open(self, headers: Headers) -> AbstractContextManager[Answer]:
         return self.client.open_blob(self.digest, headers)
 
