@@ -15,6 +15,8 @@ from transom_models.name import ModelName
 from transom_server.config import Config
 from transom_server.creation import CannotCreate
 from transom_server.store import open_store
+from transom_server.transfer.credentials import read_credentials
+from transom_server.transfer.status import TransferOptions
 
 _ROOMS = "transom_"
 
@@ -33,19 +35,29 @@ _ROOMS = "transom_"
     "-q", "--quantize", metavar="TYPE", help="Quantize with llama.cpp first, e.g. q4_k_m."
 )
 @click.option("--force", is_flag=True, help="A chat template with problems is a note.")
+@click.option("--accept-license", is_flag=True, help="Yes to terms of a base that is pulled.")
 @json_option(LINES)
-def command(name: str, file: str, quantize: str | None, force: bool, as_json: bool) -> None:
+def command(
+    name: str, file: str, quantize: str | None, force: bool, accept_license: bool, as_json: bool
+) -> None:
     """Create a model from a Modelfile.
 
-    FROM names a model of the store, a GGUF file or a safetensors folder. What is not in the store
-    yet is compiled for the browser, too, unless the Modelfile says PLATFORM native.
+    FROM names a model, a GGUF file or a safetensors folder. A file or folder is compiled for the
+    browser, too, unless the Modelfile says PLATFORM native.
     """
     target = ModelName.parse(name)
     text, folder = _read(file)
-    wish = Wish(target, parse_modelfile(text), folder, quantize, force)
-    store = open_store(Config.read(os.environ).models)
+    modelfile = parse_modelfile(text)
+    config = Config.read(os.environ)
+    store = open_store(config.models)
     store.remove_stale_partials()
     with long_work(as_json) as work:
+        transfer = TransferOptions(
+            accept_license=accept_license or config.accept_license,
+            cancelled=work.cancelled,
+            credentials=read_credentials(os.environ),
+        )
+        wish = Wish(target, modelfile, folder, quantize, force, config.registry, transfer)
         try:
             created = create(store, wish, work)
         except ModuleNotFoundError as error:

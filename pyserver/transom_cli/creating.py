@@ -19,7 +19,7 @@ from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Index
 from transom_models.modelfile import Modelfile
-from transom_models.name import InvalidName, ModelName
+from transom_models.name import DEFAULT_HOST, InvalidName, ModelName
 from transom_server.browser_config import Reconverse, read_config
 from transom_server.creation import (
     Base,
@@ -33,6 +33,8 @@ from transom_server.creation import (
 from transom_server.gguf_facts import InvalidGguf
 from transom_server.model_texts import ModelTexts, gguf_of, layers_of, read_texts
 from transom_server.store import Lease, ModelNotFound, Store
+from transom_server.transfer.pull import pull
+from transom_server.transfer.status import SUCCESS, Status, TransferOptions
 
 if TYPE_CHECKING:
     from transom_compile.prepare import Recipe
@@ -55,6 +57,9 @@ class Wish:
     folder: Path
     quantize: str | None = None
     force: bool = False
+    registry: str = ""
+    transfer: TransferOptions = field(default_factory=TransferOptions)
+    """For a base that has to be pulled."""
 
 
 @dataclass(slots=True)
@@ -76,6 +81,8 @@ class _Creation:
     wish: Wish
     work: LongWork
     notes: list[str] = field(default_factory=list)
+    _stored: dict[Path, Digest] = field(default_factory=dict)
+    """Files that are blobs of the store."""
 
     def run(self) -> Created:
         modelfile = self.wish.modelfile
@@ -116,13 +123,7 @@ class _Creation:
             raise CannotCreate(
                 f"FROM {modelfile.base}: there is no such file, and it is no model's name"
             ) from None
-        try:
-            base = base_from_model(self.store, name)
-        except ModelNotFound:
-            raise ModelNotFound(
-                f"FROM {modelfile.base}: no such file, and no such model in the store; "
-                f"`transom pull {name}` gets a model"
-            ) from None
+        base = self._known_or_pulled(name)
         lacks_browser = not any(part.is_browser for part in base.parts)
         compiles = "webgpu" in modelfile.platforms and lacks_browser
         merges = bool(adapters) and not lacks_browser and self._wants_browser
@@ -135,8 +136,26 @@ class _Creation:
         model = layers_of(native.manifest, media_types.OLLAMA_MODEL)[0]
         lease.keep(model.digest)
         said = _under(modelfile, read_texts(self.store, native.manifest))
-        fresh, layers = self._from_path(self.store.blob_path(model.digest), adapters, lease)
+        path = self.store.blob_path(model.digest)
+        self._stored[path] = model.digest
+        fresh, layers = self._from_path(path, adapters, lease)
         return fresh, said, layers
+
+    def _known_or_pulled(self, name: ModelName) -> Base:
+        """A model of the store; one that it lacks is pulled first, where its registry is known."""
+        if self.store.resolve(name) is None:
+            if name.host == DEFAULT_HOST and not self.wish.registry:
+                raise ModelNotFound(
+                    f"FROM {self.wish.modelfile.base}: no such file, and no such model in the "
+                    f"store; `transom pull` brings one"
+                )
+            pull(self.store, name, self.wish.transfer, self._quiet, registry=self.wish.registry)
+        return base_from_model(self.store, name)
+
+    def _quiet(self, status: Status) -> None:
+        """The pull's own success is not the end."""
+        if status.text != SUCCESS:
+            self.work.report(status)
 
     def _from_path(
         self, source: Path, adapters: Sequence[Path], lease: Lease
@@ -257,16 +276,12 @@ class _Creation:
             yield prepare_checkpoint(source, recipe, Path(folder), Phases(self.work.progress))
 
     def _put(self, path: Path, lease: Lease) -> Digest:
+        if path in self._stored:
+            return self._stored[path]
         digest = Digest.of_file(path)
         lease.keep(digest)
-        if path != self.store_path(digest):
-            self.work.progress.step("keep", path.stat().st_size)
-            self.store.put_file(path, digest, self.work.progress.advance)
-        return digest
-
-    def store_path(self, digest: Digest) -> Path | None:
-        """Where the store has the blob already."""
-        return self.store.blob_path(digest) if self.store.has_blob(digest) else None
+        self.work.progress.step("keep", path.stat().st_size)
+        return self.store.put_file(path, digest, self.work.progress.advance)
 
     def _adapter_layers(self, adapters: Sequence[Path], lease: Lease) -> list[Digest]:
         for path in adapters:

@@ -217,6 +217,22 @@ def test_pull_from_another_server_and_push_to_it(houses: tuple[House, House], ti
     assert there.store.verify().problems == ()
 
 
+def test_a_base_of_another_server_is_pulled_first(houses: tuple[House, House], tiny: bytes) -> None:
+    here, there = houses
+    lines = list(
+        there.client.create("mine", from_=f"{here.host}/library/tiny", system="Hi.", stream=True)
+    )
+    statuses = [line.status for line in lines]
+    assert statuses[0] == "pulling manifest"
+    assert statuses.count("success") == 1
+    assert there.manifest_of("mine") == {
+        media_types.OLLAMA_MODEL: [tiny],
+        media_types.OLLAMA_SYSTEM: [b"Hi."],
+    }
+    with pytest.raises(ResponseError, match="none"):
+        there.client.create("yours", from_=f"{here.host}/library/none")
+
+
 def test_a_pull_of_what_is_not_there_says_so(houses: tuple[House, House]) -> None:
     here, there = houses
     with pytest.raises(ResponseError) as error:

@@ -17,6 +17,7 @@ from transom_api import ollama
 from transom_api.ollama_generation import InvalidRequest
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
+from transom_models.name import DEFAULT_HOST, ModelName
 from transom_server.config import Config
 from transom_server.creation import (
     Base,
@@ -32,7 +33,7 @@ from transom_server.store import BlobNotFound, Store, StoredModel
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.pull import pull
 from transom_server.transfer.push import push
-from transom_server.transfer.status import Report, TransferOptions
+from transom_server.transfer.status import SUCCESS, Report, Status, TransferOptions
 
 # Long texts, which have fields of their own, or are for nobody: not in `model_info`, as in Ollama.
 _NOT_INFO: Final = frozenset({"general.name", "tokenizer.chat_template"})
@@ -64,12 +65,13 @@ def blueprint(store: Store, config: Config) -> Blueprint:
     @routes.post("/api/create")
     def create() -> Response:
         asked = ollama.read_create(_body())
-        base = _base(store, asked)
-        name, modelfile = asked.model, asked.modelfile
+        base = None if _is_elsewhere(store, asked.base, config) else _base(store, asked)
 
         def work(report: Report, cancelled: threading.Event) -> None:
-            del cancelled  # it is over before anybody could
-            create_model(store, name, modelfile, base, report, adapters=asked.adapters)
+            found = base or _pulled(store, asked.base, config, report, cancelled)
+            create_model(
+                store, asked.model, asked.modelfile, found, report, adapters=asked.adapters
+            )
 
         return progress_answer(work, asked.stream)
 
@@ -103,7 +105,7 @@ def blueprint(store: Store, config: Config) -> Blueprint:
         asked = ollama.read_transfer(_body())
 
         def work(report: Report, cancelled: threading.Event) -> None:
-            options = _options(asked, config, cancelled)
+            options = _options(asked.insecure, config, cancelled)
             pull(store, asked.model, options, report, registry=config.registry)
 
         return progress_answer(work, asked.stream)
@@ -114,7 +116,7 @@ def blueprint(store: Store, config: Config) -> Blueprint:
         store.get_index(asked.model)  # no such model is a 404, not a line of a stream
 
         def work(report: Report, cancelled: threading.Event) -> None:
-            options = _options(asked, config, cancelled)
+            options = _options(asked.insecure, config, cancelled)
             push(store, asked.model, options, report, target=None, registry=config.registry)
 
         return progress_answer(work, asked.stream)
@@ -127,15 +129,37 @@ def _body() -> dict[str, Any]:
     return ollama.read_body(request.get_data(cache=False))
 
 
-def _options(
-    asked: ollama.TransferRequest, config: Config, cancelled: threading.Event
-) -> TransferOptions:
+def _options(insecure: bool, config: Config, cancelled: threading.Event) -> TransferOptions:
     return TransferOptions(
-        insecure=asked.insecure,
+        insecure=insecure,
         accept_license=config.accept_license,
         cancelled=cancelled,
         credentials=read_credentials(os.environ),
     )
+
+
+def _is_elsewhere(store: Store, name: ModelName | None, config: Config) -> bool:
+    """Whether a base has to be pulled first, and it is known from where."""
+    if name is None or store.resolve(name) is not None:
+        return False
+    return name.host != DEFAULT_HOST or bool(config.registry)
+
+
+def _pulled(
+    store: Store,
+    name: ModelName | None,
+    config: Config,
+    report: Report,
+    cancelled: threading.Event,
+) -> Base:
+    assert name is not None
+
+    def quiet(status: Status) -> None:
+        if status.text != SUCCESS:  # the pull's own is not the end
+            report(status)
+
+    pull(store, name, _options(False, config, cancelled), quiet, registry=config.registry)
+    return base_from_model(store, name)
 
 
 def _base(store: Store, asked: ollama.CreateRequest) -> Base:
