@@ -267,6 +267,20 @@ def test_a_blob_must_be_what_its_digest_says(house: House, tmp_path: Path) -> No
     assert house.client.list().models == []
 
 
-def test_nothing_is_loaded_yet(house: House, tiny: bytes) -> None:
+def test_ps_lists_what_was_created_and_runs(house: House, tiny: bytes) -> None:
     del tiny
     assert house.client.ps().models == []
+    # One thread: more of them wait for each other on a busy machine.
+    house.client.create("quick", from_="tiny", parameters={"num_thread": 1, "num_predict": 3})
+    answer = house.client.generate("quick", "hello")
+    assert answer.done
+    assert answer.eval_count is not None
+    assert answer.eval_count <= 3
+    (row,) = house.client.ps().models
+    (listed,) = [row for row in house.client.list().models if row.model == "quick:latest"]
+    assert row.model is not None
+    assert row.model.removesuffix(":latest") == "quick"
+    assert row.digest == listed.digest
+    assert row.details is not None
+    assert row.details.family == "llama"
+    assert row.context_length == 256
