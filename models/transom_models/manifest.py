@@ -46,9 +46,8 @@ MAX_TITLE_PART_BYTES: Final = 255
 INDEX_TYPES: Final = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
 # RFC 6838 section 4.2: no space, no second slash, nothing that begins with a dot.
-_MEDIA_TYPE: Final = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
-)
+MEDIA_TYPE_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
+_MEDIA_TYPE: Final = re.compile(MEDIA_TYPE_PATTERN)
 
 
 class InvalidManifest(TransomError):
@@ -195,6 +194,12 @@ def index_of(document: Index | Manifest, data: bytes, media_type: str) -> Index:
     platform = Platform("native", "gguf") if native else None
     row = Descriptor(media_type, Digest.of(data), len(data), platform=platform)
     return Index((row,), document.annotations)
+
+
+def subject_of(data: bytes) -> Digest | None:
+    """The digest that an index or manifest names as its `subject`. Raises `InvalidManifest`."""
+    subject = _read_object(data, INDEX_TYPES + MANIFEST_TYPES).get("subject")
+    return None if subject is None else _descriptor(subject, "subject").digest
 
 
 def _freeze(value: Descriptor | Manifest | Index) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from transom_compile.bundle import (
     Bundle,
@@ -17,6 +18,7 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.manifest import Index, Manifest, Platform
 from transom_models.native_config import NativeFacts, count_text, native_config
+from transom_models.schema import schemas
 
 
 def make_parts(folder: Path) -> BundleParts:
@@ -82,6 +84,13 @@ def test_the_index_has_a_row_per_platform_and_is_on_disk(bundle: Bundle) -> None
         path = bundle.folder / "manifests" / f"{name}.json"
         assert Digest.of_file(path) == row.digest
         assert path.stat().st_size == row.size
+
+
+def test_index_and_manifests_are_what_their_schemas_say(bundle: Bundle) -> None:
+    kinds = {name: Draft202012Validator(schema) for name, schema in schemas().items()}
+    kinds["index"].validate(json.loads(bundle.index_path.read_bytes()))
+    for row in bundle.index.manifests:
+        kinds["manifest"].validate(json.loads(bundle.files[row.digest].read_bytes()))
 
 
 def test_every_descriptor_names_bytes_that_are_there(bundle: Bundle) -> None:

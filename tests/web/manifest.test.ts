@@ -38,9 +38,9 @@ describe("parseIndex", () => {
       /mediaType must be/,
     ],
     [
-      "257 platforms",
-      { schemaVersion: 2, manifests: Array.from({ length: 257 }, () => ({})) },
-      /more than 256 rows/,
+      "4097 platforms",
+      { schemaVersion: 2, manifests: Array.from({ length: 4097 }, () => ({})) },
+      /more than 4096 rows/,
     ],
   ])("refuses %s", (_, value, message) => {
     expect(() => parseIndex(bytesOf(value))).toThrow(message);

@@ -190,10 +190,10 @@ def _read_object(data: bytes) -> dict[str, Any]:
 def _check_texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
         _refuse(name, value)
+    if len(value) > MAX_STOPS:
+        raise InvalidParameter(f"{name} has {len(value)} texts, over the cap of {MAX_STOPS}")
     # The same text twice stops no better than once.
     texts = tuple(dict.fromkeys(value))
-    if len(texts) > MAX_STOPS:
-        raise InvalidParameter(f"{name} has {len(texts)} texts, over the cap of {MAX_STOPS}")
     for text in texts:
         if not 0 < len(text) <= MAX_STOP_CHARS or any("\ud800" <= c <= "\udfff" for c in text):
             raise InvalidParameter(

@@ -1,58 +1,40 @@
 /**
  * OCI image index and image manifest: typed reading, validation, caps.
  *
- * The format is `docs/formats/manifests.md`. Top-level keys that OCI allows and we do not use are
+ * The format is `docs/formats/manifests.md`; names, caps and types of the JSON come from the Python
+ * that writes it (`manifest-types.ts`). Top-level keys that OCI allows and we do not use are
  * ignored, as the OCI specification asks; a wrong type, size or name is an error naming the field.
  * Nothing here fetches.
  */
 import { TransomError } from "../errors.ts";
 import { Reader } from "./json.ts";
+import {
+  ANNOTATIONS,
+  type DescriptorJson,
+  LIMITS,
+  MEDIA_TYPES,
+  type PlatformJson,
+} from "./manifest-types.ts";
 import { type Digest, isDigest } from "./verify.ts";
 
-export const MEDIA_TYPES = {
-  index: "application/vnd.oci.image.index.v1+json",
-  manifest: "application/vnd.oci.image.manifest.v1+json",
-  config: "application/vnd.transom.config.v1+json",
-  shard: "application/vnd.transom.shard.v1",
-  library: "application/vnd.transom.library.v1+wasm",
-  tensorCache: "application/vnd.transom.tensor-cache.v1+json",
-  tokenizer: "application/vnd.transom.tokenizer.v1+json",
-  template: "application/vnd.ollama.image.template",
-  system: "application/vnd.ollama.image.system",
-  params: "application/vnd.ollama.image.params",
-  messages: "application/vnd.ollama.image.messages",
-} as const;
-
-export const TITLE = "org.opencontainers.image.title";
+export { MEDIA_TYPES };
+export const TITLE = ANNOTATIONS.title;
 /** What an image layout calls one of its models. */
-export const REF_NAME = "org.opencontainers.image.ref.name";
-export const LICENSES = "org.opencontainers.image.licenses";
-export const SCHEDULE = "dev.transom.schedule";
+export const REF_NAME = ANNOTATIONS.refName;
+export const LICENSES = ANNOTATIONS.licenses;
+export const SCHEDULE = ANNOTATIONS.schedule;
 
 /** OCI registries cap a manifest at 4 MiB; an index is a manifest to them. */
-export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-/** A 1 TB model in 32 MiB shards has 32 768 of them; more is not a model. */
-const MAX_LAYERS = 32_768;
-/** Variants of one tag; ten would be many. */
-const MAX_PLATFORMS = 256;
+export const MAX_MANIFEST_BYTES = LIMITS.manifestBytes;
 /** A blob is held whole in memory and becomes one GPU buffer, which is 1 GiB here at most. */
 const MAX_BLOB_BYTES = 1024 ** 3;
-/** Annotations are short labels; the scheme histogram is the longest. */
-const MAX_ANNOTATIONS = 64;
-const MAX_ANNOTATION_LENGTH = 4096;
 /** Names of files as our compiler writes them: no folders, no leading dot, no spaces. */
 const TITLE_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$/;
 
-export interface Platform {
-  os: string;
-  architecture: string;
-  variant: string | null;
-}
+export type Platform = Required<PlatformJson>;
 
-export interface Descriptor {
-  mediaType: string;
+export interface Descriptor extends Omit<DescriptorJson, "digest" | "annotations" | "platform"> {
   digest: Digest;
-  size: number;
   annotations: ReadonlyMap<string, string>;
   platform: Platform | null;
 }
@@ -79,7 +61,7 @@ export function parseIndex(bytes: Uint8Array): Index {
   return {
     manifests: root
       .field("manifests")
-      .array(MAX_PLATFORMS)
+      .array(LIMITS.descriptors)
       .map((row) => readDescriptor(row, MAX_MANIFEST_BYTES)),
     annotations: readAnnotations(root),
   };
@@ -89,7 +71,7 @@ export function parseIndex(bytes: Uint8Array): Index {
 export function parseManifest(bytes: Uint8Array): Manifest {
   const root = open(bytes, "manifest", "invalid-manifest", MEDIA_TYPES.manifest);
   const config = readFile(root.field("config"));
-  const layers = root.field("layers").array(MAX_LAYERS).map(readFile);
+  const layers = root.field("layers").array(LIMITS.descriptors).map(readFile);
   const titles = new Set<string>();
   for (const { title } of [config, ...layers]) {
     if (titles.has(title)) {
@@ -133,19 +115,19 @@ function open(
   const root = Reader.parse(bytes, name, fail);
   root.field("schemaVersion").integer(2, 2);
   const actual = root.field("mediaType");
-  if (!actual.isMissing && actual.string(MAX_ANNOTATION_LENGTH) !== mediaType) {
+  if (!actual.isMissing && actual.string(LIMITS.annotationChars) !== mediaType) {
     throw actual.error(`must be ${mediaType}`);
   }
   return root;
 }
 
 function readDescriptor(row: Reader, maxBytes: number): Descriptor {
-  const digest = row.field("digest").string(MAX_ANNOTATION_LENGTH);
+  const digest = row.field("digest").string(LIMITS.annotationChars);
   if (!isDigest(digest)) {
     throw row.field("digest").error("must be sha256: and 64 lower-case hex digits");
   }
   return {
-    mediaType: row.field("mediaType").string(MAX_ANNOTATION_LENGTH),
+    mediaType: row.field("mediaType").string(LIMITS.annotationChars),
     digest,
     size: row.field("size").integer(0, maxBytes),
     annotations: readAnnotations(row),
@@ -168,9 +150,9 @@ function readPlatform(row: Reader): Platform | null {
   }
   const variant = row.field("variant");
   return {
-    os: row.field("os").string(MAX_ANNOTATION_LENGTH),
-    architecture: row.field("architecture").string(MAX_ANNOTATION_LENGTH),
-    variant: variant.isMissing ? null : variant.string(MAX_ANNOTATION_LENGTH),
+    os: row.field("os").string(LIMITS.annotationChars),
+    architecture: row.field("architecture").string(LIMITS.annotationChars),
+    variant: variant.isMissing ? null : variant.string(LIMITS.annotationChars),
   };
 }
 
@@ -178,5 +160,5 @@ function readAnnotations(row: Reader): ReadonlyMap<string, string> {
   const annotations = row.field("annotations");
   return annotations.isMissing
     ? new Map()
-    : annotations.stringMap(MAX_ANNOTATIONS, MAX_ANNOTATION_LENGTH);
+    : annotations.stringMap(LIMITS.annotations, LIMITS.annotationChars);
 }

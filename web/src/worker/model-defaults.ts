@@ -7,12 +7,9 @@
 import { TransomError } from "../errors.ts";
 import type { Message } from "../protocol.ts";
 import { Reader } from "../store/json.ts";
+import { LIMITS, type ParamsJson } from "../store/manifest-types.ts";
 
-/** As Python's `MAX_STOPS` and `MAX_STOP_CHARS` (parameters.py): the engine looks for each. */
-const MAX_STOPS = 64;
-const MAX_STOP_LENGTH = 256;
-/** As `MAX_MESSAGES` of Modelfiles; a message longer than this fits no context. */
-const MAX_MESSAGES = 1024;
+/** A message longer than this fits no context. */
 const MAX_MESSAGE_LENGTH = 4 * 1024 * 1024;
 const ROLES = ["system", "user", "assistant"] as const;
 
@@ -93,7 +90,7 @@ function readText(bytes: Uint8Array): string {
 
 function readMessages(bytes: Uint8Array): Message[] {
   const root = Reader.parse(bytes, "messages", fail);
-  return root.array(MAX_MESSAGES).map((row) => {
+  return root.array(LIMITS.messages).map((row) => {
     const written = row.field("role").string(MAX_MESSAGE_LENGTH);
     const role = ROLES.find((known) => known === written);
     if (role === undefined) {
@@ -105,7 +102,7 @@ function readMessages(bytes: Uint8Array): Message[] {
 
 function readParameters(bytes: Uint8Array): ModelParameters {
   const root = Reader.parse(bytes, "params", fail);
-  const optional = <T>(name: string, read: (field: Reader) => T): T | null => {
+  const optional = <T>(name: keyof ParamsJson, read: (field: Reader) => T): T | null => {
     const field = root.field(name);
     return field.isMissing ? null : read(field);
   };
@@ -125,12 +122,20 @@ function readParameters(bytes: Uint8Array): ModelParameters {
   };
 }
 
-const USED = new Set(["temperature", "top_p", "seed", "num_predict", "num_ctx", "stop"]);
+const USED_NAMES: readonly (keyof ParamsJson)[] = [
+  "temperature",
+  "top_p",
+  "seed",
+  "num_predict",
+  "num_ctx",
+  "stop",
+];
+const USED: ReadonlySet<string> = new Set(USED_NAMES);
 
 function readStops(field: Reader): string[] {
-  const rows = Array.isArray(field.raw()) ? field.array(MAX_STOPS) : [field];
+  const rows = Array.isArray(field.raw()) ? field.array(LIMITS.stops) : [field];
   return rows.map((row) => {
-    const text = row.string(MAX_STOP_LENGTH);
+    const text = row.string(LIMITS.stopChars);
     if (text === "") {
       throw row.error("must not be empty");
     }
