@@ -7,7 +7,7 @@ The one set of columns for everything that takes long: `transom compile` here, t
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -60,7 +60,7 @@ def rich_bars(console: Console) -> RichProgress:
     return RichProgress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        _UntilDone(BarColumn()),
         _WhenMoving(DownloadColumn()),
         _WhenMoving(TransferSpeedColumn()),
         TimeElapsedColumn(),
@@ -76,10 +76,18 @@ class _WhenMoving(ProgressColumn):
         super().__init__()
         self._column = column
 
-    def render(self, task: Task) -> Text:
-        cell = self._column(task) if task.total or task.completed else Text("")
-        assert isinstance(cell, Text)
-        return cell
+    def render(self, task: Task) -> RenderableType:
+        return self._column(task) if self._is_shown(task) else Text("")
+
+    def _is_shown(self, task: Task) -> bool:
+        return bool(task.total or task.completed)
+
+
+class _UntilDone(_WhenMoving):
+    """The same, but shown for as long as such a step runs: a bar that only says so."""
+
+    def _is_shown(self, task: Task) -> bool:
+        return super()._is_shown(task) or not task.finished
 
 
 class Bars(Progress):

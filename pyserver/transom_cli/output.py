@@ -208,7 +208,9 @@ def long_work(as_json: bool = False) -> Iterator[LongWork]:
             from transom_compile.bars import Bars, rich_bars
 
             rich = stack.enter_context(rich_bars(Console(stderr=True)))
-            work = LongWork(_Bars(rich), Bars(rich), None, False)
+            statuses = _Bars(rich)
+            stack.callback(statuses.end)
+            work = LongWork(statuses, Bars(rich), None, False)
         else:
             work = LongWork(_Lines(), Silent(), None, False)
         stack.enter_context(_cancellable(work.cancelled))
@@ -272,7 +274,7 @@ class _Bars:
         key = (status.text, status.digest)
         task = self._tasks.get(key)
         if task is None:
-            self._stop_spinner()
+            self.end()
             # Bytes that are there already are no speed: a task may begin in the middle.
             task = self._rich.add_task(
                 printable(status.text), total=status.total, completed=status.completed or 0
@@ -293,7 +295,8 @@ class _Bars:
         if len(self._finished) > FINISHED_SHOWN:
             self._rich.update(self._finished.popleft(), visible=False)
 
-    def _stop_spinner(self) -> None:
+    def end(self) -> None:
+        """What had no size is over: the next began, or all did end."""
         if self._spinning is not None:
             self._rich.update(self._spinning, total=0, completed=0)
             self._spinning = None
