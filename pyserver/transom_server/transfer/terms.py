@@ -24,10 +24,8 @@ def check_terms(
     for licence in licences:
         report(Status(f"license: {licence}"))
         if licence.open is False and not options.accept_license:
-            way = (
-                f": transom pull '{again}' --accept-license" if again else " with --accept-license"
-            )
+            way = f": transom pull '{again}'" if again else " with"
             raise LicenseNotAccepted(
                 f"the license is {licence}: {licence.reason}; read its terms, and if you accept "
-                f"them say so{way}"
+                f"them say so{way} --accept-license (a server: TRANSOM_ACCEPT_LICENSE=yes)"
             )
