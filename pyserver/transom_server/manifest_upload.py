@@ -16,10 +16,11 @@ from transom_models.manifest import (
     InvalidManifest,
     Manifest,
     parse_document,
+    subject_of,
 )
 from transom_models.media_types import DOCKER_INDEX, DOCKER_MANIFEST
 from transom_models.name import InvalidName, ModelName
-from transom_server.referrers import keep_referrer, subject_of
+from transom_server.referrers import keep_referrer
 from transom_server.repository import tagged
 from transom_server.store import BlobNotFound, DigestMismatch, SizeMismatch, Store, StoreError
 from transom_server.store.garbage import model_digests

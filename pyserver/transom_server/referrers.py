@@ -2,8 +2,8 @@
 
 They are pushed by digest, so no tag would keep them from garbage collection. Each gets a hidden
 tag in its repository, `_referrer-<subject>-<referrer>` (128 bits of each digest), which holds its
-exact bytes; what is listed is read from those. Source: OCI distribution spec 1.1, "Listing
-Referrers". Knows the store; knows no HTTP.
+exact bytes; what is listed is read from those. One whose subject is gone is garbage, too. Source:
+OCI distribution spec 1.1, "Listing Referrers". Knows the store; knows no HTTP.
 """
 
 import json
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transom_models.digest import Digest, InvalidDigest
-from transom_models.manifest import MAX_MANIFEST_BYTES, InvalidManifest, parse_document
+from transom_models.digest import Digest
+from transom_models.manifest import MAX_MANIFEST_BYTES, subject_of
 from transom_models.media_types import OCI_INDEX
 from transom_models.name import ModelName
 from transom_server.repository import same_repository, tagged
@@ -31,20 +31,6 @@ class Page:
 
     data: bytes
     next: str | None
-
-
-def subject_of(data: bytes) -> Digest | None:
-    """The digest that a manifest's `subject` names, or None. Raises `InvalidManifest`."""
-    parse_document(data)  # sound JSON, no key twice
-    subject = json.loads(data).get("subject")
-    if subject is None:
-        return None
-    if not isinstance(subject, dict) or not isinstance(subject.get("digest"), str):
-        raise InvalidManifest("field subject must be a descriptor")
-    try:
-        return Digest.parse(subject["digest"])
-    except InvalidDigest as error:
-        raise InvalidManifest(f"field subject.digest: {error}") from None
 
 
 def keep_referrer(store: Store, repository: ModelName, subject: Digest, data: bytes) -> None:

@@ -3,7 +3,8 @@
 waitress takes in a whole body before it calls the app, and counts it as part of the request. Here
 what is more than a little lies in a nameless file of the store's scratch folder (waitress would
 take /tmp, which on many systems is memory), and only addresses that take blobs may get large ones,
-up to what the disk has room for. Knows waitress; knows no routes but by their form.
+up to what the disk has room for: not from a web page, which has none to give, nor where nobody may
+change the store. Knows waitress; knows no routes but by their form.
 """
 
 import re
@@ -40,7 +41,7 @@ def body_limit(path: str, free_bytes: int) -> int:
     return min(MAX_BLOB_BYTES, max(free_bytes // 2, MEMORY_BYTES))
 
 
-def channel_class(scratch: Path) -> type[HTTPChannel]:
+def channel_class(scratch: Path, writable: bool) -> type[HTTPChannel]:
     """Connections of waitress whose bodies follow this module's rules."""
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -51,7 +52,8 @@ def channel_class(scratch: Path) -> type[HTTPChannel]:
         def parse_header(self, header_plus: bytes) -> None:
             super().parse_header(header_plus)
             if self.body_rcv is not None:
-                self._limit = body_limit(self.path, _free_bytes(scratch))
+                if writable and "ORIGIN" not in self.headers:
+                    self._limit = body_limit(self.path, _free_bytes(scratch))
                 self.body_rcv.buf = _Body(scratch)
 
         def received(self, data: bytes) -> int:

@@ -48,7 +48,7 @@ class Server:
         )
         self._end_app: Callable[[], None] = app.extensions["transom_close"]
         store: Store = app.extensions["transom_store"]
-        self._server.channel_class = channel_class(store.scratch)
+        self._server.channel_class = channel_class(store.scratch, config.writable)
         self.port: int = listener.getsockname()[1]
         host = "localhost" if config.host in ANY_ADDRESS else bracketed(config.host)
         self.url = f"http://{host}:{self.port}"
@@ -62,7 +62,12 @@ class Server:
 
     def stop(self) -> None:
         """End `run` from any thread: no new connections, running answers are cut."""
-        self._server.trigger.pull_trigger(self._close)
+        trigger = self._server.trigger
+        # As `pull_trigger`, but under the lock: a worker's own pull in between would run `_close`,
+        # and the byte would go to whatever has the trigger's number by then.
+        with trigger.lock:
+            trigger.thunks.append(self._close)
+            trigger._physical_pull()
 
     def _close(self) -> None:
         # First the models: answers that wait for them end, and so do their threads.

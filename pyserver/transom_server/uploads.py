@@ -126,6 +126,15 @@ class Uploads:
                 raise DigestMismatch(digest, actual)
             self._store.take_file(path, digest)
 
+    def receive(self, digest: Digest, body: BinaryIO, span: Span | None = None) -> None:
+        """Take a whole blob at once; nothing is left of it on any failure. Raises as both."""
+        upload = self.start()
+        try:
+            self.finish(upload, digest, body, span)
+        except BaseException:
+            self._path(upload).unlink(missing_ok=True)
+            raise
+
     def cancel(self, upload: str) -> None:
         """Forget the session and its bytes. Raises `UploadNotFound`."""
         with self._locked(upload):

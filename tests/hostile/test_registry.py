@@ -517,6 +517,22 @@ def test_only_uploads_may_be_large() -> None:
         assert body_limit(path, plenty) == MAX_BODY_BYTES
 
 
+def test_no_large_body_from_a_web_page(registry: Registry, models: Path) -> None:
+    """It would fill the disk before anybody looks at where it comes from."""
+    url = f"/v2/{REPO}/blobs/uploads/"
+    head = f"POST {url} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n"
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as client:
+        client.sendall(f"{head}Origin: https://evil.example\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as client:
+        client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as client:
+        other = head.replace(url, "/v1/models")
+        client.sendall(f"{other}Expect: 100-continue\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_large_body_lies_in_the_stores_folder(
     registry: Registry, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

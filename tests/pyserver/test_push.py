@@ -20,7 +20,7 @@ from transom_models.manifest import Descriptor, Manifest
 from transom_models.media_types import CONFIG, OLLAMA_MODEL
 from transom_models.name import ModelName
 from transom_server.store import ModelNotFound, Store
-from transom_server.transfer.http_client import TransferError
+from transom_server.transfer.http_client import HttpClient, TransferError
 from transom_server.transfer.pull import NoRegistry, pull
 from transom_server.transfer.push import push
 from transom_server.transfer.status import Cancelled, Patience, Status, TransferOptions
@@ -149,6 +149,25 @@ def test_a_blob_is_mounted_from_the_repository_that_it_came_from(
     assert all("?mount=sha256:" in line and "&from=base/model " in line for line in asked)
     # A registry that cannot mount begins an upload instead.
     assert there.list_models()[0].data == store.list_models()[0].data
+
+
+def test_the_bandwidth_cap_counts_every_byte(
+    store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(HttpClient, "throttle", lambda self, count: counted.append(count))
+    put_model(store, "m", os.urandom(3 * PIECE + 1), b"abc")
+    send(store, "m", registry.host, bytes_per_second=MIB)
+    assert sum(counted) == 3 * PIECE + 1 + 3 + len(b"{}")
+    # In steps that are small beside a second.
+    assert max(counted) <= MIB // 8
+
+
+def test_several_blobs_go_at_once(store: Store, registry: Registry) -> None:
+    put_model(store, "m", *(os.urandom(PIECE) for _ in range(8)))
+    with dropping_proxy(registry.port) as proxy:
+        send(store, "m", f"127.0.0.1:{proxy.port}", connections=3)
+        assert proxy.connections == 3
 
 
 def test_a_foreign_name_needs_a_registry(store: Store) -> None:

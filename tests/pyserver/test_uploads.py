@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import threading
 import time
@@ -12,6 +13,8 @@ import pytest
 
 from tests.pyserver.registry import Registry, running_registry
 from transom_models.digest import Digest
+from transom_models.media_types import OCI_MANIFEST
+from transom_models.name import ModelName
 from transom_server.store import DigestMismatch, Store
 from transom_server.uploads import (
     Span,
@@ -125,6 +128,15 @@ def test_other_bytes_end_the_session(store: Store, uploads: Uploads) -> None:
     assert not store.has_blob(Digest.of(b"sent"))
 
 
+def test_nothing_is_left_of_a_whole_blob_that_fails(store: Store, registry: Registry) -> None:
+    digest = Digest.of(b"blob")
+    url = f"/v2/a/b/blobs/uploads/?digest={digest}"
+    assert registry.ask("POST", url, b"blub").status == 400
+    assert registry.ask("POST", url, b"blob", Content_Range="1-4").code == "BLOB_UPLOAD_INVALID"
+    assert sessions(store) == []
+    assert registry.ask("POST", url, b"blob", Content_Range="0-3").status == 201
+
+
 def test_one_of_many_wins_each_place(store: Store, uploads: Uploads) -> None:
     """A client that gave up on an answer sends the chunk again while the first is written."""
     upload = uploads.start()
@@ -216,3 +228,19 @@ def test_a_body_of_unknown_length(registry: Registry) -> None:
     response.read()
     assert response.status == 201
     assert registry.ask("HEAD", f"/v2/me/m/blobs/{digest}").headers["content-length"] == "1000000"
+
+
+def test_a_referrer_lives_as_long_as_its_subject(store: Store, registry: Registry) -> None:
+    subject = registry.push("a/b", "v1", b"subject")
+    row = {"mediaType": OCI_MANIFEST, "digest": str(Digest.of(subject)), "size": len(subject)}
+    data = json.dumps(registry.image("a/b", b"signature", subject=row)).encode()
+    assert registry.put_manifest("a/b", str(Digest.of(data)), data).status == 201
+    signature = Digest.of(b"signature")
+    store.collect_garbage(grace_seconds=0)
+    assert store.has_blob(signature)
+    store.remove_model(ModelName.parse("a/b:v1"))
+    store.collect_garbage()
+    assert store.has_blob(signature)  # a subject may come after its referrers
+    store.collect_garbage(grace_seconds=0)
+    assert not store.has_blob(signature)
+    assert list(store.names()) == []

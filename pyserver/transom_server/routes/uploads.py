@@ -40,7 +40,10 @@ def blueprint(store: Store) -> Blueprint:
                 return _finished(repository, mounted)
         elif "digest" in request.args:
             digest = Digest.parse(request.args["digest"])
-            uploads.finish(uploads.start(), digest, _body(), _span())
+            try:
+                uploads.receive(digest, _body(), _span())
+            except UploadOutOfOrder as error:
+                raise UploadInvalid(str(error)) from None
             return _finished(repository, digest)
         return _progress(202, repository, uploads.start(), 0)
 

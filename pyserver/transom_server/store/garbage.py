@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from transom_models.digest import Digest, InvalidDigest
 from transom_models.errors import TransomError
+from transom_models.manifest import subject_of
 from transom_models.name import ModelName
 from transom_server.store.errors import ModelNotFound, StoreError
-from transom_server.store.keys import BLOBS, blob_key
+from transom_server.store.keys import BLOBS, blob_key, is_hidden
 from transom_server.store.leases import leased_digests
 from transom_server.store.scratch import sweep_scratch
 from transom_server.store.storage import Entry
@@ -51,9 +52,11 @@ def collect(store: "Store", grace_seconds: float, dry_run: bool) -> Collected:
     A model that cannot be read might need any blob: `StoreError` names it, and nothing is removed.
     """
     with store.storage.lock(exclusive=True):
-        needed = reachable(store) | leased_digests(store.scratch)
         # An object store's clock may differ from this one by seconds; the grace is hours.
         oldest_young = time.time() - grace_seconds
+        if not dry_run:
+            _remove_orphans(store, oldest_young)
+        needed = reachable(store) | leased_digests(store.scratch)
         removed: list[Entry] = []
         young: list[int] = []
         for entry in store.storage.entries(BLOBS):
@@ -110,6 +113,19 @@ def reachable(store: "Store") -> set[Digest]:
 def model_digests(store: "Store", model: "StoredModel") -> set[Digest]:
     """The index and every blob of a model."""
     return {model.digest, *(row.digest for row in store.descriptors(model))}
+
+
+def _remove_orphans(store: "Store", oldest_young: float) -> None:
+    """Remove hidden tags of what refers to a manifest that is gone, or never came."""
+    for name in filter(is_hidden, store.names()):
+        try:
+            model = store.read_model(name)
+            subject = subject_of(model.data)
+        except TransomError:
+            continue  # `reachable` says which, and `transom verify`
+        gone = subject is None or not store.has_blob(subject)
+        if gone and model.modified <= oldest_young:
+            store.remove_tag(name)
 
 
 def _sweep(store: "Store", candidates: set[Digest]) -> Removed:
