@@ -14,6 +14,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, jsonify, request
 
 from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
+from transom_api.ollama import shown_name
 from transom_api.ollama_generation import (
     Answer,
     Asked,
@@ -22,6 +23,7 @@ from transom_api.ollama_generation import (
     read_generate,
 )
 from transom_models.errors import TransomError
+from transom_models.name import ModelName
 from transom_server.engines.native import Loaded, NativeModels, details_of
 from transom_server.request_body import MAX_BODY_BYTES
 from transom_server.store import Store
@@ -44,8 +46,8 @@ def blueprint(store: Store, models: NativeModels) -> Blueprint:
     def loaded() -> Response:
         rows = [
             {
-                "name": row.key.name,
-                "model": row.key.name,
+                "name": shown_name(ModelName.parse(row.key.name)),
+                "model": shown_name(ModelName.parse(row.key.name)),
                 "size": row.resident_bytes,
                 "digest": row.key.digest.hex,
                 "details": details_of(store, row.key.tag),
