@@ -21,6 +21,7 @@ import botocore.session
 import pytest
 
 from tests.pyserver.bundles import TinyBundle, write_bundle
+from tests.pyserver.native_models import put_native
 from tests.pyserver.s3_server import s3_server
 from transom_models.digest import Digest
 from transom_models.name import ModelName
@@ -217,6 +218,24 @@ def test_care_by_url(shared: Shared, tiny: TinyBundle) -> None:
     assert {row["name"] for row in shared.b.json("list")} >= {"tiny", "twin"}
     assert shared.b.run("rm", "twin").returncode == 0
     assert shared.b.run("verify").returncode == 0
+
+
+def test_a_model_runs_from_a_copy_of_the_bucket(shared: Shared, tmp_path: Path) -> None:
+    local = Store(tmp_path / "local")
+    put_native(local, "native")
+    name, options = ModelName.parse("native"), TransferOptions()
+    host = f"127.0.0.1:{shared.a.port}"
+    push(local, name, options, lambda status: None, target=None, registry=host)
+    asked = {"model": "native", "prompt": "hello", "stream": False, "options": {"num_predict": 3}}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{shared.b.port}/api/generate", json.dumps(asked).encode()
+    )
+    with urllib.request.urlopen(request) as response:
+        answer = json.load(response)
+    assert answer["done"]
+    assert answer["eval_count"] == 3
+    (copy,) = Path(shared.b.environ["TRANSOM_CACHE"]).glob("stores/*/copies/blobs/sha256/*")
+    assert Digest.of_file(copy).hex == copy.name
 
 
 def test_a_cdn_may_serve_the_blobs(shared: Shared, tiny: TinyBundle) -> None:
