@@ -357,6 +357,15 @@ def test_a_short_answer_is_gone_on_with(
     assert fake.blob_bytes() < 1.2 * sum(SIZES)
 
 
+def test_a_short_answer_makes_the_next_question_smaller(
+    fake: FlakyServer, target: Store, origin: Store, index: Index
+) -> None:
+    """With digests of ranges only whole answers are kept, so they are asked for in parts."""
+    fake.plan = lambda asked: flaky.drop(100_000) if asked.is_blob else None
+    pull_all(fake, target, piece_bytes=1_000_000)
+    assert_pulled(target, origin, index)
+
+
 # Manifests
 
 
