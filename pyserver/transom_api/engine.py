@@ -27,6 +27,10 @@ class ContextOverflow(EngineError):
     """The prompt has more tokens than the context window holds. Nothing was cut."""
 
 
+class SchemaRefused(EngineError):
+    """The answer cannot be held to this JSON schema."""
+
+
 class RequestCancelled(EngineError):
     """Whoever asked has gone."""
 

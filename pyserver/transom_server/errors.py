@@ -14,7 +14,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from transom_api import openai
-from transom_api.engine import ContextOverflow, RequestCancelled
+from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused
 from transom_api.ollama_generation import InvalidRequest
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError
@@ -91,6 +91,7 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     NoTemplate: (400, "UNSUPPORTED"),
     TemplateRefused: (400, "UNSUPPORTED"),
     ContextOverflow: (400, "UNSUPPORTED"),
+    SchemaRefused: (400, "UNSUPPORTED"),
     # nginx's word for a client that closed the connection; nobody reads it.
     RequestCancelled: (499, "UNKNOWN"),
     RepositoryNotFound: (404, "NAME_UNKNOWN"),

@@ -24,6 +24,7 @@ from transom_api.engine import (
     ModelFiles,
     RequestCancelled,
     Sampling,
+    SchemaRefused,
     TokenEvent,
 )
 from transom_server.engines.llama_cpp import LlamaCpp
@@ -133,7 +134,7 @@ def test_an_impossible_schema_is_an_error_not_passed_over(
     engine: LlamaCpp, schema: dict[str, str], reason: str
 ) -> None:
     """llama.cpp answers as if there was none."""
-    with pytest.raises(EngineError, match=f"schema cannot be used: .*{reason}"):
+    with pytest.raises(SchemaRefused, match=f"schema cannot be used: .*{reason}"):
         run(engine, GenerateRequest("hello", json_schema=schema))
     assert run(engine, GenerateRequest("hello", GREEDY, max_tokens=1))[2].completion_tokens == 1
 

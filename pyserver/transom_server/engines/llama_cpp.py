@@ -35,6 +35,7 @@ from transom_api.engine import (
     ModelFacts,
     ModelFiles,
     RequestCancelled,
+    SchemaRefused,
     TokenEvent,
 )
 
@@ -50,10 +51,11 @@ LOG_LINES: Final = 50
 # A token is a few bytes, the last event repeats the prompt.
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 MAX_REASON_CHARS: Final = 300
-# llama.cpp answers without a schema that it cannot compile, and only its log tells; the second line
-# is the one that every request gets when its sampler is made.
+# llama.cpp answers without a schema that it cannot compile, and only its log tells. The log comes a
+# little late: these are its lines when a request's sampler is made, and when the request is over.
 _BAD_SCHEMA: Final = "llg error: "
-_SAMPLER_MADE: Final = "launch_slot_"
+_SAMPLER_MADE: Final = " launch_slot_: "
+_OVER: Final = " release: "
 LOG_TIMEOUT_SECONDS: Final = 10
 # Time and level, as in "0.00.373.293 E ".
 _LOG_PREFIX: Final = re.compile(r"[\d.]+ [A-Z] +")
@@ -99,7 +101,7 @@ class LlamaCpp:
     ) -> Generator[TokenEvent | Done, None, None]:
         """See `Engine`. The child stops computing when we stop reading."""
         body = json.dumps(_completion(request, self.facts.image_marker))
-        log = None if request.json_schema is None else self._child.listen()
+        log = self._child.listen()
         connection = self._connect()
         wire = connection.sock
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -107,6 +109,7 @@ class LlamaCpp:
             target=self._read, args=(connection, body, events), name="llama-cpp-reader"
         )
         reader.start()
+        begun = False
         try:
             while True:
                 if cancelled():
@@ -114,10 +117,11 @@ class LlamaCpp:
                 with contextlib.suppress(queue.Empty):
                     event = events.get(timeout=POLL_SECONDS)
                     if isinstance(event, Exception):
+                        begun = False
                         raise self._failure(event)
-                    if log is not None:
+                    if not begun:
+                        begun = True
                         _check_schema(log)
-                        log = None
                     if event["stop"]:
                         # A last event may bring text that was held back for a stop text.
                         if event["content"]:
@@ -130,6 +134,9 @@ class LlamaCpp:
             with contextlib.suppress(OSError):
                 wire.shutdown(socket.SHUT_RDWR)
             reader.join()
+            if begun:
+                # So that the next request finds none of this one: no work, and no line of the log.
+                _wait_until_over(log)
 
     def _read(
         self, connection: http.client.HTTPConnection, body: str, events: "queue.SimpleQueue[Any]"
@@ -228,7 +235,8 @@ class _Child:
         )
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._listener: queue.SimpleQueue[str] | None = None
+        self._listener: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ended = False
         self._listeners = [
             threading.Thread(target=target, name="llama-cpp-log")
             for target in (self._hear_output, self._hear_log)
@@ -261,8 +269,10 @@ class _Child:
         return self._process.poll() is None
 
     def listen(self) -> "queue.SimpleQueue[str]":
-        """The log from now on, until somebody else listens."""
+        """Lines of the log from now on, until somebody else listens; an empty one is its end."""
         self._listener = queue.SimpleQueue()
+        if self._ended:
+            self._listener.put("")
         return self._listener
 
     def wait_for_end(self, seconds: float) -> str | None:
@@ -306,14 +316,15 @@ class _Child:
     def _hear_log(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            self._log.append(line.strip())
-            listener = self._listener
-            if listener is not None:
-                listener.put(line.strip())
+            if line.strip():
+                self._log.append(line.strip())
+                self._listener.put(line.strip())
+        self._ended = True
+        self._listener.put("")
 
     def _last_words(self) -> str:
         """The first line of what is left of the log that speaks of an error."""
-        lines = [line for line in self._log if line]
+        lines = list(self._log)
         faults = [line for line in lines if "error" in line.lower()]
         words = (faults or lines[-1:] or ["it says nothing"])[0]
         return _LOG_PREFIX.sub("", words)[:MAX_REASON_CHARS]
@@ -344,18 +355,25 @@ def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str,
 
 
 def _check_schema(log: "queue.SimpleQueue[str]") -> None:
-    """Raise `EngineError` when llama.cpp passed over the schema of the request it now answers."""
+    """Raise `SchemaRefused` when llama.cpp passed over the schema of the request it now answers."""
     while True:
         try:
             line = log.get(timeout=LOG_TIMEOUT_SECONDS)
         except queue.Empty:
-            raise EngineError("llama.cpp does not tell whether it took the JSON schema") from None
+            raise EngineFailed("llama.cpp does not tell whether it took the request") from None
         _, found, reason = line.partition(_BAD_SCHEMA)
         if found:
             reason = reason.rpartition("failed to compile JSON schema: ")[2]
-            raise EngineError(f"the JSON schema cannot be used: {reason[:MAX_REASON_CHARS]}")
-        if _SAMPLER_MADE in line:
+            raise SchemaRefused(f"the JSON schema cannot be used: {reason[:MAX_REASON_CHARS]}")
+        if _SAMPLER_MADE in line or not line:
             return
+
+
+def _wait_until_over(log: "queue.SimpleQueue[str]") -> None:
+    """Until llama.cpp works no more on the request, or has ended."""
+    with contextlib.suppress(queue.Empty):
+        while (line := log.get(timeout=LOG_TIMEOUT_SECONDS)) and _OVER not in line:
+            continue
 
 
 def _done(event: dict[str, Any]) -> Done:

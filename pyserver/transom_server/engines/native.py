@@ -6,7 +6,7 @@ Knows the order and no HTTP; what a request says is `transom_api`'s business.
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transom_api import options
@@ -98,9 +98,8 @@ class NativeModels:
 
     def _prompt(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> str:
         if asked.raw:
-            return "".join(
-                row["content"] for row in conversation(asked, None, (), facts.image_marker)
-            )
+            (only,) = conversation(replace(asked, system=None), None, (), facts.image_marker)
+            return str(only["content"])
         messages = conversation(asked, model.system, model.messages, facts.image_marker)
         template = chat_template(self._store, model)
         if asked.template is not None:

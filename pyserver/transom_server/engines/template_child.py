@@ -16,7 +16,7 @@ from transom_api.chat_template import Refused, compile_template, reason_of, rend
 
 # A template renders in milliseconds. Counted in processor time, so that a busy machine decides
 # alike.
-CPU_SECONDS: Final = 10
+CPU_SECONDS: Final = 5
 # An interpreter with Jinja2 maps about 100 MiB; a long conversation is a few more.
 MEMORY_BYTES: Final = 1024 * 1024 * 1024
 # A conversation of a million tokens is a few megabytes.
