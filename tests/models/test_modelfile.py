@@ -1,7 +1,9 @@
 """Modelfiles: Ollama's grammar, each refusal with its line, and `parse(write(m)) == m`."""
 
 import json
+import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,12 @@ from transom_models.modelfile import (
     unknown_params,
     write_modelfile,
 )
-from transom_models.modelfile.modelfile import MAX_LICENSES, MAX_MESSAGES, MAX_MODELFILE_CHARS
+from transom_models.modelfile.modelfile import (
+    DIRECTIVES,
+    MAX_LICENSES,
+    MAX_MESSAGES,
+    MAX_MODELFILE_CHARS,
+)
 from transom_models.modelfile.parameters import MAX_PARAMS_BYTES, MAX_STOP_CHARS, MAX_STOPS
 
 WHOLE = '''# A fine-tune of ours.
@@ -320,3 +327,11 @@ def test_defaults_are_in_their_own_ranges() -> None:
     for name, row in PARAMETERS.items():
         if row.default is not None:
             assert check_parameters({name: row.default}) == {name: row.default}
+
+
+def test_the_page_of_documentation_has_the_table() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "modelfile.md").read_text()
+    for name, row in PARAMETERS.items():
+        default = "–" if row.default is None else f"`{row.default}`"
+        assert re.search(rf"^\| `{name}` \| .* \| {re.escape(default)} \| ", page, re.M), name
+    assert [word for word in DIRECTIVES if f"| `{word}` |" not in page] == []
