@@ -112,6 +112,22 @@ def test_thinking_has_the_names_of_hugging_face() -> None:
     assert prompt(go, ("user", "1"), reasoning_effort="high") == "true true high 1"
 
 
+def test_numbers_of_a_call_are_go_s() -> None:
+    arguments = {"a": 5.0, "b": -2, "c": 0.5, "d": 10**14, "e": True}
+    calls = [{"function": {"name": "f", "arguments": arguments}}]
+    messages = [{"role": "assistant", "content": "", "tool_calls": calls}]
+    go = "{{ range .Messages }}{{ range .ToolCalls }}{{ .Function.Arguments }}{{ end }}{{ end }}"
+    expected = '{"a":5,"b":-2,"c":0.5,"d":100000000000000,"e":true}'
+    assert prompt(go, messages=messages) == expected
+
+
+def test_arguments_in_openai_s_form_are_shown_as_they_are() -> None:
+    calls = [{"function": {"name": "f", "arguments": '{"a": 1}'}}]
+    messages = [{"role": "assistant", "content": "", "tool_calls": calls}]
+    go = "{{ range .Messages }}{{ range .ToolCalls }}{{ .Function.Arguments }}{{ end }}{{ end }}"
+    assert prompt(go, messages=messages) == '{"a": 1}'
+
+
 def test_typescript_types_of_tools() -> None:
     go = (
         "{{ range .Messages }}{{ end }}{{ range .Tools }}{{ range $n, $p := "

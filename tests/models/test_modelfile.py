@@ -332,6 +332,6 @@ def test_defaults_are_in_their_own_ranges() -> None:
 def test_the_page_of_documentation_has_the_table() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "modelfile.md").read_text()
     for name, row in PARAMETERS.items():
-        default = "–" if row.default is None else f"`{row.default}`"
+        default = "\u2013" if row.default is None else f"`{row.default}`"
         assert re.search(rf"^\| `{name}` \| .* \| {re.escape(default)} \| ", page, re.M), name
     assert [word for word in DIRECTIVES if f"| `{word}` |" not in page] == []

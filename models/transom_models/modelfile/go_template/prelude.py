@@ -83,12 +83,21 @@ _TURNS_SUFFIX: Final = """\
 {%- endif -%}
 """
 
+# Go has no 5.0: a whole number is one, however the request spelled it.
+_NUMBER: Final = """\
+{%- macro go_number(value) -%}
+  {{- (value | int) if -1000000000000000 < value and value < 1000000000000000
+      and value == (value | int) else (value | tojson) -}}
+{%- endmacro -%}
+"""
+
 # What Go's fmt prints for a value out of JSON.
 _TEXT: Final = """\
 {%- macro go_text(value, nil="<nil>") -%}
   {%- if value is none or value is not defined -%}{{- nil -}}
   {%- elif value is boolean -%}{{- "true" if value else "false" -}}
-  {%- elif value is string or value is number -%}{{- value -}}
+  {%- elif value is string -%}{{- value -}}
+  {%- elif value is number -%}{{- go_number(value) -}}
   {%- elif value is mapping -%}
     {{- "map[" -}}
     {%- for key, item in value | dictsort(true) -%}
@@ -111,7 +120,8 @@ _JSON: Final = """\
     {{- value | tojson | replace("<", "\\\\u003c") | replace(">", "\\\\u003e")
         | replace("&", "\\\\u0026") | replace("\\u2028", "\\\\u2028")
         | replace("\\u2029", "\\\\u2029") -}}
-  {%- elif value is boolean or value is number -%}{{- value | tojson -}}
+  {%- elif value is boolean -%}{{- value | tojson -}}
+  {%- elif value is number -%}{{- go_number(value) -}}
   {%- elif value is mapping -%}
     {{- "{" -}}
     {%- for key, item in value | dictsort(true) -%}
@@ -216,10 +226,11 @@ _TYPESCRIPT: Final = """\
 def prelude(body: str, *, turns: bool, suffix: bool) -> str:
     """What `body` needs before it. `turns`: the older form, run once for each turn."""
     tools = any(f"go_{name}(" in body for name in _TOOL_MACROS)
-    parts = []
-    if "go_text(" in body:
+    text, json = "go_text(" in body, tools or "go_json(" in body
+    parts = [_NUMBER] if text or json else []
+    if text:
         parts.append(_TEXT)
-    if tools or "go_json(" in body:
+    if json:
         parts.append(_JSON)
     if tools:
         parts.append(_TOOLS)
