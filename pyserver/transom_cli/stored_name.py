@@ -21,9 +21,11 @@ class StoredName(click.ParamType[str]):
         from transom_models.errors import TransomError
         from transom_server.config import Config
         from transom_server.store import open_store
+        from transom_server.store.keys import is_hidden
 
         try:
-            names = sorted(map(str, open_store(Config.read(os.environ).models).names()))
+            store = open_store(Config.read(os.environ).models)
+            names = sorted(str(name) for name in store.names() if not is_hidden(name))
         except (TransomError, OSError):
             return []
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]

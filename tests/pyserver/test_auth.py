@@ -410,12 +410,22 @@ def test_login_pull_logout(
 
 
 def test_login_by_basic(
-    registry: TokenRegistry, kept: Path, monkeypatch: pytest.MonkeyPatch
+    registry: TokenRegistry,
+    kept: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     registry.scheme = "basic"
     assert login(monkeypatch, registry, "wrong") == 2
-    assert login(monkeypatch, registry, ANA.password) == 0
+    capsys.readouterr()
+    assert login(monkeypatch, registry, ANA.password, "--json") == 0
+    told = {"registry": registry.host, "username": "ana", "file": str(kept)}
+    assert json.loads(capsys.readouterr().out) == told
     assert Credentials.read(kept).of(registry.host) == ANA
+    for removed in (True, False):
+        assert run(["logout", registry.host, "--json"]) == 0
+        told = {"registry": registry.host, "removed": removed}
+        assert json.loads(capsys.readouterr().out) == told
 
 
 def test_login_with_a_token_host(
