@@ -4,15 +4,12 @@ Timeouts, redirects, tries, the bandwidth cap and cancelling are here. Nothing i
 whatever comes whole has a cap. Knows no registry, no digest and no file.
 """
 
-import contextlib
 import email.utils
 import random
-import socket
 import ssl
 import threading
 import time
 import urllib.request
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -20,11 +17,10 @@ from typing import BinaryIO, Final, Self, TypeVar
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from transom_models.errors import TransomError
 from transom_server.transfer.address import Address, InvalidAddress
+from transom_server.transfer.sockets import Sockets
 from transom_server.transfer.status import Cancelled, TransferOptions
 
 # A blob at a registry, its CDN, and the CDN's region; more is a circle.
@@ -123,7 +119,7 @@ class HttpClient:
         self._closed = threading.Event()
         self._throttle = _Throttle(options.bytes_per_second)
         self._answered: set[str] = set()
-        self._sockets = _Sockets()
+        self._sockets = Sockets()
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         rate = options.bytes_per_second
@@ -372,49 +368,6 @@ class _Throttle:
             now = time.monotonic()
             self._free_at = max(self._free_at, now) + count / self._rate
             return self._free_at - now
-
-
-class _Sockets:
-    """All open sockets of a client, so that another thread can wake those that wait on one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-
-    def shut_down(self) -> None:
-        """Whoever reads or writes one of them gets its end at once."""
-        with self._lock:
-            for opened in self._open:
-                # Gone already, or TLS that was shut down in order.
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(opened, socket.SHUT_RDWR)
-
-    def pool_classes(self) -> dict[str, type[HTTPConnectionPool]]:
-        """urllib3's pools, with connections that tell of their sockets."""
-        remember = self._remember
-
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                remember(self.sock)
-
-        class Secure(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                remember(self.sock)
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
-
-        return {"http": PlainPool, "https": SecurePool}
-
-    def _remember(self, opened: object) -> None:
-        if isinstance(opened, socket.socket):  # TLS inside a proxy's TLS is no socket
-            with self._lock:
-                self._open.add(opened)
 
 
 def _let_go(response: urllib3.BaseHTTPResponse) -> None:
