@@ -66,9 +66,6 @@ def command(
     if as_json:
         print_json({"registry": registry, "username": username, "file": str(path)})
     else:
-        if as_json:
-        print_json({"registry": registry, "username": username, "file": str(path)})
-    else:
         click.echo(f"logged in to {registry} as {username}; kept in {path}")
 
 

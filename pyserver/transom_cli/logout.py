@@ -11,9 +11,11 @@ from transom_server.transfer.credentials import credentials_path, remove_login
 @click.command()
 @click.argument("registry", metavar="HOST[:PORT]")
 @json_option(DOCUMENT)
-@json_option(DOCUMENT)
 def command(registry: str, as_json: bool) -> None:
-    """Log out of a registry: forget the login that `transom login` kept."""
+    """Log out of a registry.
+
+    Forgets what `transom login` kept.
+    """
     removed = remove_login(credentials_path(os.environ), registry)
     if as_json:
         print_json({"registry": registry, "removed": removed})
