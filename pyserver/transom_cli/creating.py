@@ -11,41 +11,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from transom_cli.output import LongWork
 from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
-from transom_models.manifest import Descriptor, Index
+from transom_models.manifest import Descriptor, Manifest
 from transom_models.modelfile import Modelfile
 from transom_models.name import DEFAULT_HOST, InvalidName, ModelName
-from transom_server.browser_config import Reconverse, read_config
+from transom_server.browser_config import Reconverse
 from transom_server.creation import (
     Base,
     CannotCreate,
     Part,
     base_from_model,
-    base_of,
     create_model,
     fresh_base_from_gguf,
 )
-from transom_server.gguf_facts import InvalidGguf
-from transom_server.model_texts import ModelTexts, gguf_of, layers_of, read_texts
+from transom_server.model_texts import ModelTexts, layers_of, read_texts
 from transom_server.store import Lease, ModelNotFound, Store
 from transom_server.transfer.pull import pull
 from transom_server.transfer.status import SUCCESS, Status, TransferOptions
 
 if TYPE_CHECKING:
     from transom_compile.prepare import Recipe
-
-# Layers that a Modelfile made; a model without any is as it was compiled.
-_MADE: Final = (
-    media_types.OLLAMA_SYSTEM,
-    media_types.OLLAMA_PARAMS,
-    media_types.OLLAMA_MESSAGES,
-    media_types.OLLAMA_LICENSE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +73,8 @@ class _Creation:
     notes: list[str] = field(default_factory=list)
     _stored: dict[Path, Digest] = field(default_factory=dict)
     """Files that are blobs of the store."""
+    _metadata: Mapping[str, Any] | None = None
+    """Of the GGUF that was compiled."""
 
     def run(self) -> Created:
         modelfile = self.wish.modelfile
@@ -167,14 +159,16 @@ class _Creation:
                 "several adapters cannot be merged for the browser; say PLATFORM native, or "
                 "merge them one after the other"
             )
+        is_gguf = source.is_file() and not self.wish.quantize
+        is_layer = bool(adapters) and adapters[0].is_file() and is_gguf
         try:
-            compiled = self._compiled_base(source, adapters, lease)
+            compiled = self._compiled_base(source, adapters, is_layer, lease)
         except self._unsupported() as error:
             if self.wish.modelfile.platforms:
                 raise
             self.notes.append(f"not for browsers: {error}")
             return self._native_base(source, adapters, lease)
-        if not adapters or adapters[0].is_dir() or self.wish.quantize or source.is_dir():
+        if not is_layer:
             return compiled, []
         # llama.cpp applies the adapter as it runs: the base's own file serves both models.
         native, layers = self._native_base(source, adapters, lease)
@@ -200,16 +194,22 @@ class _Creation:
         rest = [path for path in adapters if not path.is_dir()]
         return self._with_licences(base, source, lease), self._adapter_layers(rest, lease)
 
-    def _compiled_base(self, source: Path, adapters: Sequence[Path], lease: Lease) -> Base:
+    def _compiled_base(
+        self, source: Path, adapters: Sequence[Path], is_layer: bool, lease: Lease
+    ) -> Base:
+        """Compiled, and in the store as far as it will be named: not the merged GGUF, where the
+        adapter stays a layer (`is_layer`), nor one that is for browsers only."""
         from transom_cli.compile import built_runtime
+        from transom_cli.compiled_before import compiled_before
         from transom_compile.pipeline import CompileOptions, compile_bundle
         from transom_compile.prepare import made_steps
+        from transom_compile.sources.gguf import open_checkpoint
 
         recipe = self._recipe(adapters)
         if not made_steps(source, recipe) and source.is_file():
             digest = Digest.of_file(source)
             lease.keep(digest)
-            if (known := self._compiled_before(digest, lease)) is not None:
+            if (known := compiled_before(self.store, digest, lease)) is not None:
                 self.notes.append("compiled before: nothing had to be compiled")
                 return known
         # A template of the Modelfile's is looked at in its own time.
@@ -219,31 +219,25 @@ class _Creation:
             report = compile_bundle(source, Path(folder) / "bundle", options, self.work.progress)
             self.notes += report.notes
             bundle = report.bundle
-            lease.keep(*bundle.files)
-            sizes = sum(path.stat().st_size for path in bundle.files.values())
-            self.work.progress.step("keep", sizes)
-            for digest, path in bundle.files.items():
-                self.store.put_file(path, digest, self.work.progress.advance)
-        return base_of(self.store, bundle.index)
-
-    def _compiled_before(self, source: Digest, lease: Lease) -> Base | None:
-        """A model of the store that is what compiling this GGUF would give, byte for byte."""
-        from transom_compile.library_cache import tool_versions
-
-        for model in self.store.list_models():
-            said = model.index.annotations
-            if (
-                said.get(media_types.ANNOTATION_SOURCE_DIGEST) != str(source)
-                or said.get(media_types.ANNOTATION_VERSIONS) != tool_versions()
-            ):
-                continue
-            try:
-                if _is_as_compiled(self.store, model.index, source):
-                    lease.keep(*(row.digest for row in self.store.descriptors(model)))
-                    return base_of(self.store, model.index)
-            except TransomError:
-                continue  # a damaged model offers nothing; `transom verify` says so
-        return None
+            checkpoint = bundle.files[
+                Digest.parse(bundle.index.annotations[media_types.ANNOTATION_SOURCE_DIGEST])
+            ]
+            self._metadata = open_checkpoint(checkpoint).metadata
+            platforms = self.wish.modelfile.platforms
+            native = not is_layer and (not platforms or "native" in platforms)
+            parts = []
+            for row in bundle.index.manifests:
+                manifest = Manifest.from_bytes(bundle.files[row.digest].read_bytes())
+                part = Part(row.platform, manifest, row)
+                if native or part.is_browser:
+                    parts.append(part)
+            rows = {row.digest: row for part in parts for row in part.manifest.descriptors}
+            rows |= {part.row.digest: part.row for part in parts if part.row is not None}
+            lease.keep(*rows)
+            self.work.progress.step("keep", sum(row.size for row in rows.values()))
+            for digest in rows:
+                self.store.put_file(bundle.files[digest], digest, self.work.progress.advance)
+        return Base(tuple(parts), bundle.index.annotations)
 
     # Files
 
@@ -315,12 +309,11 @@ class _Creation:
 
     def _reconverse(self, base: Base) -> Reconverse | None:
         """How WebLLM's prompt format of a new template is found: with the model's tokenizer."""
+        if self.wish.modelfile.template is None or not any(part.is_browser for part in base.parts):
+            return None
         native = _native_part(base)
-        if native is None or self.wish.modelfile.template is None:
+        if native is None and self._metadata is None:
             return None
-        if not any(part.is_browser for part in base.parts):
-            return None
-        model = layers_of(native.manifest, media_types.OLLAMA_MODEL)[0]
 
         def reconverse(document: dict[str, Any], template: str) -> dict[str, Any]:
             from transom_compile.chat_config import with_template
@@ -328,9 +321,11 @@ class _Creation:
             from transom_compile.template_lint import TEMPLATE_KEY, check_template
             from transom_compile.tokenizers import convert_tokenizer
 
-            metadata: Mapping[str, Any] = open_checkpoint(
-                self.store.blob_path(model.digest)
-            ).metadata
+            metadata = self._metadata
+            if metadata is None:
+                assert native is not None
+                model = layers_of(native.manifest, media_types.OLLAMA_MODEL)[0]
+                metadata = open_checkpoint(self.store.blob_path(model.digest)).metadata
             tokenizer = convert_tokenizer(metadata)
             said = {**metadata, TEMPLATE_KEY: template}
             report = check_template(said, tokenizer, force=self.wish.force)
@@ -371,37 +366,3 @@ def _under(modelfile: Modelfile, texts: ModelTexts) -> Modelfile:
         messages=modelfile.messages or texts.messages,
         licenses=tuple(dict.fromkeys((*texts.licences, *modelfile.licenses))),
     )
-
-
-def _is_as_compiled(store: Store, index: Index, source: Digest) -> bool:
-    """Whether nothing of the index was changed since it was compiled, with default options."""
-    from transom_compile.chat_config import DEFAULT_CONTEXT_WINDOW, DEFAULT_PREFILL_CHUNK
-    from transom_compile.libraries import VARIANTS
-
-    base = base_of(store, index)
-    native = _native_part(base)
-    variants = {part.platform.variant for part in base.parts if part.is_browser and part.platform}
-    if native is None or variants != set(VARIANTS):
-        return False
-    try:
-        facts = gguf_of(store, source)
-    except InvalidGguf:
-        return False
-    trained = facts.integer(f"{facts.architecture}.context_length") or DEFAULT_CONTEXT_WINDOW
-    window = min(trained, DEFAULT_CONTEXT_WINDOW)
-    for part in base.parts:
-        if any(layers_of(part.manifest, kind) for kind in _MADE):
-            return False
-        if not part.is_browser:
-            if layers_of(part.manifest, media_types.OLLAMA_TEMPLATE):
-                return False
-            continue
-        config = read_config(store.read_manifest_bytes(part.manifest.config.digest))
-        said = (config.get("context_window_size"), config.get("prefill_chunk_size"))
-        is_encoder = config.get("model_task") == "embedding"
-        chunk = window if is_encoder else min(DEFAULT_PREFILL_CHUNK, window)
-        if said != (window, chunk):
-            return False
-        if read_texts(store, part.manifest).template != (None if is_encoder else facts.template):
-            return False
-    return True

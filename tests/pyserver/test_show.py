@@ -100,6 +100,8 @@ def test_a_gguf_is_compiled_unless_the_modelfile_says_native(
     create("browser", f"FROM {gguf}\nPLATFORM webgpu")
     assert list(platforms(store, "browser")) == ["browser/webgpu/f16", "browser/webgpu/f32"]
     assert cli("verify")[0] == 0
+    # Nothing was put that no model names: the GGUF of `browser` is that of the others.
+    assert store.usage().unused == 0
 
 
 def test_what_was_compiled_is_not_compiled_again(
@@ -130,12 +132,13 @@ def test_a_changed_model_is_not_what_compiling_gives(
     assert view.browser["context_window_size"] == 256
 
 
+@pytest.mark.parametrize("more", ["", "\nPLATFORM webgpu"])
 def test_a_template_gets_its_prompt_format(
-    create: Callable[..., str], store: Store, gguf: Path
+    create: Callable[..., str], store: Store, gguf: Path, more: str
 ) -> None:
     go = "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}<|im_start|>user\n"
     go += "{{ .Prompt }}<|im_end|>\n<|im_start|>assistant\n{{ .Response }}<|im_end|>\n"
-    create("go", f'FROM {gguf.name}\nTEMPLATE """{go}"""\nPARAMETER stop "Human:"')
+    create("go", f'FROM {gguf.name}\nTEMPLATE """{go}"""\nPARAMETER stop "Human:"{more}')
     config = look_at(store, NAME("go")).browser
     assert config is not None
     assert config["transom"]["conv_template"] == "exact"
