@@ -52,6 +52,8 @@ class Answer:
     """Body bytes to send before the connection ends, with whatever length was promised."""
     stall_at: int | None = None
     """Body bytes to send before nothing comes any more, on an open connection."""
+    trickle: float = 0.0
+    """Seconds between each two bytes of the rest, in place of nothing."""
     delay: float = 0.0
     raw: bytes | None = None
     """Sent in place of all of it."""
@@ -118,6 +120,15 @@ def stall(at: int) -> Fault:
 
     def change(answer: Answer) -> None:
         answer.stall_at = at
+
+    return change
+
+
+def trickle(at: int, seconds: float) -> Fault:
+    """After so many bytes there is one now and then."""
+
+    def change(answer: Answer) -> None:
+        answer.stall_at, answer.trickle = at, seconds
 
     return change
 
@@ -374,16 +385,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
         if answer.stall_at is not None and answer.stall_at < len(answer.body):
-            self._wait_for_end()
+            self._wait_for_end(answer)
         if answer.cut_at is not None or answer.stall_at is not None:
             self.close_connection = True
         return len(body)
 
-    def _wait_for_end(self) -> None:
+    def _wait_for_end(self, answer: Answer) -> None:
         """Until the client gives up, or the test is over."""
-        self.connection.settimeout(0.05)
+        self.connection.settimeout(answer.trickle or 0.05)
         give_up = time.monotonic() + 5
         while not self.fake.stopping.is_set() and time.monotonic() < give_up:
             with suppress(socket.timeout):
                 self.connection.recv(1)
                 return
+            if answer.trickle:
+                self.wfile.write(b"\0")

@@ -119,6 +119,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "promises less": (flaky.promise(-5), "wants to send"),
     "stalls at once": (flaky.stall(0), "sent nothing for 0.3 s"),
     "stalls": (flaky.stall(1000), "sent nothing for 0.3 s"),
+    "stalls, or nearly": (flaky.trickle(0, 0.02), r"sent \d+ bytes in 0.3 s"),
     "sends another range": (flaky.other_range(), "when asked for bytes"),
     "knows another size": (flaky.other_total("999"), "has 999 bytes, not"),
     "tells no range": (flaky.header("Content-Range", None), "when asked for bytes"),

@@ -27,6 +27,8 @@ from transom_server.transfer.status import Cancelled, TransferOptions
 MAX_REDIRECTS: Final = 5
 # What one read takes from a socket; all that a connection holds in memory of a body.
 READ_BYTES: Final = 256 * 1024
+# In the time that the next byte may take: a host that sends one now and then could hold us forever.
+LEAST_BYTES: Final = 256
 # Of an error's body nobody reads more than a line.
 MAX_ERROR_BYTES: Final = 64 * 1024
 # Busy, or behind a gateway that is: the same request may succeed later.
@@ -77,10 +79,17 @@ class Answer:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it comes. Raises `Faltering` when it ends before its length."""
+        """The body as it comes. Raises `Faltering` when it ends before its length, or trickles."""
+        timeout = self._client.patience.read_timeout
+        since, came = time.monotonic(), 0
         while chunk := self._read(self._client.read_bytes):
             self._client.throttle(len(chunk))
             yield chunk
+            came += len(chunk)
+            if (now := time.monotonic()) - since >= timeout:
+                if came < LEAST_BYTES:
+                    raise Faltering(f"{self.address.place} sent {came} bytes in {timeout:g} s")
+                since, came = now, 0
 
     def read(self, cap: int, what: str) -> bytes:
         """The whole body. Raises `TransferError` when it is longer than `cap` bytes."""
