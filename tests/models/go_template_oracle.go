@@ -1,6 +1,6 @@
 // The prompts that Go renders, as Ollama hands it a conversation: the oracle of
-// test_go_template.py. Reads requests, writes texts, one JSON value a line (go_templates.py makes
-// the requests and says how to run this). Types and rules are those of Ollama v0.33.
+// test_go_template.py. Reads requests, writes texts, one JSON value a line (make_go_template_prompts.py
+// sends them). Types and rules are those of Ollama v0.33.
 package main
 
 import (

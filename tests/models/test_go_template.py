@@ -29,7 +29,7 @@ WEB = HERE.parent / "web" / "translated-templates.json"
 
 @cache
 def compiled(go: str) -> Template:
-    return compile_template(jinja_template(go), lambda: datetime(2026, 11, 21))
+    return compile_template(jinja_template(go), lambda: datetime(2025, 1, 1))
 
 
 def prompt(go: str, *messages: tuple[str, str], **variables: Any) -> str:
@@ -102,7 +102,7 @@ def test_content_in_parts_and_absent_content() -> None:
 
 
 def test_the_day_is_the_renderer_s() -> None:
-    assert prompt("{{ currentDate }} {{ .Prompt }}", ("user", "1")) == "2026-11-21 1"
+    assert prompt("{{ currentDate }} {{ .Prompt }}", ("user", "1")) == "2025-01-01 1"
 
 
 def test_thinking_has_the_names_of_hugging_face() -> None:

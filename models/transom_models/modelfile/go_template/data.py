@@ -141,7 +141,10 @@ TYPES: Final[Mapping[str, Type]] = {
     "property": Type(
         {
             "AnyOf": Field(_raw("anyOf", "[]"), "list of properties"),
-            "Type": Field(_raw("type", "''"), "property type"),
+            "Type": Field(
+                "([{0}.get('type')] if {0}.get('type') is string else ({0}.get('type') or []))",
+                "property type",
+            ),
             "Items": Field("{}.get('items')", ANY),
             "Description": Field(_raw("description", "''"), STRING),
             "Enum": Field(_raw("enum", "[]"), "values"),
@@ -152,8 +155,14 @@ TYPES: Final[Mapping[str, Type]] = {
         json="go_property({})",
     ),
     "list of properties": Type({}, element="property", key=INT),
-    # A name, or a list of names.
-    "property type": Type({}, show="go_text({})", json=_JSON_LIST),
+    # A list of names that shows itself as the name where there is one.
+    "property type": Type(
+        {},
+        element=STRING,
+        key=INT,
+        show="('' if not {0} else {0}[0] if ({0} | length) == 1 else go_text({0}))",
+        json="go_json(({0}[0] if ({0} | length) == 1 else {0}) or none)",
+    ),
     "texts": Type({}, element=STRING, key=INT, show="go_text({})", json=_JSON_LIST),
     "values": Type({}, element=ANY, key=INT, show="go_text({})", json=_JSON_LIST),
 }
