@@ -122,12 +122,13 @@ def read_generate(body: object) -> Asked:
 def conversation(
     asked: Asked,
     system: str | None,
-    seeds: Sequence[Mapping[str, str]],
+    seeds: Sequence[tuple[str, str]],
     image_marker: str | None,
 ) -> list[Message]:
     """The messages that the template gets: the model's system text and seed messages first.
 
-    The request's own system text or message comes before the model's, as in Ollama. An image is
+    `seeds` are role and content. The request's own system text or message takes the place of the
+    model's, as in Ollama. An image is
     `image_marker` in front of its message. Raises `InvalidRequest` when there is none.
     """
     if asked.images and image_marker is None:
@@ -137,11 +138,12 @@ def conversation(
         for message, count in zip(asked.messages, asked.image_counts, strict=True)
     ]
     first = asked.system or system
+    seeded = [{"role": role, "content": content} for role, content in seeds]
     has_own = bool(marked) and marked[0]["role"] == "system"
     opening = [{"role": "system", "content": first}] if first and not has_own else []
     if has_own:
-        return [marked[0], *map(dict, seeds), *marked[1:]]
-    return [*opening, *map(dict, seeds), *marked]
+        return [marked[0], *seeded, *marked[1:]]
+    return [*opening, *seeded, *marked]
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ from transom_models.modelfile import InvalidParameter
 
 USER = {"role": "user", "content": "hello"}
 SYSTEM = {"role": "system", "content": "be brief"}
-SEEDS = ({"role": "user", "content": "1"}, {"role": "assistant", "content": "2"})
+SEEDS = (("user", "1"), ("assistant", "2"))
+SEEDED = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
 NOW = "2031-02-03T04:05:06Z"
 
 
@@ -124,10 +125,10 @@ def chat(*messages: dict[str, Any]) -> Any:
 def test_the_models_own_texts_come_first() -> None:
     assert conversation(chat(USER), "own", SEEDS, None) == [
         {"role": "system", "content": "own"},
-        *SEEDS,
+        *SEEDED,
         USER,
     ]
-    assert conversation(chat(SYSTEM, USER), "own", SEEDS, None) == [SYSTEM, *SEEDS, USER]
+    assert conversation(chat(SYSTEM, USER), "own", SEEDS, None) == [SYSTEM, *SEEDED, USER]
     asked = read_generate({"model": "m", "prompt": "hello", "system": "be brief"})
     assert conversation(asked, "own", (), None) == [SYSTEM, USER]
 

@@ -3,7 +3,6 @@
 Knows the order and no HTTP; what a request says is `transom_api`'s business.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -79,14 +78,16 @@ class NativeModels:
 
     @contextmanager
     def _use(self, model: NativeModel, asked: Asked, cancelled: Cancelled) -> Iterator[InUse]:
-        parameters = {**model.parameters, **asked.options}
-        key = ModelKey(str(model.name), model.digest, options.load_options_of(parameters), model)
+        parameters = {**model.texts.parameters, **asked.options}
+        key = ModelKey(
+            str(model.name), model.stored.digest, options.load_options_of(parameters), model
+        )
         keep = DEFAULT_KEEP_SECONDS if asked.keep_seconds is None else asked.keep_seconds
         with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
             yield used
 
     def _request(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> GenerateRequest:
-        parameters = {**model.parameters, **asked.options}
+        parameters = {**model.texts.parameters, **asked.options}
         return GenerateRequest(
             prompt=self._prompt(asked, model, facts),
             sampling=options.sampling_of(parameters),
@@ -100,10 +101,11 @@ class NativeModels:
         if asked.raw:
             (only,) = conversation(replace(asked, system=None), None, (), facts.image_marker)
             return str(only["content"])
-        messages = conversation(asked, model.system, model.messages, facts.image_marker)
-        template = chat_template(self._store, model)
+        messages = conversation(asked, model.texts.system, model.texts.messages, facts.image_marker)
         if asked.template is not None:
-            template = jinja_template(asked.template)
+            template: str | None = jinja_template(asked.template)
+        else:
+            template = chat_template(self._store, model)
         if template is None:
             if asked.kind == "generate" and len(messages) == 1:
                 return str(messages[0]["content"])
@@ -119,23 +121,3 @@ class NativeModels:
         )
         # Templates that write it themselves would have it twice.
         return prompt.removeprefix(facts.bos) if facts.adds_bos and facts.bos else prompt
-
-
-def details_of(store: Store, model: NativeModel) -> dict[str, Any]:
-    """Ollama's `details` of a model, as its config blob says them; what it does not say is
-    empty."""
-    try:
-        config = json.loads(store.read_manifest_bytes(model.manifest.config.digest))
-    except (ValueError, RecursionError, TransomError):
-        config = {}
-    if not isinstance(config, dict):
-        config = {}
-    family = config.get("model_family") or ""
-    return {
-        "parent_model": "",
-        "format": "gguf",
-        "family": family,
-        "families": config.get("model_families") or ([family] if family else []),
-        "parameter_size": config.get("model_type") or "",
-        "quantization_level": config.get("file_type") or "",
-    }

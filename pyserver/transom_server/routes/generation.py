@@ -8,23 +8,26 @@ or processes.
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify, request
 
+from transom_api import ollama
 from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
 from transom_api.ollama import shown_name
 from transom_api.ollama_generation import (
     Answer,
     Asked,
-    InvalidRequest,
     read_chat,
     read_generate,
 )
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.engines.native import Loaded, NativeModels, details_of
+from transom_server.engines.native import Loaded, NativeModels
+from transom_server.engines.native_model import NativeModel
+from transom_server.model_details import details_of
 from transom_server.request_body import MAX_BODY_BYTES
 from transom_server.store import Store
 
@@ -50,7 +53,7 @@ def blueprint(store: Store, models: NativeModels) -> Blueprint:
                 "model": shown_name(ModelName.parse(row.key.name)),
                 "size": row.resident_bytes,
                 "digest": row.key.digest.hex,
-                "details": details_of(store, row.key.tag),
+                "details": _details(store, row.key.tag),
                 "expires_at": _rfc3339(row.expires),
                 # All of it is on the processor's side.
                 "size_vram": 0,
@@ -117,10 +120,16 @@ def _line(value: dict[str, Any]) -> str:
 def _body() -> object:
     """The request as JSON, whatever type it says it is, as Ollama reads it."""
     request.max_content_length = MAX_BODY_BYTES
+    return ollama.read_body(request.get_data(cache=False))
+
+
+def _details(store: Store, model: NativeModel) -> dict[str, Any]:
     try:
-        return json.loads(request.get_data(cache=False))
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
+        details = asdict(details_of(store, model.stored))
+    except TransomError:
+        return {}  # it was removed meanwhile, and runs on
+    families = details.pop("families")
+    return ollama.detail_rows(details, families)
 
 
 def _client_gone() -> Cancelled:
