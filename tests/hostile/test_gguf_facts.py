@@ -5,13 +5,19 @@ types and sizes that divide by zero or read past the end.
 """
 
 import io
+import random
 import struct
 import tracemalloc
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from gguf.constants import GGMLQuantizationType, GGUFValueType
 
 from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, string, tiny_llama, typed
+from tests.hostile.mutate import gguf_case
+from transom_compile.sources.checkpoint import CheckpointError
+from transom_compile.sources.gguf import open_checkpoint
 from transom_server import gguf_facts
 from transom_server.gguf_facts import ArrayValue, GgufFacts, InvalidGguf, read_gguf
 
@@ -161,3 +167,44 @@ def test_kinds_of_files() -> None:
     assert read(key(15, "general.file_type")).file_type == "Q4_K_M"
     assert read(TinyGguf()).file_type == "unknown"
     assert read(key(7, "general.architecture")).architecture is None
+
+
+def test_flipped_bytes_are_a_header_or_one_error() -> None:
+    data = tiny_llama().to_bytes()
+    header = data.index(b"output_norm.weight") + 60
+    generator = random.Random(1)
+    outcomes = Counter[str]()
+    errors = set()
+    for _ in range(1500):
+        mutated = bytearray(data)
+        for _ in range(generator.randint(1, 4)):
+            mutated[generator.randrange(header)] = generator.choice((0, 1, 127, 128, 255))
+        try:
+            read(bytes(mutated), most_items=4)
+            outcomes["read"] += 1
+        except InvalidGguf as error:
+            errors.add(str(error))
+            outcomes["refused"] += 1
+    assert not any("\n" in error for error in errors)
+    assert min(outcomes["read"], outcomes["refused"]) > 100, outcomes
+
+
+def test_both_readers_take_the_same_files(tmp_path: Path) -> None:
+    """The compiler's and the server's: a file that one refuses must not get past the other."""
+    path = tmp_path / "file.gguf"
+    outcomes = Counter[tuple[bool, bool]]()
+    for seed in range(2500):
+        data = gguf_case(seed)
+        path.write_bytes(data)
+        taken = []
+        for reader in (lambda: read(data), lambda: open_checkpoint(path)):  # noqa: B023
+            try:
+                reader()
+            except (InvalidGguf, CheckpointError):
+                taken.append(False)
+            else:
+                taken.append(True)
+        assert taken[0] == taken[1], f"gguf_case({seed})"
+        outcomes[taken[0], taken[1]] += 1
+    assert outcomes[True, True] > 100
+    assert outcomes[False, False] > 100

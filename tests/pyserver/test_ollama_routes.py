@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
 from tests.pyserver.bundles import write_bundle
 from transom_api import ollama
 from transom_models.digest import Digest
+from transom_models.errors import TransomError
 from transom_models.manifest import Index
 from transom_models.modelfile import Modelfile
 from transom_models.name import ModelName
@@ -461,3 +464,36 @@ def test_shapes() -> None:
     assert ollama.shown_name(ModelName.parse("me/b:v1")) == "me/b:v1"
     assert ollama.finite((1.5, float("inf"), [float("nan")])) == [1.5, None, [None]]
     assert ollama.parameters_text(ModelTexts().parameters) == ""
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=6,
+)
+_FIELDS = st.sampled_from(
+    [
+        *("model", "name", "from", "files", "adapters", "template", "system", "license", "stream"),
+        *("parameters", "messages", "requires", "quantize", "source", "destination", "insecure"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    body=st.dictionaries(_FIELDS, _JSON),
+    good=st.booleans(),
+    read=st.sampled_from(
+        [ollama.read_create, ollama.read_show, ollama.read_copy, ollama.read_transfer]
+    ),
+)
+def test_any_body_is_taken_or_refused_in_one_line(body: Any, good: bool, read: Any) -> None:
+    if good:
+        body = {**body, "model": "new", "from": "tiny", "files": None, "quantize": None}
+    message = ""
+    try:
+        read(body)
+    except TransomError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 500
