@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -38,6 +39,11 @@ class S3Server:
         with urlopen(Request(f"{self.url}/{name}", method="PUT")):
             return f"s3://{name}"
 
+    def wait_for(self, count: int, done: Callable[[], bool]) -> None:
+        """Wait until it was asked so many times in all, or `done`."""
+        while len(self.requests()) < count and not done():
+            time.sleep(0.005)
+
     def requests(self) -> list[str]:
         """All requests so far, as `PUT /bucket/key?query`."""
         return [f"{verb} {path}" for verb, path in _REQUEST.findall(self._log.read_text())]
@@ -63,4 +69,5 @@ def _address(log: str, process: "subprocess.Popen[bytes]") -> str:
         match = re.search(r"Running on (http://127\.0\.0\.1:\d+)", Path(log).read_text())
         if match is not None:
             return match[1]
+        time.sleep(0.01)
     raise AssertionError(Path(log).read_text())

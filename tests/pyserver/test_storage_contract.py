@@ -14,11 +14,12 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from tests.pyserver.bundles import TinyBundle, write_bundle
 from tests.pyserver.s3_server import S3Server, s3_server
@@ -27,7 +28,15 @@ from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Index, Manifest
 from transom_models.name import ModelName
 from transom_server.bundle_import import import_bundle
-from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound, Store, StoreError
+from transom_server.store import (
+    BlobNotFound,
+    DigestMismatch,
+    ModelNotFound,
+    Store,
+    StoreError,
+    bucket,
+    objects,
+)
 from transom_server.store.folder import FolderStorage
 from transom_server.store.keys import BLOBS, blob_key
 from transom_server.store.object_file import FIRST_BLOCK, LARGEST_BLOCK
@@ -200,17 +209,23 @@ def test_any_part_of_a_large_object_is_read_right(store: Store) -> None:
         file.read(1)
 
 
-def test_many_keys_are_all_listed_and_removed(store: Store, place: Place) -> None:
-    # S3 gives 1000 a page.
-    count = 1100 if place.kind == "s3" else 40
-    names = {f"{BLOBS}/{number:064x}" for number in range(count)}
+def test_all_pages_are_listed_and_all_keys_removed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = bucket.S3Bucket._call
 
-    def put(key: str) -> None:
+    def few(self: bucket.S3Bucket, method: str, **request: Any) -> dict[str, Any]:
+        if method == "list_objects_v2":
+            request["MaxKeys"] = 7
+        return call(self, method, **request)
+
+    monkeypatch.setattr(bucket.S3Bucket, "_call", few)
+    for module in (bucket, objects):
+        monkeypatch.setattr(module, "MAX_DELETED", 10)
+    names = {f"{BLOBS}/{number:064x}" for number in range(25)}
+    for key in names:
         with store.storage.incoming() as incoming:
             incoming.publish(key)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, names))
     assert keys(store) == names
     store.storage.remove(*names)
     assert keys(store) == set()
@@ -321,10 +336,40 @@ def test_refreshing_makes_young(store: Store, place: Place) -> None:
 # Many at once
 
 
+def add_small(store: Store, name: ModelName, data: bytes) -> Digest:
+    """A model of one layer, put the way that everybody puts models: under a lease."""
+    config, layer = (Descriptor(media_types.CONFIG, Digest.of(x), len(x)) for x in (b"{}", data))
+    manifest = Manifest(config, (layer,)).to_bytes()
+    with store.adding() as lease:
+        lease.keep(config.digest, layer.digest, Digest.of(manifest))
+        for part in (b"{}", data, manifest):
+            store.put_bytes(part)
+        return store.put_index(name, manifest)
+
+
+@pytest.mark.parametrize("collector_first", [True, False])
+def test_tags_and_collections_wait_for_each_other(place: Place, collector_first: bool) -> None:
+    here, there = place.machine("here"), place.machine("there")
+    add_small(there, TINY, b"before")
+    work: Callable[[], object] = lambda: there.copy_model(TINY, FAR)  # noqa: E731
+    if not collector_first:
+        work = there.collect_garbage
+    thread = threading.Thread(target=work)
+    with here.storage.lock(exclusive=collector_first):
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        assert here.resolve(FAR) is None
+    thread.join()
+    assert (here.resolve(FAR) is not None) == collector_first
+    assert keys(here, "locks") == set()
+
+
 def test_one_collects_while_many_add_and_remove(store: Store, place: Place) -> None:
     """No tag ever names what is gone, whoever wins."""
     errors: list[BaseException] = []
     stop = threading.Event()
+    rounds, pause = (2, 0.1) if place.kind == "s3" else (16, 0.001)
 
     def guarded(work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -337,18 +382,16 @@ def test_one_collects_while_many_add_and_remove(store: Store, place: Place) -> N
 
     def add(machine: Store, number: int) -> Callable[[], None]:
         def work() -> None:
-            for round_ in range(2):
+            for round_ in range(rounds):
                 name = ModelName.parse(f"m{number}:r{round_}")
-                bundle = write_bundle(place.scratch / f"{number}-{round_}", b"%d" % round_)
-                import_bundle(machine, bundle.folder, name, bundle.files)
-                assert machine.get_index(name).index == bundle.index
-                if round_ == 1:
+                assert add_small(machine, name, b"%d" % round_) == machine.get_index(name).digest
+                if round_ % 2:
                     machine.remove_model(name)
 
         return work
 
     def collect() -> None:
-        while not stop.wait(0.1):
+        while not stop.wait(pause):
             store.collect_garbage(0)
 
     # All adders on the collector's machine: others have the grace, which is 0 here.
@@ -361,7 +404,7 @@ def test_one_collects_while_many_add_and_remove(store: Store, place: Place) -> N
     stop.set()
     collector.join()
     assert errors == []
-    assert [str(model.name) for model in store.list_models()] == ["m0:r0", "m1:r0"]
+    assert len(store.list_models()) == rounds
     assert store.verify().sound
 
 
@@ -375,7 +418,7 @@ ADDER = textwrap.dedent(
     from tests.pyserver.bundles import write_bundle
     location, scratch, name = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
     store = Store(ObjectStorage(location, scratch))
-    for number in range(4):
+    for number in range(2):
         bundle = write_bundle(scratch / f"bundle-{number}", seed=name.encode() + b"%d" % number)
         import_bundle(store, bundle.folder, ModelName.parse(f"{name}:{number}"), bundle.files)
         print("kept", number, flush=True)
@@ -397,10 +440,10 @@ def test_two_machines_add_remove_and_collect(place: Place) -> None:
     for child in children:
         with child:
             assert child.stdout is not None
-            assert child.stdout.read().count("kept") == 4
+            assert child.stdout.read().count("kept") == 2
         assert child.returncode == 0
     store = place.machine()
-    assert [str(model.name) for model in store.list_models()] == ["a:0", "a:2", "b:0", "b:2"]
+    assert [str(model.name) for model in store.list_models()] == ["a:0", "b:0"]
     assert store.verify().sound
     assert keys(store, "locks") == set()
 
@@ -432,13 +475,12 @@ def test_a_kill_at_any_request_leaves_a_valid_store(place: Place) -> None:
     multipart upload, between blobs and tag, while it holds a lock."""
     assert place.server is not None
     cut_uploads = 0
-    for count in (1, 4, 7, 12, 20, 30):
+    for count in (2, 5, 12, 30):
         store = place.machine()
         before = len(place.server.requests())
         with python(UPLOADER, place.location, place.scratch / f"child-{count}") as child:
             assert child.stdout is not None
-            while len(place.server.requests()) < before + count and child.poll() is None:
-                pass
+            place.server.wait_for(before + count, lambda: child.poll() is not None)
             child.send_signal(signal.SIGKILL)
             done = "done" in child.stdout.read()
         verification = store.verify()
@@ -462,6 +504,38 @@ def test_a_kill_at_any_request_leaves_a_valid_store(place: Place) -> None:
 
 
 # What only an object store has
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_ctrl_c_and_a_failure_give_up_their_upload(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert place.server is not None
+    storage = place.machine().storage
+    assert isinstance(storage, ObjectStorage)
+    before = len(place.server.requests())
+    with python(UPLOADER, place.location, place.scratch / "child") as child:
+        place.server.wait_for(before + 4, lambda: child.poll() is not None)
+        child.send_signal(signal.SIGINT)
+        child.communicate()
+    assert storage.sweep_uploads(dry_run=True) == 0
+    parts, call = [], S3FileSystem._call_s3
+
+    async def failing(self: Any, method: str, *words: Any, **request: Any) -> Any:
+        if method == "upload_part":
+            parts.append(request["PartNumber"])
+            if len(parts) == 3:
+                raise PermissionError("no more of this")
+        return await call(self, method, *words, **request)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", failing)
+    monkeypatch.setattr(bucket, "PART_BYTES", 5 * 1024 * 1024)
+    monkeypatch.setattr(bucket, "PARTS_AT_ONCE", 1)
+    with pytest.raises(StoreError, match="no more of this"):
+        Store(storage).put_blob(io.BytesIO(bytes(40_000_000)))
+    assert parts == [1, 2, 3]
+    assert storage.sweep_uploads(dry_run=True) == 0
+    assert keys(Store(storage)) == set()
 
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
@@ -505,17 +579,17 @@ def test_a_model_of_many_blobs_is_found_by_listing(place: Place) -> None:
     store = place.machine()
     rows = [
         Descriptor(media_types.SHARD, store.put_bytes(b"%d" % number), len(b"%d" % number))
-        for number in range(100)
+        for number in range(40)
     ]
     manifest = Manifest(rows[0], tuple(rows[1:])).to_bytes()
     row = Descriptor(media_types.OCI_MANIFEST, store.put_bytes(manifest), len(manifest))
     before = len(place.server.requests())
     store.put_index(TINY, Index((row,)))
     assert len(place.server.requests()) - before < 20
-    assert len(list(store.descriptors(store.get_index(TINY)))) == 101
-    store.remove_blob(rows[50].digest)
-    with pytest.raises(BlobNotFound, match=rows[50].digest.hex):
+    assert len(list(store.descriptors(store.get_index(TINY)))) == 41
+    store.remove_blob(rows[30].digest)
+    with pytest.raises(BlobNotFound, match=rows[30].digest.hex):
         store.put_index(ModelName.parse("second"), Index((row,)))
-    place.put_raw(blob_key(rows[50].digest), b"5")
+    place.put_raw(blob_key(rows[30].digest), b"3")
     with pytest.raises(StoreError, match="has 1 bytes, not 2"):
         store.put_index(ModelName.parse("second"), Index((row,)))
