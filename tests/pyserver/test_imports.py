@@ -31,7 +31,8 @@ def run_without(blocked: list[str], program: str) -> subprocess.CompletedProcess
         (
             [*TVM, *SERVER, *BROWSER, *COMMON, "numpy"],
             "transom_models.digest transom_models.name transom_models.media_types "
-            "transom_models.manifest transom_models.errors transom_api transom_api.openai",
+            "transom_models.manifest transom_models.errors transom_models.modelfile "
+            "transom_models.schema transom_api transom_api.openai",
         ),
         (
             [*TVM, *BROWSER, "rich", "numpy"],
