@@ -369,7 +369,7 @@ def test_one_collects_while_many_add_and_remove(store: Store, place: Place) -> N
     """No tag ever names what is gone, whoever wins."""
     errors: list[BaseException] = []
     stop = threading.Event()
-    rounds, pause = (2, 0.1) if place.kind == "s3" else (16, 0.001)
+    rounds, pause = (2, 0.1) if place.kind == "s3" else (8, 0.005)
 
     def guarded(work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
