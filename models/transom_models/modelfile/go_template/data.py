@@ -59,22 +59,22 @@ TYPES: Final[Mapping[str, Type]] = {
     MIXED: Type({}),
     MISSING: Type({}, show="'<no value>'", json="'null'"),
     ROOT: Type({}, always_true=True),
-    "messages": Type({}, element="message", key=INT),
+    "list of messages": Type({}, element="message", key=INT),
     "message": Type(
         {
             "Role": Field("{}.role", STRING),
             "Content": Field("{}.content", STRING),
             "Thinking": Field("{}.thinking", STRING),
-            "Images": Field("{}.images", "images"),
-            "ToolCalls": Field("{}.tool_calls", "tool calls"),
+            "Images": Field("{}.images", "list of pictures"),
+            "ToolCalls": Field("{}.tool_calls", "list of tool calls"),
             "ToolName": Field("{}.tool_name", STRING),
             "ToolCallID": Field("{}.tool_call_id", STRING),
         },
         always_true=True,
     ),
-    "images": Type({}, element="image", key=INT),
-    "image": Type({}),
-    "tool calls": Type({}, element="tool call", key=INT),
+    "list of pictures": Type({}, element="picture", key=INT),
+    "picture": Type({}),
+    "list of tool calls": Type({}, element="tool call", key=INT),
     "tool call": Type(
         {
             "ID": Field(_raw("id", "''"), STRING),
@@ -86,19 +86,19 @@ TYPES: Final[Mapping[str, Type]] = {
         {
             "Index": Field(_raw("index", "0"), INT),
             "Name": Field(_raw("name", "''"), STRING),
-            "Arguments": Field(_raw("arguments", "{{}}"), "arguments"),
+            "Arguments": Field(_raw("arguments", "{{}}"), "table of arguments"),
         },
         always_true=True,
     ),
     # OpenAI's form has the arguments as JSON text: shown as it is, but without parts.
-    "arguments": Type(
+    "table of arguments": Type(
         {},
         element=ANY,
         key=STRING,
         show="({0} if {0} is string else go_json({0}))",
         json="({0} if {0} is string else go_json({0}))",
     ),
-    "tools": Type({}, element="tool", key=INT, show="go_tools({})", json="go_tools({})"),
+    "list of tools": Type({}, element="tool", key=INT, show="go_tools({})", json="go_tools({})"),
     "tool": Type(
         {
             "Type": Field(_raw("type", "''"), STRING),
@@ -124,14 +124,14 @@ TYPES: Final[Mapping[str, Type]] = {
             "Type": Field(_raw("type", "''"), STRING),
             "Defs": Field("{}.get('$defs')", ANY),
             "Items": Field("{}.get('items')", ANY),
-            "Required": Field(_raw("required", "[]"), "texts"),
-            "Properties": Field(_raw("properties", "{{}}"), "properties"),
+            "Required": Field(_raw("required", "[]"), "list of texts"),
+            "Properties": Field(_raw("properties", "{{}}"), "table of properties"),
         },
         always_true=True,
         show="go_parameters({})",
         json="go_parameters({})",
     ),
-    "properties": Type(
+    "table of properties": Type(
         {},
         element="property",
         key=STRING,
@@ -147,9 +147,9 @@ TYPES: Final[Mapping[str, Type]] = {
             ),
             "Items": Field("{}.get('items')", ANY),
             "Description": Field(_raw("description", "''"), STRING),
-            "Enum": Field(_raw("enum", "[]"), "values"),
-            "Properties": Field(_raw("properties", "{{}}"), "properties"),
-            "Required": Field(_raw("required", "[]"), "texts"),
+            "Enum": Field(_raw("enum", "[]"), "list of values"),
+            "Properties": Field(_raw("properties", "{{}}"), "table of properties"),
+            "Required": Field(_raw("required", "[]"), "list of texts"),
         },
         always_true=True,
         json="go_property({})",
@@ -163,8 +163,8 @@ TYPES: Final[Mapping[str, Type]] = {
         show="('' if not {0} else {0}[0] if ({0} | length) == 1 else go_text({0}))",
         json="go_json(({0}[0] if ({0} | length) == 1 else {0}) or none)",
     ),
-    "texts": Type({}, element=STRING, key=INT, show="go_text({})", json=_JSON_LIST),
-    "values": Type({}, element=ANY, key=INT, show="go_text({})", json=_JSON_LIST),
+    "list of texts": Type({}, element=STRING, key=INT, show="go_text({})", json=_JSON_LIST),
+    "list of values": Type({}, element=ANY, key=INT, show="go_text({})", json=_JSON_LIST),
 }
 
 _THINK: Final = {
@@ -181,9 +181,9 @@ _NEVER: Final = Field("''", MISSING)
 
 # What the root holds in a template that ranges over `.Messages`, …
 CONVERSATION: Final[Mapping[str, Field]] = {
-    "Messages": Field("go.messages", "messages"),
+    "Messages": Field("go.messages", "list of messages"),
     "System": Field("go.system", STRING),
-    "Tools": Field("go.tools", "tools"),
+    "Tools": Field("go.tools", "list of tools"),
     "Prompt": _NEVER,
     "Response": Field("''", STRING),
     "First": _NEVER,

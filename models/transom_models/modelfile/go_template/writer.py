@@ -214,6 +214,8 @@ class _Writer:
             # Nothing to range over, ever.
             self.nodes(node.orelse, inside)
             return
+        if value.type == INT and len(node.pipeline.variables) > 1:
+            raise place.error("range over a number gives one variable")
         if row.element is None or row.key is None:
             raise place.error(f"range over a {value.type} is not possible")
         self._number += 1
