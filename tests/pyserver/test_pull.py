@@ -310,13 +310,15 @@ def test_cancelled_and_gone_on_with(origin: Store, fake: FlakyServer, target: St
     index = put_model(origin, "many", LARGE)
     cancelled = threading.Event()
 
-    def report(status: Status) -> None:
-        if (status.completed or 0) > 4 * PIECE_BYTES:
+    def plan(asked: Asked) -> None:
+        if asked.first == 8 * PIECE_BYTES:
             cancelled.set()
 
-    fake.plan = lambda asked: flaky.slow(0.01)
+    fake.plan = plan
+    heard = Heard()
     with pytest.raises(Cancelled, match="goes on where"):
-        pull(target, name_at(fake.port), options(cancelled=cancelled), report, registry="")
+        pull(target, name_at(fake.port), options(cancelled=cancelled), heard, registry="")
+    assert heard.texts[-1].startswith("pulling ")
     assert target.list_models() == []
     assert threading.active_count() < 40
     before = fake.blob_bytes()
