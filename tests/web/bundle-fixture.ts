@@ -1,4 +1,8 @@
 /** A tiny bundle in memory, honest by default; tests bend one thing at a time. */
+import type {
+  ManifestJson as AnyManifestJson,
+  DescriptorJson,
+} from "../../web/src/store/manifest-types.ts";
 import { MEDIA_TYPES, SCHEDULE, TITLE } from "../../web/src/store/manifest.ts";
 import { type Bytes, digestOf } from "../../web/src/store/verify.ts";
 
@@ -10,14 +14,6 @@ export function bytesOf(value: unknown): Bytes {
 /** Bytes that differ from position to position, so that a shifted copy is noticed. */
 export function patternBytes(size: number): Bytes {
   return Uint8Array.from({ length: size }, (_, index) => (index * 31 + (index >> 8)) & 0xff);
-}
-
-export interface DescriptorJson {
-  mediaType: string;
-  digest: string;
-  size: number;
-  annotations?: Record<string, string>;
-  platform?: { os: string; architecture: string; variant?: string };
 }
 
 export async function describeFile(
@@ -34,12 +30,9 @@ export async function describeFile(
   };
 }
 
-export interface ManifestJson {
-  schemaVersion: number;
+/** Honest manifests say what they are. */
+export interface ManifestJson extends AnyManifestJson {
   mediaType: string;
-  config: DescriptorJson;
-  layers: DescriptorJson[];
-  annotations?: Record<string, string>;
 }
 
 /** One shard of 512 bytes with two tensors. */
