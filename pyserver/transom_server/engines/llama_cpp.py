@@ -57,6 +57,7 @@ _BAD_SCHEMA: Final = "llg error: "
 _SAMPLER_MADE: Final = " launch_slot_: "
 _OVER: Final = " release: "
 LOG_TIMEOUT_SECONDS: Final = 10
+UNSURE_SECONDS: Final = 2
 # Time and level, as in "0.00.373.293 E ".
 _LOG_PREFIX: Final = re.compile(r"[\d.]+ [A-Z] +")
 
@@ -106,10 +107,15 @@ class LlamaCpp:
         wire = connection.sock
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         reader = threading.Thread(
-            target=self._read, args=(connection, body, events), name="llama-cpp-reader"
+            target=self._read,
+            args=(connection, body, events),
+            name="llama-cpp-reader",
+            daemon=True,
         )
         reader.start()
         begun = False
+        # Before the first token nobody knows whether llama.cpp has taken the request up.
+        patience: float | None = UNSURE_SECONDS
         try:
             while True:
                 if cancelled():
@@ -117,10 +123,12 @@ class LlamaCpp:
                 with contextlib.suppress(queue.Empty):
                     event = events.get(timeout=POLL_SECONDS)
                     if isinstance(event, Exception):
-                        begun = False
+                        # A prompt is measured by whoever takes it up; other refusals come before.
+                        is_taken_up = begun or isinstance(event, ContextOverflow)
+                        patience = LOG_TIMEOUT_SECONDS if is_taken_up else None
                         raise self._failure(event)
                     if not begun:
-                        begun = True
+                        begun, patience = True, LOG_TIMEOUT_SECONDS
                         _check_schema(log)
                     if event["stop"]:
                         # A last event may bring text that was held back for a stop text.
@@ -134,9 +142,9 @@ class LlamaCpp:
             with contextlib.suppress(OSError):
                 wire.shutdown(socket.SHUT_RDWR)
             reader.join()
-            if begun:
+            if patience is not None:
                 # So that the next request finds none of this one: no work, and no line of the log.
-                _wait_until_over(log)
+                _wait_until_over(log, patience)
 
     def _read(
         self, connection: http.client.HTTPConnection, body: str, events: "queue.SimpleQueue[Any]"
@@ -238,7 +246,8 @@ class _Child:
         self._listener: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ended = False
         self._listeners = [
-            threading.Thread(target=target, name="llama-cpp-log")
+            # Whoever forgets to close a model shall still be able to end.
+            threading.Thread(target=target, name="llama-cpp-log", daemon=True)
             for target in (self._hear_output, self._hear_log)
         ]
         for listener in self._listeners:
@@ -254,7 +263,7 @@ class _Child:
 
     def address(self, cancelled: Cancelled) -> str:
         """Host and port, once the model is loaded."""
-        while True:
+        while not cancelled():
             with contextlib.suppress(queue.Empty):
                 line = self._said.get(timeout=POLL_SECONDS)
                 if not line:
@@ -262,8 +271,7 @@ class _Child:
                     self._listeners[1].join()
                     raise EngineError(f"llama.cpp cannot load this model: {self._last_words()}")
                 return str(json.loads(line)["address"])
-            if cancelled():
-                raise RequestCancelled("nobody waits for this model any more")
+        raise RequestCancelled("nobody waits for this model any more")
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -369,10 +377,11 @@ def _check_schema(log: "queue.SimpleQueue[str]") -> None:
             return
 
 
-def _wait_until_over(log: "queue.SimpleQueue[str]") -> None:
-    """Until llama.cpp works no more on the request, or has ended."""
+def _wait_until_over(log: "queue.SimpleQueue[str]", patience: float) -> None:
+    """Until llama.cpp works no more on the request, or has ended, or says nothing for so many
+    seconds."""
     with contextlib.suppress(queue.Empty):
-        while (line := log.get(timeout=LOG_TIMEOUT_SECONDS)) and _OVER not in line:
+        while (line := log.get(timeout=patience)) and _OVER not in line:
             continue
 
 
