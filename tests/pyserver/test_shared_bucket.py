@@ -4,6 +4,8 @@ Everything is a process of its own: moto's server, two of `transom serve` with c
 as two machines have, and each verb.
 """
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -143,6 +145,11 @@ def test_files_by_title_whole_in_part_and_not_at_all(shared: Shared, tiny: TinyB
             status, headers, body = machine.get(path, Range=f"bytes={first}-{last}")
             assert (status, body) == (206, data[first : last + 1])
             assert headers["Content-Range"] == f"bytes {first}-{last}/{len(data)}"
+            wanted = {"Range": f"bytes={first}-{last}", "Want-Content-Digest": "sha-256=1"}
+            status, headers, again = machine.get(path, **wanted)
+            assert (status, again) == (206, body)
+            sha256 = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            assert headers["Content-Digest"] == f"sha-256=:{sha256}:"
         assert machine.get(path, Range=f"bytes={len(data)}-")[0] == 416
         assert machine.get(f"/v2/library/tiny/blobs/{Digest.of(b'none')}")[0] == 404
         title = "/webllm/tiny/latest/resolve/main/tensor-cache.json"
