@@ -73,6 +73,8 @@ class _Creation:
     notes: list[str] = field(default_factory=list)
     _stored: dict[Path, Digest] = field(default_factory=dict)
     """Files that are blobs of the store."""
+    _kept: list[Digest] = field(default_factory=list)
+    """Blobs that compiling put."""
     _metadata: Mapping[str, Any] | None = None
     """Of the GGUF that was compiled."""
 
@@ -101,6 +103,8 @@ class _Creation:
                 adapters_merged=True,
                 reconverse=self._reconverse(base),
             )
+        # What was compiled and then changed: configs and manifests that no model names.
+        self.store.remove_unused(self._kept)
         return Created(index, self.notes)
 
     # Bases
@@ -234,6 +238,7 @@ class _Creation:
             rows = {row.digest: row for part in parts for row in part.manifest.descriptors}
             rows |= {part.row.digest: part.row for part in parts if part.row is not None}
             lease.keep(*rows)
+            self._kept += rows
             self.work.progress.step("keep", sum(row.size for row in rows.values()))
             for digest in rows:
                 self.store.put_file(bundle.files[digest], digest, self.work.progress.advance)

@@ -8,6 +8,7 @@ and the formats of layers; HTTP and files outside the store are others'.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,7 +16,7 @@ from typing import Any, Final
 from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
-from transom_models.manifest import Descriptor, Index, Manifest, Platform
+from transom_models.manifest import Descriptor, Index, InvalidManifest, Manifest, Platform
 from transom_models.modelfile import Modelfile, jinja_template
 from transom_models.name import ModelName
 from transom_models.native_config import config_bytes, native_config
@@ -35,8 +36,9 @@ from transom_server.model_texts import (
     read_texts,
     text_layers,
 )
-from transom_server.store import Lease, Store
-from transom_server.transfer.status import SUCCESS, WRITING_MANIFEST, Report, Status
+from transom_server.store import Lease, Store, StoreError
+from transom_server.store.garbage import model_digests
+from transom_server.transfer.status import REMOVING, SUCCESS, WRITING_MANIFEST, Report, Status
 
 READING: Final = "reading model metadata"
 # What a platform of the index is called in a Modelfile.
@@ -142,6 +144,7 @@ def create_model(
     """
     report(Status(READING))
     parts = _wanted(base, modelfile.platforms)
+    before = _digests_of(store, name)
     with store.adding() as lease:
         lease.keep(*(row.digest for part in parts for row in part.manifest.descriptors))
         maker = _Maker(
@@ -150,8 +153,18 @@ def create_model(
         rows = tuple(maker.row(part) for part in parts)
         report(Status(WRITING_MANIFEST))
         created = store.put_index(name, Index(rows, base.annotations))
+    if unused := before - _digests_of(store, name):
+        report(Status(REMOVING))
+        store.remove_unused(sorted(unused, key=str))
     report(Status(SUCCESS))
     return created
+
+
+def _digests_of(store: Store, name: ModelName) -> set[Digest]:
+    """Every blob of a stored model; none when there is none, or when it is damaged."""
+    with suppress(StoreError, InvalidManifest):
+        return model_digests(store, store.get_index(name))
+    return set()
 
 
 def _wanted(base: Base, platforms: Sequence[str]) -> tuple[Part, ...]:

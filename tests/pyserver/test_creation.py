@@ -326,6 +326,22 @@ def test_an_adapter_is_a_layer_of_its_own(tiny: Store) -> None:
         make(tiny, "bad", "FROM both", adapters=[lora])
 
 
+def test_a_name_that_is_used_again_lets_its_old_blobs_go(tiny: Store) -> None:
+    make(tiny, "mine", "FROM both\nSYSTEM One.")
+    one = Digest.of(b"One.")
+    told = Told()
+    said = parse_modelfile("FROM mine\nSYSTEM Two.")
+    create_model(tiny, NAME("mine"), said, base_from_model(tiny, NAME("mine")), told)
+    assert told.texts[-3:] == ["writing manifest", "removing unused layers", "success"]
+    assert not tiny.has_blob(one)
+    assert tiny.usage().unused == 0
+    assert tiny.verify().problems == ()
+    # Not what another model needs, though.
+    make(tiny, "other", "FROM mine")
+    make(tiny, "mine", "FROM both")
+    assert tiny.has_blob(Digest.of(b"Two."))
+
+
 # The same again
 
 

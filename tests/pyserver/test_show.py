@@ -127,6 +127,7 @@ def test_a_changed_model_is_not_what_compiling_gives(
     create("changed", text)
     create("plain", f"FROM {gguf.name}")
     view = look_at(store, NAME("plain"))
+    assert store.usage().unused == 0
     assert view.texts.system is None
     assert view.browser is not None
     assert view.browser["context_window_size"] == 256

@@ -29,6 +29,7 @@ from transom_server.transfer.http_client import Answer, Headers, HttpClient, Tra
 from transom_server.transfer.registry_client import RegistryClient
 from transom_server.transfer.status import (
     PULLING_MANIFEST,
+    REMOVING,
     SUCCESS,
     VERIFYING,
     WRITING_MANIFEST,
@@ -44,7 +45,6 @@ MAX_MANIFESTS_BYTES: Final = 4 * MAX_MANIFEST_BYTES
 MAX_LICENSE_BYTES: Final = 1024 * 1024
 # Texts of one model together.
 MAX_LICENSES: Final = 16
-REMOVING: Final = "removing unused layers"
 
 
 class NoRegistry(TransomError):

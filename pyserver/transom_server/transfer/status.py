@@ -23,6 +23,7 @@ PULLING_MANIFEST: Final = "pulling manifest"
 VERIFYING: Final = "verifying sha256 digest"
 WRITING_MANIFEST: Final = "writing manifest"
 RETRIEVING_MANIFEST: Final = "retrieving manifest"
+REMOVING: Final = "removing unused layers"
 PUSHING_MANIFEST: Final = "pushing manifest"
 SUCCESS: Final = "success"
 
