@@ -15,6 +15,7 @@ DOCUMENTS = [
     "docs/contributing.md",
     "docs/changelog.md",
     "docs/cli.md",
+    "docs/run.md",
 ]
 WALK = (ROOT / "docs" / "walk.md").read_text()
 
