@@ -6,7 +6,6 @@ blobs of a GGUF that was compiled before are found in the store. Knows the compi
 store; arguments and printing are the verb's.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from transom_server.creation import (
 )
 from transom_server.model_texts import ModelTexts, layers_of, read_texts
 from transom_server.store import Lease, ModelNotFound, Store
+from transom_server.store.work import work_folder
 from transom_server.transfer.pull import pull
 from transom_server.transfer.status import SUCCESS, Status, TransferOptions
 
@@ -219,8 +219,8 @@ class _Creation:
         # A template of the Modelfile's is looked at in its own time.
         force = self.wish.force or self.wish.modelfile.template is not None
         options = CompileOptions(built_runtime(), recipe=recipe, force=force)
-        with tempfile.TemporaryDirectory(prefix="transom-create-") as folder:
-            report = compile_bundle(source, Path(folder) / "bundle", options, self.work.progress)
+        with work_folder(self.store.scratch) as folder:
+            report = compile_bundle(source, folder / "bundle", options, self.work.progress)
             self.notes += report.notes
             bundle = report.bundle
             checkpoint = bundle.files[
@@ -271,8 +271,8 @@ class _Creation:
         from transom_compile.progress import Phases
 
         check_recipe(source, recipe)
-        with tempfile.TemporaryDirectory(prefix="transom-create-") as folder:
-            yield prepare_checkpoint(source, recipe, Path(folder), Phases(self.work.progress))
+        with work_folder(self.store.scratch) as folder:
+            yield prepare_checkpoint(source, recipe, folder, Phases(self.work.progress))
 
     def _put(self, path: Path, lease: Lease) -> Digest:
         if path in self._stored:

@@ -5,6 +5,7 @@
 | (top) `*.partial` | a file being put | while its writer lives |
 | `leases/` | see `leases` | while their holder lives |
 | `downloads/` | pieces of a blob, with their journal | a week without a change |
+| `work/` | what becomes blobs, see `work` | while its maker lives |
 | `uploads/`, `uploads-out/` | pushes to and from this store | a day without a change |
 
 A file that some process has locked (flock) is never removed.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from transom_server.store.partial_file import remove_stale
+from transom_server.store.work import remove_dead_work
 
 DOWNLOADS: Final = "downloads"
 UPLOADS: Final = "uploads"
@@ -29,6 +31,7 @@ KEPT_SECONDS: Final = {DOWNLOADS: 7 * _DAY, UPLOADS: _DAY, UPLOADS_OUT: _DAY}
 def sweep_scratch(scratch: Path, grace_seconds: float, dry_run: bool) -> int:
     """Remove what nobody comes back for; gives the number of files. A grace of 0 waits for none."""
     removed = 0 if dry_run else remove_stale(scratch)
+    removed += remove_dead_work(scratch, dry_run)
     for folder, kept_seconds in KEPT_SECONDS.items():
         oldest = time.time() - (kept_seconds if grace_seconds > 0 else 0)
         for path in (scratch / folder).glob("*"):
