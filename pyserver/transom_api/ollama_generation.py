@@ -25,6 +25,8 @@ MAX_IMAGES: Final = 64
 DEFAULT_KEEP_SECONDS: Final = 300.0
 # Go's longest duration, as Ollama keeps a model "for ever".
 MAX_KEEP_SECONDS: Final = 2**63 / 1e9
+# How the formats begin that llama.cpp reads; it tries to play anything else.
+_IMAGE_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
 _ROLES: Final = ("system", "user", "assistant", "tool")
 _DURATION: Final = re.compile(r"([+-]?)((?:\d{1,18}(?:\.\d{0,18})?(?:ns|us|µs|ms|s|m|h))+)")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
@@ -297,9 +299,12 @@ def _images(texts: list[Any]) -> tuple[bytes, ...]:
     if len(texts) > MAX_IMAGES:
         raise InvalidRequest(f"images: more than {MAX_IMAGES}")
     try:
-        return tuple(base64.b64decode(text, validate=True) for text in texts)
+        images = tuple(base64.b64decode(text, validate=True) for text in texts)
     except (TypeError, ValueError, binascii.Error):
         raise InvalidRequest("images: each must be a file in base64") from None
+    if not all(image.startswith(_IMAGE_STARTS) for image in images):
+        raise InvalidRequest("images: each must be a PNG, JPEG, GIF or BMP file")
+    return images
 
 
 def _refuse(name: str, value: object, kind: type) -> NoReturn:

@@ -22,8 +22,8 @@ from transom_models.errors import TransomError
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
 # A path in a message: with a folder in it, quoted, or with its spaces escaped.
 _IMAGE_PATH: Final = re.compile(
-    r"""(?:'([^'\n]+\.(?:png|jpe?g|webp))'|"([^"\n]+\.(?:png|jpe?g|webp))"|"""
-    r"""((?:[^\s'"\\]|\\.)+\.(?:png|jpe?g|webp)))(?=\s|$)""",
+    r"""(?:'([^'\n]+\.(?:png|jpe?g|gif|bmp|webp))'|"([^"\n]+\.(?:png|jpe?g|gif|bmp|webp))"|"""
+    r"""((?:[^\s'"\\]|\\.)+\.(?:png|jpe?g|gif|bmp|webp)))(?=\s|$)""",
     re.IGNORECASE,
 )
 

@@ -217,7 +217,12 @@ def test_nothing_is_left_when_the_server_ends(folder: Path) -> None:
         ("chat", {"model": "../x", "messages": [HELLO]}, 400, "model name"),
         ("chat", {"model": "none", "messages": [HELLO]}, 404, "no model none in the store"),
         ("chat", {"model": "tiny", "messages": [HELLO], "tools": [{}]}, 400, "tools"),
-        ("chat", {"model": "tiny", "messages": [{**HELLO, "images": ["AAAA"]}]}, 400, "no images"),
+        (
+            "chat",
+            {"model": "tiny", "messages": [{**HELLO, "images": ["R0lGODlh"]}]},
+            400,
+            "no images",
+        ),
         (
             "chat",
             {"model": "tiny", "messages": [{**HELLO, "content": "hello" * 300}]},

@@ -2,18 +2,22 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.fakes.tiny_gguf import tiny_llama
+from tests.fakes.tiny_projector import tiny_projector
 from transom_api.engine import (
     ContextOverflow,
     Done,
@@ -142,6 +146,81 @@ def test_an_impossible_schema_is_an_error_not_passed_over(
 def test_images_for_a_model_that_sees_none(engine: LlamaCpp) -> None:
     with pytest.raises(EngineError, match="room for 0 images"):
         run(engine, GenerateRequest("hello", images=(b"GIF",)))
+
+
+@pytest.fixture(scope="module")
+def seeing(tiny: Path) -> Iterator[LlamaCpp]:
+    """With a tiny random image encoder."""
+    projector = tiny.with_name("projector.gguf")
+    projector.write_bytes(tiny_projector().to_bytes())
+    files = ModelFiles(str(tiny), str(projector))
+    engine = LlamaCpp(files, LoadOptions(threads=1), never)
+    yield engine
+    engine.close()
+
+
+def png(seed: int) -> bytes:
+    """28 x 28 pixels of noise."""
+    rows = np.random.default_rng(seed).integers(0, 256, (28, 28 * 3), dtype=np.uint8)
+    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + crc(kind + data)
+
+    def crc(data: bytes) -> bytes:
+        return struct.pack(">I", zlib.crc32(data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 2, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_picture_is_part_of_the_prompt(seeing: LlamaCpp) -> None:
+    marker = seeing.facts.image_marker
+    assert marker is not None
+
+    def look(seed: int) -> tuple[bytes, Done]:
+        prompt = f"{marker}hello"
+        request = GenerateRequest(prompt, GREEDY, max_tokens=20, images=(png(seed),))
+        text, _, done = run(seeing, request)
+        return text, done
+
+    texts = {seed: look(seed)[0] for seed in range(6)}
+    assert len(set(texts.values())) > 1
+    assert look(0)[0] == texts[0]
+    assert look(0)[1].prompt_tokens == 5  # four patches and a word
+
+
+def test_pictures_that_lie(seeing: LlamaCpp) -> None:
+    marker = seeing.facts.image_marker
+    for data in (b"", b"\x89PNG\r\n\x1a\n" + bytes(50), png(0)[:60]):
+        with pytest.raises(EngineError, match="Failed to load image"):
+            run(seeing, GenerateRequest(f"{marker}hello", images=(data,)))
+    with pytest.raises(EngineError, match="ends with an image"):
+        run(seeing, GenerateRequest(f"hello{marker}", images=(png(0),)))
+    assert seeing.alive()
+
+
+def test_what_is_no_picture_is_given_to_no_program(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp would play it with ffmpeg, if there is one."""
+    ran = tmp_path / "ran"
+    for name in ("ffprobe", "ffmpeg"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {ran}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    projector = tmp_path / "projector.gguf"
+    projector.write_bytes(tiny_projector().to_bytes())
+    engine = LlamaCpp(ModelFiles(str(tiny), str(projector)), LoadOptions(threads=1), never)
+    try:
+        request = GenerateRequest(f"{engine.facts.image_marker}hello", images=(b"film",))
+        with pytest.raises(EngineError, match="Failed to load image"):
+            run(engine, request)
+    finally:
+        engine.close()
+    assert not ran.exists()
 
 
 def test_nobody_else_may_ask_it(engine: LlamaCpp) -> None:

@@ -63,6 +63,7 @@ def test_no_keep_alive(value: object) -> None:
         ({"messages": [{"role": "king"}]}, r"messages\[0\].role: 'king'"),
         ({"messages": [{"role": "user", "content": 1}]}, r"messages\[0\].content"),
         ({"messages": [{**USER, "images": ["?"]}]}, "base64"),
+        ({"messages": [{**USER, "images": ["UklGRg=="]}]}, "a PNG, JPEG, GIF or BMP file"),
         ({"stream": "no"}, "stream: must be true or false"),
         ({"format": "yaml"}, "format"),
         ({"think": True}, "think"),
@@ -134,9 +135,10 @@ def test_the_models_own_texts_come_first() -> None:
 
 
 def test_images_are_marks_in_front_of_their_message() -> None:
-    picture = base64.b64encode(b"PNG").decode()
+    data = b"\x89PNG\r\n\x1a\n"
+    picture = base64.b64encode(data).decode()
     asked = chat(USER, {**USER, "images": [picture, picture]})
-    assert asked.images == (b"PNG", b"PNG")
+    assert asked.images == (data, data)
     rows = conversation(asked, None, (), "<mark>")
     assert [row["content"] for row in rows] == ["hello", "<mark><mark>hello"]
     assert all("images" not in row for row in rows)

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import os
 import queue
 import re
 import secrets
@@ -238,6 +239,8 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
+            # A failed assertion would call a debugger, which takes seconds and tells us nothing.
+            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
             # Ctrl-C in a terminal is for us; we end the child ourselves.
             start_new_session=True,
         )
@@ -346,6 +349,9 @@ def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str,
         found = 0 if image_marker is None else request.prompt.count(image_marker)
         if found != len(request.images):
             raise EngineError(f"the prompt has room for {found} images, not {len(request.images)}")
+        if image_marker is not None and request.prompt.endswith(image_marker):
+            # llama.cpp aborts, because nothing is left to continue from.
+            raise EngineError("the prompt ends with an image; write something after it")
         data = [base64.b64encode(image).decode() for image in request.images]
         prompt = {"prompt_string": request.prompt, "multimodal_data": data}
     body = {

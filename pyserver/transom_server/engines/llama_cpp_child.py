@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 # A prompt cache in RAM beside the KV cache (llama.cpp's default is 8 GiB) would be memory that
 # nobody asked for.
 CACHE_RAM_MIB: Final = 0
+# What cannot be read as a picture llama.cpp would hand to ffmpeg, as a film. No program lies here.
+NO_FFMPEG: Final = os.devnull
 # llama.cpp runs the model's own template when it loads, and gives up where it cannot read it. Ours
 # are rendered elsewhere.
 NO_TEMPLATE: Final = "{{ messages[0].content }}"
@@ -53,6 +55,7 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     chosen.cache_ram_mib = CACHE_RAM_MIB
     if order["projector"] is not None:
         chosen.mmproj.path = order["projector"]
+    chosen.video_ffmpeg_bin_dir = NO_FFMPEG
     if order["adapters"]:
         chosen.lora_adapters = [
             xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]
