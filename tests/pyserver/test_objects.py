@@ -372,6 +372,7 @@ def test_a_forked_child_asks_too_and_the_end_is_quiet(tmp_path: Path) -> None:
             env={**environ, "TRANSOM_CACHE": str(tmp_path)},
             capture_output=True,
             text=True,
+            timeout=60,
         )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -45,6 +45,8 @@ WAIT_SECONDS: Final = 600.0
 # Each look costs a request or three. Most waits are for somebody who writes a tag.
 _FIRST_POLL_SECONDS: Final = 0.05
 _LAST_POLL_SECONDS: Final = 2.0
+# Whoever presses Ctrl-C while the network is down should not wait for its timeouts.
+_JOIN_SECONDS: Final = 5.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -198,7 +200,8 @@ class _Claim:
     def release(self) -> None:
         """Remove the object; when the bucket cannot be reached, it runs out by itself."""
         self._released.set()
-        self._thread.join()
+        # A renewal that hangs may put the object once more: others then wait until it runs out.
+        self._thread.join(_JOIN_SECONDS)
         try:
             self._objects.delete(self.key)
         except OSError as error:
