@@ -2,13 +2,13 @@
 
 import click
 
+from transom_cli import output
 from transom_cli.api_client import running_server
-from transom_cli.output import DOCUMENT, json_option, print_json
 
 
 @click.command("stop")
 @click.argument("name")
-@json_option(DOCUMENT)
+@output.json_option(output.DOCUMENT)
 def command(name: str, as_json: bool) -> None:
     """Let go of a loaded model, and of its memory.
 
@@ -16,4 +16,4 @@ def command(name: str, as_json: bool) -> None:
     """
     running_server().post("/api/generate", {"model": name, "keep_alive": 0})
     if as_json:
-        print_json({"name": name})
+        output.print_json({"name": name})

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes.tiny_gguf import tiny_llama
+from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, tiny_llama
 from tests.fakes.tiny_projector import tiny_projector
 from transom_api.engine import (
     ContextOverflow,
@@ -146,6 +146,35 @@ def test_an_impossible_schema_is_an_error_not_passed_over(
 def test_images_for_a_model_that_sees_none(engine: LlamaCpp) -> None:
     with pytest.raises(EngineError, match="room for 0 images"):
         run(engine, GenerateRequest("hello", images=(b"GIF",)))
+
+
+def test_an_adapter_changes_the_answer(engine: LlamaCpp, tiny: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "adapter.gguf"
+    shapes = {"a": (64, 4), "b": (4, 64)}
+    adapter = TinyGguf(
+        metadata=[
+            ("general.architecture", "llama"),
+            ("general.type", "adapter"),
+            ("adapter.type", "lora"),
+            ("adapter.lora.alpha", 8.0),
+        ],
+        tensors=[
+            TinyTensor(
+                f"blk.0.attn_output.weight.lora_{part}",
+                shape,
+                data=generator.normal(size=shape).astype("<f4").tobytes(),
+            )
+            for part, shape in shapes.items()
+        ],
+    )
+    path.write_bytes(adapter.to_bytes())
+    request = GenerateRequest("hello", GREEDY, max_tokens=20)
+    adapted = LlamaCpp(ModelFiles(str(tiny), adapters=(str(path),)), LoadOptions(threads=1), never)
+    try:
+        assert run(adapted, request)[0] != run(engine, request)[0]
+    finally:
+        adapted.close()
 
 
 @pytest.fixture(scope="module")

@@ -156,6 +156,7 @@ def test_ps_and_stop(server: Server, command: Run) -> None:
     (model,) = json.loads(command("ps", "--json")[1])
     assert model["context_length"] == 256
     assert command("stop", "tiny") == (0, "", "")
+    assert json.loads(command("stop", "tiny", "--json")[1]) == {"name": "tiny"}
     assert json.loads(command("ps", "--json")[1]) == []
     code, _, err = command("stop", "none")
     assert code == 2
