@@ -202,6 +202,9 @@ def test_typescript_types_of_tools() -> None:
         ("{{ .Prompt .Prompt}}", 1, "only a function"),
         ("{{ \"\\xff\" }}{{ .Prompt }}", 1, "cannot be said"),
         ("{{ '\\nb' }}{{ .Prompt }}", 1, "not one character"),
+        ("{{ " + "9" * 5000 + " }}{{ .Prompt }}", 1, "is not a number"),
+        ("{{ 9223372036854775808 }}{{ .Prompt }}", 1, "is too large"),
+        ("{{ 1e999 }}{{ .Prompt }}", 1, "is too large"),
         ("{{ .Prompt; }}", 1, "';' has no meaning"),
         ("{{ \"a\".B }}{{ .Prompt }}", 1, "has no fields"),
         ("{{ if .Prompt }}" * 60, 1, "more than 32 deep"),
@@ -227,6 +230,14 @@ def test_lines_count_from_the_modelfile_s() -> None:
 def test_templates_that_would_grow_without_end_are_refused() -> None:
     with pytest.raises(UntranslatableTemplate, match="over the cap of 65536"):
         translate("{{ .Prompt }}" + "x" * MAX_TEMPLATE_CHARS)
+    call = '{{ template "big" . }}'
+    big = '{{ define "big" }}' + "\n" * 60_000 + "{{ .Prompt }}{{ end }}"
+    with pytest.raises(UntranslatableTemplate, match="its Jinja has over"):
+        translate(big + call * 100)
+    # Each field doubles the expression: 2^40 of them would be.
+    loops = "{{ range .Messages }}{{ range .ToolCalls }}"
+    with pytest.raises(UntranslatableTemplate, match="too many fields"):
+        translate(loops + "{{ .Function.Arguments.x" + ".a" * 40 + " }}{{ end }}{{ end }}")
     # Thirty names, each called twice by the next: a thousand million parts.
     go = '{{ define "t0" }}{{ .Prompt }}{{ end }}' + "".join(
         f'{{{{ define "t{n}" }}}}{{{{ template "t{n - 1}" . }}}}{{{{ template "t{n - 1}" . }}}}'

@@ -24,7 +24,7 @@ def translate(source: str, first_line: int = 1) -> str:
             "TEMPLATE",
             f"{len(source)} characters, over the cap of {MAX_TEMPLATE_CHARS}",
         )
-    return write(parse(source, first_line))
+    return write(parse(source, first_line), first_line)
 
 
 __all__ = ["MAX_TEMPLATE_CHARS", "UntranslatableTemplate", "translate"]

@@ -34,6 +34,9 @@ from transom_models.modelfile.go_template.tree import (
     Variable,
 )
 
+# Ten fields deep; published templates go four.
+MAX_FIELD_CHARS: Final = 8192
+
 _VERB: Final = re.compile(r"%(.?)", re.DOTALL)
 # Two characters that would open or close something in Jinja; a quoted text never holds a pair.
 _MARKS: Final = re.compile(r"(?<=[{%#])(?=[{%#}])|(?<=})(?=})")
@@ -132,6 +135,9 @@ class Scope:
         value = self._operand(operand.base, place)
         for name in operand.names:
             value = self._field(value, name, place)
+            # A field of a value of unknown type is asked for twice, and so doubles each time.
+            if len(value.code) > MAX_FIELD_CHARS:
+                raise place.error("too many fields in one another")
         return value
 
     def _field(self, value: Value, name: str, place: Place) -> Value:

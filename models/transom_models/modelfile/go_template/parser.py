@@ -31,6 +31,7 @@ MAX_LOOPS: Final = 12
 _ESCAPE: Final = re.compile(
     r"\\(?:([abfnrtv\\'\"])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.?))"
 )
+_IS_FLOAT: Final = re.compile(r"^[0-9_]*(?:\.|[0-9_]+[eE])")
 _SIMPLE: Final = dict(zip("abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\"", strict=True))
 _KEYWORDS: Final = frozenset("block break continue define else end if range template with".split())
 
@@ -280,13 +281,14 @@ def _text(token: Token, place: Place) -> str:
 
 
 def _number(token: Token, place: Place) -> int | float:
+    digits = token.text.lstrip("+-")
     try:
-        return int(token.text, 0)
-    except ValueError:
-        pass
-    try:
-        if token.text.lstrip("+-").startswith("0") and token.text.lstrip("+-").isdigit():
-            return int(token.text, 8)  # Go reads 010 as eight.
-        return float(token.text)
+        if digits.isdigit() and digits.startswith("0"):
+            value: float = int(token.text, 8)  # Go reads 010 as eight.
+        else:
+            value = float(token.text) if _IS_FLOAT.search(digits) else int(token.text, 0)
     except ValueError:
         raise place.error(f"{token.text!r:.20} is not a number") from None
+    if not -(2**63) <= value < 2**63:
+        raise place.error(f"{token.text!r:.20} is too large")
+    return value

@@ -23,6 +23,7 @@ from transom_models.modelfile.go_template.data import (
     TYPES,
     Field,
 )
+from transom_models.modelfile.go_template.errors import UntranslatableTemplate
 from transom_models.modelfile.go_template.expressions import Scope, Value, quote, show
 from transom_models.modelfile.go_template.parser import MAX_DEPTH, MAX_LOOPS
 from transom_models.modelfile.go_template.prelude import prelude
@@ -47,11 +48,14 @@ from transom_models.modelfile.go_template.tree import (
 # Named templates are written out where they are called; a chain of calls could double each time.
 MAX_NODES: Final = 20_000
 
+# What the page takes (chat-template.ts).
+MAX_JINJA_CHARS: Final = 256 * 1024
+
 _CUT: Final = "turn.cut"
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 
 
-def write(template: Template) -> str:
+def write(template: Template, first_line: int = 1) -> str:
     """Jinja text. Raises `UntranslatableTemplate`."""
     names = set(_field_names([*template.body, *_all_named(template)]))
     suffix = "Suffix" in names
@@ -65,7 +69,7 @@ def write(template: Template) -> str:
     if suffix:
         prompt = Field("turn.prompt" if turns else "go.prompt", STRING)
         root = {**root, "Prompt": prompt}
-    writer = _Writer(template, turns=turns)
+    writer = _Writer(template, first_line, turns=turns)
     scope = Scope(root, Value("", ROOT), Value("", ROOT))
     if turns:
         writer.tag("for turn in go.turns")
@@ -74,15 +78,19 @@ def write(template: Template) -> str:
     else:
         writer.nodes(body, scope)
     text = writer.text()
-    return prelude(text, turns=turns, suffix=suffix) + text
+    whole = prelude(text, turns=turns, suffix=suffix) + text
+    writer.require_room(len(whole))
+    return whole
 
 
 class _Writer:
-    def __init__(self, template: Template, *, turns: bool) -> None:
+    def __init__(self, template: Template, first_line: int, *, turns: bool) -> None:
+        self._first_line = first_line
         self._turns = turns
         self._named = template.named
         self._assigned = set(_assigned([*template.body, *_all_named(template)]))
         self._lines: list[str] = []
+        self._chars = 0
         self._depth = 0
         self._number = 0
         self._nodes_left = MAX_NODES
@@ -97,17 +105,29 @@ class _Writer:
         """All that was written."""
         return "\n".join(self._lines)
 
+    def require_room(self, chars: int) -> None:
+        """Refuse to write more than anybody takes."""
+        if chars > MAX_JINJA_CHARS:
+            raise UntranslatableTemplate(
+                self._first_line, "TEMPLATE", f"its Jinja has over {MAX_JINJA_CHARS} characters"
+            )
+
     def tag(self, words: str) -> None:
         """`{%- words -%}` on a line of its own."""
         first = words.split(" ", 1)[0]
         closes = first in ("endif", "endfor")
         between = first in ("else", "elif")
         self._depth -= closes or between
-        self._lines.append(f"{'  ' * self._depth}{{%- {words} -%}}")
+        self._write(f"{{%- {words} -%}}")
         self._depth += between or first in ("if", "for")
 
     def _show(self, code: str) -> None:
-        self._lines.append(f"{'  ' * self._depth}{{{{- {code} -}}}}")
+        self._write(f"{{{{- {code} -}}}}")
+
+    def _write(self, text: str) -> None:
+        line = "  " * self._depth + text
+        self._lines.append(line)
+        self._chars += len(line) + 1
 
     def nodes(self, nodes: Sequence[Node], scope: Scope) -> None:
         """Write nodes in order; those after a jump, or after the answer, under a condition."""
@@ -142,6 +162,7 @@ class _Writer:
 
     def _node(self, node: Node, scope: Scope) -> None:
         self._nodes_left -= 1
+        self.require_room(self._chars)
         if isinstance(node, TextNode):
             self._show(quote(node.text))
         elif isinstance(node, Output):
