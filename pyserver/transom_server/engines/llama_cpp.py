@@ -1,4 +1,4 @@
-"""llama.cpp on the files of one model, in a child process (`llama_cpp_child.py`).
+"""llama.cpp on the files of one model, in a child process (`llama_cpp_process.py`).
 
 Native code that dies must not take the server along: the child is watched, and what it leaves is
 one clear error. llama.cpp's own HTTP server runs in it; we send it finished prompts and read tokens
@@ -10,19 +10,12 @@ import contextlib
 import http.client
 import importlib.util
 import json
-import os
 import queue
-import re
 import secrets
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections import deque
 from collections.abc import Generator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 from transom_api.engine import (
@@ -39,19 +32,18 @@ from transom_api.engine import (
     SchemaRefused,
     TokenEvent,
 )
+from transom_server.engines.llama_cpp_process import (
+    MAX_REASON_CHARS,
+    POLL_SECONDS,
+    LlamaCppProcess,
+)
 
 # Ollama's on a machine without a large graphics card.
 DEFAULT_CONTEXT_TOKENS: Final = 4096
-# How often a wait looks whether anybody still waits for it.
-POLL_SECONDS: Final = 0.1
 # Questions that need no tokens are answered at once by a child that is well.
 ANSWER_TIMEOUT_SECONDS: Final = 60
-# A child that was killed is gone at once; this is for a machine that swaps.
-END_TIMEOUT_SECONDS: Final = 10
-LOG_LINES: Final = 50
 # A token is a few bytes, the last event repeats the prompt.
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
-MAX_REASON_CHARS: Final = 300
 # llama.cpp answers without a schema that it cannot compile, and only its log tells. The log comes a
 # little late: these are its lines when a request's sampler is made, and when the request is over.
 _BAD_SCHEMA: Final = "llg error: "
@@ -59,8 +51,6 @@ _SAMPLER_MADE: Final = " launch_slot_: "
 _OVER: Final = " release: "
 LOG_TIMEOUT_SECONDS: Final = 10
 UNSURE_SECONDS: Final = 2
-# Time and level, as in "0.00.373.293 E ".
-_LOG_PREFIX: Final = re.compile(r"[\d.]+ [A-Z] +")
 
 _MISSING: Final = "llama.cpp is missing; install it with: pip install 'transom[native]'"
 
@@ -73,7 +63,7 @@ class LlamaCpp:
         if importlib.util.find_spec("xllamacpp") is None:
             raise EngineError(_MISSING)
         self._key = secrets.token_urlsafe(24)
-        self._child = _Child()
+        self._child = LlamaCppProcess()
         try:
             self._child.order(
                 {
@@ -225,120 +215,6 @@ class LlamaCpp:
             adds_bos=bool(bos) and added["tokens"][:1] == alone["tokens"][:1],
             image_marker=properties["media_marker"] if sees else None,
         )
-
-
-class _Child:
-    """The process: its order, its address, its last words."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "transom_server.engines.llama_cpp_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            # A failed assertion would call a debugger, which takes seconds and tells us nothing.
-            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
-            # Ctrl-C in a terminal is for us; we end the child ourselves.
-            start_new_session=True,
-        )
-        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._listener: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._ended = False
-        self._listeners = [
-            # Whoever forgets to close a model shall still be able to end.
-            threading.Thread(target=target, name="llama-cpp-log", daemon=True)
-            for target in (self._hear_output, self._hear_log)
-        ]
-        for listener in self._listeners:
-            listener.start()
-        self._closing = threading.Lock()
-
-    def order(self, order: dict[str, Any]) -> None:
-        """Say what to load."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone; `address` tells
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-
-    def address(self, cancelled: Cancelled) -> str:
-        """Host and port, once the model is loaded."""
-        while not cancelled():
-            with contextlib.suppress(queue.Empty):
-                line = self._said.get(timeout=POLL_SECONDS)
-                if not line:
-                    self.wait_for_end(END_TIMEOUT_SECONDS)
-                    self._listeners[1].join()
-                    raise EngineError(f"llama.cpp cannot load this model: {self._last_words()}")
-                return str(json.loads(line)["address"])
-        raise RequestCancelled("nobody waits for this model any more")
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def listen(self) -> "queue.SimpleQueue[str]":
-        """Lines of the log from now on, until somebody else listens; an empty one is its end."""
-        self._listener = queue.SimpleQueue()
-        if self._ended:
-            self._listener.put("")
-        return self._listener
-
-    def wait_for_end(self, seconds: float) -> str | None:
-        """How it ended, in words; None when it runs on."""
-        try:
-            code = self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
-
-    def resident_bytes(self) -> int:
-        """Memory it holds; 0 when it has ended, or where the system has no /proc."""
-        with contextlib.suppress(OSError):
-            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-            for line in status.splitlines():
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1]) * 1024
-        return 0
-
-    def close(self) -> None:
-        """Kill it, and free what was ours of it. Twice is once."""
-        with self._closing:
-            self._process.kill()
-            self._process.wait()
-            for listener in self._listeners:
-                listener.join()
-            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-                assert pipe is not None
-                with contextlib.suppress(OSError):  # what it never read
-                    pipe.close()
-
-    def _hear_output(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._said.put(line)
-        self._said.put("")
-
-    def _hear_log(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if line.strip():
-                self._log.append(line.strip())
-                self._listener.put(line.strip())
-        self._ended = True
-        self._listener.put("")
-
-    def _last_words(self) -> str:
-        """The first line of what is left of the log that speaks of an error."""
-        lines = list(self._log)
-        faults = [line for line in lines if "error" in line.lower()]
-        words = (faults or lines[-1:] or ["it says nothing"])[0]
-        return _LOG_PREFIX.sub("", words)[:MAX_REASON_CHARS]
 
 
 def _completion(request: GenerateRequest, image_marker: str | None) -> dict[str, Any]:
