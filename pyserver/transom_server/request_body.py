@@ -68,7 +68,7 @@ def channel_class(scratch: Path, writable: bool) -> type[HTTPChannel]:
             return consumed
 
         def _largest_known(self) -> int:
-            return max(self.content_length, self.body_bytes_received)
+            return int(max(self.content_length, self.body_bytes_received))
 
         def _refuse(self, error: Any, data: bytes) -> int:
             self.error = error
@@ -90,7 +90,7 @@ class _Body:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._size = 0
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=folder)
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(folder))
 
     def __len__(self) -> int:
         return self._size

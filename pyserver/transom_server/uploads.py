@@ -178,7 +178,7 @@ class Uploads:
                 same = False
             if not same:
                 raise _unknown(upload)
-            yield file  # type: ignore[misc]  # FileIO is a BinaryIO in all but name
+            yield file
 
     def _path(self, upload: str) -> Path:
         if _ID.fullmatch(upload) is None:
