@@ -36,10 +36,11 @@ _REFUSED: Final[Mapping[str, str]] = {
     "draft_quantize": "drafting with a second model is not supported; leave it out",
     "remote_host": "models of other hosts are pulled first, then named in from",
 }
-_QUANTIZE_WAY: Final = (
-    "quantize: weights are quantized by `transom create NAME -f Modelfile --quantize TYPE` on the "
-    "command line; send files that are quantized already"
-)
+# Schemes as llama.cpp names them; which ones there are is the quantizer's to say.
+_SCHEME: Final = re.compile(r"[A-Za-z0-9_]{1,20}")
+# Parts of a checkpoint that is no GGUF. Pickles (.bin, .pth) run code when they are read.
+_CHECKPOINT_PARTS: Final = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md")
+_PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
@@ -72,9 +73,18 @@ class CreateRequest:
     model: ModelName
     base: ModelName | None
     files: Mapping[str, Digest]
-    adapters: tuple[Digest, ...]
+    adapters: Mapping[str, Digest]
+    quantize: str | None
     modelfile: Modelfile
     stream: bool
+
+    @property
+    def converts(self) -> bool:
+        """Whether the weights have to be changed first."""
+        labels = [label.lower() for label in (*self.files, *self.adapters)]
+        return self.quantize is not None or any(
+            label.endswith(_CHECKPOINT_PARTS) for label in labels
+        )
 
 
 def read_body(data: bytes) -> dict[str, Any]:
@@ -123,14 +133,15 @@ def read_create(body: Mapping[str, Any]) -> CreateRequest:
     for field, way_out in _REFUSED.items():
         if body.get(field):
             raise InvalidRequest(f"{field}: {way_out}")
-    if _text(body, "quantize") or _text(body, "quantization"):
-        raise InvalidRequest(_QUANTIZE_WAY)
+    quantize = _text(body, "quantize") or _text(body, "quantization") or None
+    if quantize is not None and _SCHEME.fullmatch(quantize) is None:
+        raise InvalidRequest(f"quantize: {quantize!r:.40} is no scheme as q4_K_M")
     base, files = _text(body, "from"), _files(body, "files")
     if not base and not files:
         raise InvalidRequest("neither 'from' or 'files' was specified")
     if base and files:
         raise InvalidRequest("'from' and 'files' cannot both name the base")
-    adapters = tuple(_files(body, "adapters").values())
+    adapters = _files(body, "adapters")
     if len(adapters) > MAX_ADAPTERS:
         raise InvalidRequest(f"adapters: more than {MAX_ADAPTERS}")
     modelfile = Modelfile(
@@ -144,7 +155,7 @@ def read_create(body: Mapping[str, Any]) -> CreateRequest:
     )
     stream = _flag(body, "stream", True)
     name = ModelName.parse(base) if base else None
-    return CreateRequest(model, name, files, adapters, modelfile, stream)
+    return CreateRequest(model, name, files, adapters, quantize, modelfile, stream)
 
 
 def shown_name(name: ModelName) -> str:
@@ -216,6 +227,8 @@ def _files(body: Mapping[str, Any], field: str) -> dict[str, Digest]:
     for label, digest in rows.items():
         if len(label) > MAX_LABEL_CHARS or _LABEL.fullmatch(label) is None:
             raise InvalidRequest(f"{field}: {label!r:.80} is not the plain name of a file")
+        if label.lower().endswith(_PICKLES):
+            raise InvalidRequest(f"{field}.{label:.80}: pickles are not read; send safetensors")
         try:
             found[label] = Digest.parse(_checked(digest, f"{field}.{label:.80}"))
         except InvalidDigest as error:

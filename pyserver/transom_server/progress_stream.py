@@ -97,7 +97,8 @@ def _statuses(work: Work, gone: Callable[[], bool]) -> Generator[Status, None, N
         else:
             board.finish(None)
 
-    thread = threading.Thread(target=run, name="transom-work")
+    # Stopping the server must not wait for a download; a store stands being left at any moment.
+    thread = threading.Thread(target=run, name="transom-work", daemon=True)
     thread.start()
     try:
         is_done = False

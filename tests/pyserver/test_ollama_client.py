@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ollama import Client, ResponseError
 
+from tests.fakes.tiny_folder import save_folder
 from tests.fakes.tiny_gguf import TinyGguf, tiny_llama
 from transom_models import media_types
 from transom_models.digest import Digest
@@ -163,6 +164,31 @@ def test_a_template_of_ollama_is_stored_as_jinja(house: House, tiny: bytes) -> N
     with pytest.raises(ResponseError) as error:
         house.client.create("go", from_="tiny", template="{{ .System }}\n{{ nonsense .Prompt }}")
     assert "nonsense" in str(error.value)
+
+
+def test_weights_are_converted_and_quantized(house: House, tmp_path: Path) -> None:
+    """A checkpoint in safetensors, file by file, as Ollama's command line sends it."""
+    save_folder(tmp_path / "hub", "llama", dtype="float16")
+    files = {
+        path.name: house.client.create_blob(path) for path in sorted((tmp_path / "hub").iterdir())
+    }
+    lines = list(house.client.create("whole", files=files, system="Hi.", stream=True))
+    assert lines[0].status == "reading model metadata"
+    assert "converting model" in [line.status for line in lines]
+    assert lines[-1].status == "success"
+    shown = house.client.show("whole")
+    assert shown.details is not None
+    assert shown.details.quantization_level == "F16"
+    assert house.manifest_of("whole")[media_types.OLLAMA_SYSTEM] == [b"Hi."]
+    house.client.create("small", from_="whole", quantize="q8_0")
+    small = house.client.show("small")
+    assert small.details is not None
+    assert small.details.quantization_level == "Q8_0"
+    assert house.manifest_of("small")[media_types.OLLAMA_SYSTEM] == [b"Hi."]
+    with pytest.raises(ResponseError, match="nonsense"):
+        house.client.create("bad", from_="whole", quantize="nonsense")
+    assert house.store.verify().problems == ()
+    assert house.store.usage().unused < 40_000_000
 
 
 def test_copy_and_delete(house: House, tiny: bytes) -> None:

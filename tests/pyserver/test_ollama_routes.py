@@ -10,6 +10,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,16 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Index
 from transom_models.modelfile import Modelfile
 from transom_models.name import ModelName
+from transom_server import creation_child
 from transom_server.app import create_app
 from transom_server.bundle_import import import_bundle
 from transom_server.config import Config
-from transom_server.creation import create_model, fresh_base_from_gguf
+from transom_server.creation import CannotCreate, create_model, fresh_base_from_gguf
+from transom_server.creation_child import Conversion, create_in_child
 from transom_server.model_texts import ModelTexts
 from transom_server.progress_stream import progress_answer
 from transom_server.store import Store
-from transom_server.transfer.status import Report, Status
+from transom_server.transfer.status import Cancelled, Report, Status
 
 NOBODY = f"sha256:{'0' * 64}"
 
@@ -250,7 +253,8 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/api/create", {"model": "new", "files": {"a.gguf": "sha256:../x"}}, 400, "not a digest"),
     ("/api/create", {"model": "new", "files": {"a.gguf": NOBODY.upper()}}, 400, "not a digest"),
     ("/api/create", {"model": "new", "files": {"a.gguf": NOBODY}}, 400, "send it first"),
-    ("/api/create", {"model": "new", "files": {"a.safetensors": NOBODY}}, 400, "command line"),
+    ("/api/create", {"model": "new", "files": {"a.safetensors": NOBODY}}, 400, "send it first"),
+    ("/api/create", {"model": "new", "files": {"a.bin": NOBODY}}, 400, "pickles are not read"),
     ("/api/create", {"model": "new", "files": ["a"]}, 400, "files: must be an object"),
     (
         "/api/create",
@@ -258,7 +262,10 @@ BAD: list[tuple[str, Any, int, str]] = [
         400,
         "more than 256 files",
     ),
-    ("/api/create", {**_MODEL, "quantize": "q4_K_M"}, 400, "--quantize"),
+    ("/api/create", {**_MODEL, "quantize": "--force"}, 400, "no scheme"),
+    ("/api/create", {**_MODEL, "quantize": "q4\n"}, 400, "no scheme"),
+    ("/api/create", {**_MODEL, "quantize": 4}, 400, "quantize: must be a text"),
+    ("/api/create", {"model": "new", "from": "none", "quantize": "q8_0"}, 400, "FROM none"),
     ("/api/create", {**_MODEL, "renderer": "x"}, 400, "renderer: it names code"),
     ("/api/create", {**_MODEL, "remote_host": "http://x"}, 400, "remote_host"),
     ("/api/create", {**_MODEL, "template": 1}, 400, "template: must be a text"),
@@ -280,7 +287,7 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/api/create", {**_MODEL, "messages": [{"role": "user"}] * 1025}, 400, "more than 1024"),
     ("/api/create", {**_MODEL, "requires": "x"}, 400, "REQUIRES needs a version"),
     ("/api/create", {**_MODEL, "requires": "1\nFROM y"}, 400, "must be a version"),
-    ("/api/create", {**_MODEL, "adapters": {"a.gguf": NOBODY}}, 404, "no blob"),
+    ("/api/create", {**_MODEL, "adapters": {"a.gguf": NOBODY}}, 400, "send it first"),
     ("/api/create", {**_MODEL, "adapters": {"../a": NOBODY}}, 400, "not the plain name"),
 ]
 
@@ -497,3 +504,53 @@ def test_any_body_is_taken_or_refused_in_one_line(body: Any, good: bool, read: A
         message = str(error)
     assert "\n" not in message
     assert len(message) < 500
+
+
+# Work in a process of its own
+
+
+def conversion(store: Store) -> Conversion:
+    digest = store.put_bytes(b"{}")
+    return Conversion(
+        ModelName.parse("new"), Modelfile("files"), {"config.json": digest}, {}, "q8_0"
+    )
+
+
+def test_a_command_that_dies_is_one_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(creation_child, "_COMMAND", "import sys; print('noise'); sys.exit(3)")
+    with pytest.raises(CannotCreate, match="ended without a word"):
+        create_in_child(store, conversion(store), lambda _: None, threading.Event())
+    assert list((store.scratch / "work").iterdir()) == []
+
+
+def test_a_command_ends_with_the_request(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to end, it may clean up; where it does not, it is killed."""
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        'print(\'{"event":"phase","phase":"convert","total_bytes":null}\', flush=True); '
+        "time.sleep(60)"
+    )
+    monkeypatch.setattr(creation_child, "_END_SECONDS", 0.2)
+    monkeypatch.setattr(creation_child, "_COMMAND", stubborn)
+    cancelled, told = threading.Event(), []
+
+    def report(status: Status) -> None:
+        told.append(status.text)
+        if status.text == "converting model":
+            cancelled.set()
+
+    with pytest.raises(Cancelled):
+        create_in_child(store, conversion(store), report, cancelled)
+    assert told == ["reading model metadata", "converting model"]
+    assert list((store.scratch / "work").iterdir()) == []
+
+
+def test_what_the_command_gets_is_links_to_blobs(store: Store, tmp_path: Path) -> None:
+    wanted = conversion(store)
+    path = creation_child._write(store, wanted, tmp_path)
+    assert path.read_text() == "FROM ./checkpoint/config.json\nPLATFORM native\n"
+    assert (tmp_path / "checkpoint" / "config.json").read_bytes() == b"{}"
+    more = replace(wanted, files={**wanted.files, "a.safetensors": store.put_bytes(b"x")})
+    (tmp_path / "second").mkdir()
+    path = creation_child._write(store, more, tmp_path / "second")
+    assert path.read_text() == "FROM ./checkpoint\nPLATFORM native\n"

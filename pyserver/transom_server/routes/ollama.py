@@ -25,6 +25,7 @@ from transom_server.creation import (
     create_model,
     fresh_base_from_gguf,
 )
+from transom_server.creation_child import Conversion, create_in_child
 from transom_server.gguf_facts import ArrayValue, GgufFacts
 from transom_server.model_details import ModelDetails, ModelView, details_of, look_at
 from transom_server.model_texts import gguf_of
@@ -65,13 +66,18 @@ def blueprint(store: Store, config: Config) -> Blueprint:
     @routes.post("/api/create")
     def create() -> Response:
         asked = ollama.read_create(_body())
-        base = None if _is_elsewhere(store, asked.base, config) else _base(store, asked)
+        _require_files(store, asked)
+        is_elsewhere = _is_elsewhere(store, asked.base, config)
+        base = None if is_elsewhere or asked.converts else _base(store, asked)
+        adapters = tuple(asked.adapters.values())
 
         def work(report: Report, cancelled: threading.Event) -> None:
-            found = base or _pulled(store, asked.base, config, report, cancelled)
-            create_model(
-                store, asked.model, asked.modelfile, found, report, adapters=asked.adapters
-            )
+            pulled = _pull_base(store, asked, config, report, cancelled) if is_elsewhere else base
+            if asked.converts:
+                create_in_child(store, _conversion(asked), report, cancelled)
+                return
+            assert pulled is not None
+            create_model(store, asked.model, asked.modelfile, pulled, report, adapters=adapters)
 
         return progress_answer(work, asked.stream)
 
@@ -145,13 +151,14 @@ def _is_elsewhere(store: Store, name: ModelName | None, config: Config) -> bool:
     return name.host != DEFAULT_HOST or bool(config.registry)
 
 
-def _pulled(
+def _pull_base(
     store: Store,
-    name: ModelName | None,
+    asked: ollama.CreateRequest,
     config: Config,
     report: Report,
     cancelled: threading.Event,
 ) -> Base:
+    name = asked.base
     assert name is not None
 
     def quiet(status: Status) -> None:
@@ -162,22 +169,27 @@ def _pulled(
     return base_from_model(store, name)
 
 
+def _require_files(store: Store, asked: ollama.CreateRequest) -> None:
+    """Every blob that is named was sent before, and a base that is converted is known."""
+    for field, rows in (("files", asked.files), ("adapters", asked.adapters)):
+        for label, digest in rows.items():
+            if not store.has_blob(digest):
+                raise InvalidRequest(
+                    f"{field}.{label}: no blob {digest}; send it first, to /api/blobs/{digest}"
+                )
+
+
+def _conversion(asked: ollama.CreateRequest) -> Conversion:
+    return Conversion(asked.model, asked.modelfile, asked.files, asked.adapters, asked.quantize)
+
+
 def _base(store: Store, asked: ollama.CreateRequest) -> Base:
     """What is asked for as base, before the answer begins: its errors have a status code."""
     if asked.base is not None:
         return base_from_model(store, asked.base)
     models: list[Digest] = []
     projectors: list[Digest] = []
-    for label, digest in asked.files.items():
-        if label.lower().endswith((".safetensors", ".json", ".bin", ".model")):
-            raise InvalidRequest(
-                f"files.{label}: checkpoints are converted by `transom create` on the command "
-                "line, or send one GGUF file"
-            )
-        if not store.has_blob(digest):
-            raise InvalidRequest(
-                f"files.{label}: no blob {digest}; send it first, to /api/blobs/{digest}"
-            )
+    for digest in asked.files.values():
         kind = gguf_of(store, digest).kind
         (projectors if kind == "projector" else models).append(digest)
     if len(models) != 1:
