@@ -250,9 +250,11 @@ class _Creation:
         """What FROM or ADAPTER names, if it is there; else it can only be a model's name."""
         try:
             path = (self.wish.folder / Path(text).expanduser()).absolute()
-            exists = path.exists()
+            exists, is_read = path.exists(), path.is_file() or path.is_dir()
         except (OSError, RuntimeError, ValueError):
             return None  # too long, no such home, NUL
+        if exists and not is_read:
+            raise CannotCreate(f"{text} is neither a file nor a folder")
         return path if exists else None
 
     def _recipe(self, adapters: Sequence[Path]) -> "Recipe":

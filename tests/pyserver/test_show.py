@@ -241,6 +241,9 @@ def test_an_adapter_is_merged_for_browsers_and_a_layer_for_llama_cpp(
         ("FROM /none/at/all.gguf", "there is no such file"),
         ("FROM tiny.gguf\nADAPTER none", "ADAPTER none: there is no such file or folder"),
         ("FROM tiny.gguf\nADAPTER tiny.gguf\nADAPTER tiny.gguf", "several adapters"),
+        # A device has no end.
+        ("FROM /dev/zero", "/dev/zero is neither a file nor a folder"),
+        ("FROM tiny.gguf\nADAPTER /dev/zero", "/dev/zero is neither a file nor a folder"),
         ("FROM text.txt", "is not a GGUF file"),
         ("FROM text.txt\nPLATFORM native", "is not a GGUF file"),
         ("FROM tiny.gguf\nNONSENSE x", "Modelfile line 2"),
