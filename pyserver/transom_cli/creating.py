@@ -19,8 +19,8 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Manifest
 from transom_models.modelfile import Modelfile
 from transom_models.name import DEFAULT_HOST, InvalidName, ModelName
-from transom_server.browser_config import Reconverse
-from transom_server.creation import (
+from transom_server.model.browser_config import Reconverse
+from transom_server.model.creation import (
     Base,
     CannotCreate,
     Part,
@@ -28,7 +28,7 @@ from transom_server.creation import (
     create_model,
     fresh_base_from_gguf,
 )
-from transom_server.model_texts import ModelTexts, layers_of, read_texts
+from transom_server.model.model_texts import ModelTexts, layers_of, read_texts
 from transom_server.store import Lease, ModelNotFound, Store
 from transom_server.store.work import work_folder
 from transom_server.transfer.pull import pull

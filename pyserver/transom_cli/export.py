@@ -10,8 +10,8 @@ from transom_cli.output import LINES, count_text, json_option, long_work, size_t
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.config import Config
-from transom_server.layout_export import export_layout
-from transom_server.page_export import copy_page
+from transom_server.exchange.layout_export import export_layout
+from transom_server.exchange.page_export import copy_page
 from transom_server.routes.web import NOT_BUILT, find_web_dir
 from transom_server.store import Store, StoredModel, open_store
 

@@ -18,9 +18,15 @@ from transom_cli.output import LINES, LongWork, json_option, long_work
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import InvalidName, ModelName
-from transom_server.bundle_import import INDEX_NAME
 from transom_server.config import Config
-from transom_server.oci_layout import LAYOUT_NAME, import_layout, layout_at, names_of, read_layout
+from transom_server.exchange.bundle_import import INDEX_NAME
+from transom_server.exchange.oci_layout import (
+    LAYOUT_NAME,
+    import_layout,
+    layout_at,
+    names_of,
+    read_layout,
+)
 from transom_server.store import open_store
 
 GGUF_MAGIC: Final = b"GGUF"

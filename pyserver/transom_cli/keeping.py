@@ -9,8 +9,8 @@ from transom_compile.bundle import Bundle
 from transom_compile.progress import Progress
 from transom_models.digest import Digest
 from transom_models.name import ModelName
-from transom_server.bundle_import import bundle_size, import_bundle
 from transom_server.config import Config
+from transom_server.exchange.bundle_import import bundle_size, import_bundle
 from transom_server.store import open_store
 
 

@@ -103,7 +103,7 @@ def _row(store: Store, model: StoredModel, licenses: bool) -> Row:
 
 def _licence(store: Store, model: StoredModel) -> Licence:
     # Reads licence texts, which a plain list leaves alone.
-    from transom_server.model_details import licence_of_model
+    from transom_server.model.model_details import licence_of_model
 
     return licence_of_model(store, model)
 

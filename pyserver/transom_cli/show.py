@@ -10,8 +10,8 @@ from transom_cli.output import DOCUMENT, json_option, print_json, printable, siz
 from transom_models.name import ModelName
 from transom_models.native_config import count_text
 from transom_server.config import Config
-from transom_server.gguf_facts import ArrayValue
-from transom_server.model_details import ModelView, look_at
+from transom_server.model.gguf_facts import ArrayValue
+from transom_server.model.model_details import ModelView, look_at
 from transom_server.store import open_store
 
 # First items of each array that --verbose prints, and lines of a licence that the table does.

@@ -23,9 +23,9 @@ from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Index, Manifest
 from transom_models.name import ModelName
-from transom_server.bundle_export import link_bundle
-from transom_server.bundle_import import INDEX_NAME, MANIFEST_FOLDER
 from transom_server.config import Config
+from transom_server.exchange.bundle_export import link_bundle
+from transom_server.exchange.bundle_import import INDEX_NAME, MANIFEST_FOLDER
 from transom_server.store import open_store
 from transom_verify.browser_engine import (
     NoAdapter,

@@ -25,23 +25,28 @@ from transom_models.modelfile import (
     UntranslatableTemplate,
 )
 from transom_models.name import InvalidName
-from transom_server.creation import CannotCreate
 from transom_server.engines.native import NoTemplate
 from transom_server.engines.native_model import NotNative
 from transom_server.engines.template_process import TemplateRefused
-from transom_server.gguf_facts import InvalidGguf
-from transom_server.manifest_upload import (
+from transom_server.model.creation import CannotCreate
+from transom_server.model.gguf_facts import InvalidGguf
+from transom_server.registry.manifest_upload import (
     ManifestBlobUnknown,
     ManifestRejected,
     ManifestTooLarge,
     ManifestTypeUnknown,
+)
+from transom_server.registry.uploads import (
+    TooManyUploads,
+    UploadFailed,
+    UploadInvalid,
+    UploadNotFound,
 )
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound
 from transom_server.transfer.http_client import TransferError
 from transom_server.transfer.pull import NoRegistry
 from transom_server.transfer.registry_client import NotInRegistry
 from transom_server.transfer.terms import LicenseNotAccepted
-from transom_server.uploads import TooManyUploads, UploadFailed, UploadInvalid, UploadNotFound
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, string, tiny_llama, type
 from tests.hostile.mutate import gguf_case
 from transom_compile.sources.checkpoint import CheckpointError
 from transom_compile.sources.gguf import open_checkpoint
-from transom_server import gguf_facts
-from transom_server.gguf_facts import ArrayValue, GgufFacts, InvalidGguf, read_gguf
+from transom_server.model import gguf_facts
+from transom_server.model.gguf_facts import ArrayValue, GgufFacts, InvalidGguf, read_gguf
 
 U64 = 2**64 - 1
 STRING, ARRAY, U32 = GGUFValueType.STRING, GGUFValueType.ARRAY, GGUFValueType.UINT32

@@ -20,8 +20,8 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest
-from transom_server import layout_tar
-from transom_server.oci_layout import import_layout, layout_at, names_of, read_layout
+from transom_server.exchange import layout_tar
+from transom_server.exchange.oci_layout import import_layout, layout_at, names_of, read_layout
 from transom_server.store import Store
 from transom_server.transfer.status import Status
 

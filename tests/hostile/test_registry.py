@@ -14,7 +14,7 @@ import pytest
 from tests.pyserver.registry import CONFIG_TYPE, LAYER_TYPE, Registry, running_registry
 from transom_models.digest import Digest
 from transom_models.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from transom_server import uploads
+from transom_server.registry import uploads
 from transom_server.request_body import MAX_BODY_BYTES, body_limit
 from transom_server.store import Store
 
@@ -419,7 +419,7 @@ def test_a_huge_number_of_tags_is_capped_cve_2023_2253(
 def test_a_long_list_of_referrers_comes_in_parts(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transom_server.referrers.MAX_ROWS", 2)
+    monkeypatch.setattr("transom_server.registry.referrers.MAX_ROWS", 2)
     subject = {"mediaType": OCI_MANIFEST, "digest": f"sha256:{HEX}", "size": 1}
     pushed = {
         str(Digest.of(registry.push(REPO, f"v{number}", str(number).encode(), subject=subject)))

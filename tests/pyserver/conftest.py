@@ -6,7 +6,7 @@ import pytest
 
 from tests.pyserver.bundles import TinyBundle, write_bundle
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import Store
 
 

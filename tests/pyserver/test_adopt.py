@@ -14,9 +14,9 @@ from transom_cli.main import run
 from transom_models.digest import Digest
 from transom_models.manifest import Platform
 from transom_models.name import ModelName
-from transom_server.adoption import Adoption, NotAnOllamaStore, adopt
-from transom_server.layout_export import export_layout
-from transom_server.oci_layout import import_layout, layout_at, names_of, read_layout
+from transom_server.exchange.adoption import Adoption, NotAnOllamaStore, adopt
+from transom_server.exchange.layout_export import export_layout
+from transom_server.exchange.oci_layout import import_layout, layout_at, names_of, read_layout
 from transom_server.store import Store
 from transom_server.store.objects import ObjectStorage
 from transom_server.transfer.status import Cancelled, Status
@@ -351,7 +351,7 @@ def test_ctrl_c_is_130(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("transom_server.adoption._take", interrupt)
+    monkeypatch.setattr("transom_server.exchange.adoption._take", interrupt)
     code, _, err = cli("adopt", ollama.folder)
     assert code == 130
     assert err.endswith("error: interrupted\n")

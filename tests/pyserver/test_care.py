@@ -17,7 +17,7 @@ from transom_cli.gc import Span
 from transom_cli.main import run
 from transom_models.digest import Digest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import Store
 
 RunCli = Callable[..., tuple[int, str, str]]

@@ -19,7 +19,7 @@ from transom_cli.output import size_text
 from transom_models.manifest import Index
 from transom_models.media_types import ANNOTATION_LICENSES
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import Store
 
 RunCli = Callable[..., tuple[int, str, str]]

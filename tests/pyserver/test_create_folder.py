@@ -16,8 +16,8 @@ from transom_cli.main import run
 from transom_compile import library_builds
 from transom_models import media_types
 from transom_models.name import ModelName
-from transom_server.model_details import look_at
-from transom_server.model_texts import layers_of
+from transom_server.model.model_details import look_at
+from transom_server.model.model_texts import layers_of
 from transom_server.store import Store
 
 CARD = "---\nlicense: other\nlicense_name: my-licence\nlicense_link: LICENSE\n---\n# Tiny\n"

@@ -13,22 +13,22 @@ from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Index, InvalidManifest, Manifest, Platform
 from transom_models.modelfile import Modelfile, parse_modelfile
 from transom_models.name import ModelName
-from transom_server.browser_config import (
+from transom_server.model.browser_config import (
     read_config,
     with_parameters,
     with_system,
     with_template,
     without_conversation,
 )
-from transom_server.creation import (
+from transom_server.model.creation import (
     CannotCreate,
     base_from_model,
     create_model,
     fresh_base_from_gguf,
 )
-from transom_server.gguf_facts import InvalidGguf
-from transom_server.model_details import look_at
-from transom_server.model_texts import read_messages, read_texts
+from transom_server.model.gguf_facts import InvalidGguf
+from transom_server.model.model_details import look_at
+from transom_server.model.model_texts import read_messages, read_texts
 from transom_server.store import BlobNotFound, ModelNotFound, Store, StoredModel
 from transom_server.transfer.status import Status
 

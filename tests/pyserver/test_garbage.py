@@ -16,7 +16,7 @@ from tests.pyserver.bundles import SOURCE, TinyBundle, write_bundle
 from transom_models.digest import Digest
 from transom_models.manifest import InvalidManifest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import ModelNotFound, Store, StoreError
 from transom_server.store.scratch import DOWNLOADS, KEPT_SECONDS
 
@@ -240,7 +240,7 @@ CHURN = textwrap.dedent(
     from tests.pyserver.bundles import write_bundle
     from transom_models.errors import TransomError
     from transom_models.name import ModelName
-    from transom_server.bundle_import import import_bundle
+    from transom_server.exchange.bundle_import import import_bundle
     from transom_server.store import Store
     root, scratch, who = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
     store = Store(root)

@@ -14,7 +14,7 @@ from tests.pyserver.pulling import PIECE_BYTES, Heard, options
 from transom_cli.main import run as run_cli
 from transom_models.digest import Digest, InvalidDigest
 from transom_models.name import InvalidName, ModelName
-from transom_server.gguf_facts import InvalidGguf
+from transom_server.model.gguf_facts import InvalidGguf
 from transom_server.store import Store
 from transom_server.transfer.address import InvalidAddress
 from transom_server.transfer.gguf_url import NoHub, NotGguf, name_of_url, pull_url, read_address

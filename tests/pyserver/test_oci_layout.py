@@ -23,10 +23,16 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Index, Manifest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
-from transom_server.layout_export import export_layout, reference_of
-from transom_server.oci_layout import InvalidLayout, import_layout, layout_at, names_of, read_layout
-from transom_server.page_export import LAYOUT_MARK
+from transom_server.exchange.bundle_import import import_bundle
+from transom_server.exchange.layout_export import export_layout, reference_of
+from transom_server.exchange.oci_layout import (
+    InvalidLayout,
+    import_layout,
+    layout_at,
+    names_of,
+    read_layout,
+)
+from transom_server.exchange.page_export import LAYOUT_MARK
 from transom_server.store import Store, StoreError
 from transom_server.transfer.status import Cancelled, Status
 

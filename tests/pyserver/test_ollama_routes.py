@@ -29,13 +29,13 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Index
 from transom_models.modelfile import Modelfile
 from transom_models.name import ModelName
-from transom_server import creation_child
 from transom_server.app import create_app
-from transom_server.bundle_import import import_bundle
 from transom_server.config import Config
-from transom_server.creation import CannotCreate, create_model, fresh_base_from_gguf
-from transom_server.creation_child import Conversion, create_in_child
-from transom_server.model_texts import ModelTexts
+from transom_server.exchange.bundle_import import import_bundle
+from transom_server.model import creation_child
+from transom_server.model.creation import CannotCreate, create_model, fresh_base_from_gguf
+from transom_server.model.creation_child import Conversion, create_in_child
+from transom_server.model.model_texts import ModelTexts
 from transom_server.progress_stream import progress_answer
 from transom_server.store import Store
 from transom_server.transfer.status import Cancelled, Report, Status

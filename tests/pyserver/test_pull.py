@@ -25,8 +25,8 @@ from transom_models.digest import Digest
 from transom_models.manifest import InvalidManifest
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.bundle_import import import_bundle
 from transom_server.config import Config
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.serving import serving
 from transom_server.store import Store, StoreError
 from transom_server.transfer import downloads

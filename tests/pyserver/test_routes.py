@@ -18,8 +18,8 @@ from transom_models.manifest import Index, Manifest
 from transom_models.media_types import OCI_INDEX, OCI_MANIFEST
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.bundle_import import import_bundle
 from transom_server.config import Config
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.routes.web import CONTENT_SECURITY_POLICY
 from transom_server.store import Store
 

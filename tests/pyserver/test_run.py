@@ -22,7 +22,7 @@ from transom_cli.talk import BadImage, Typed, figures, find_images
 from transom_models.name import ModelName
 from transom_server.app import create_app
 from transom_server.config import Config
-from transom_server.model_details import look_at
+from transom_server.model.model_details import look_at
 from transom_server.serving import Server, serving
 from transom_server.store import Store
 

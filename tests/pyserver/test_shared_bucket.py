@@ -27,7 +27,7 @@ from tests.pyserver.native_models import put_native
 from tests.pyserver.s3_server import s3_server
 from transom_models.digest import Digest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import Store
 from transom_server.transfer.pull import pull
 from transom_server.transfer.push import push

@@ -22,9 +22,9 @@ from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Manifest
 from transom_models.modelfile import Modelfile
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
-from transom_server.creation import create_model, fresh_base_from_gguf
-from transom_server.model_details import look_at
+from transom_server.exchange.bundle_import import import_bundle
+from transom_server.model.creation import create_model, fresh_base_from_gguf
+from transom_server.model.model_details import look_at
 from transom_server.store import Store
 
 RunCli = Callable[..., tuple[int, str, str]]

@@ -27,7 +27,7 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Index, Manifest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import (
     BlobNotFound,
     DigestMismatch,
@@ -412,7 +412,7 @@ ADDER = textwrap.dedent(
     """
     import pathlib, sys
     from transom_models.name import ModelName
-    from transom_server.bundle_import import import_bundle
+    from transom_server.exchange.bundle_import import import_bundle
     from transom_server.store import Store, StoreError
     from transom_server.store.objects import ObjectStorage
     from tests.pyserver.bundles import write_bundle
@@ -452,7 +452,7 @@ UPLOADER = textwrap.dedent(
     """
     import io, pathlib, sys
     from transom_models.name import ModelName
-    from transom_server.bundle_import import import_bundle
+    from transom_server.exchange.bundle_import import import_bundle
     from transom_server.store import Store, bucket
     # Many parts, one after the other: S3 takes none smaller.
     bucket.PART_BYTES, bucket.PARTS_AT_ONCE = 5 * 1024 * 1024, 1

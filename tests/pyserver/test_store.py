@@ -13,7 +13,7 @@ from tests.pyserver.bundles import SOURCE, TinyBundle, write_bundle
 from transom_models.digest import Digest
 from transom_models.manifest import Index, InvalidManifest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound, Store, StoreError
 from transom_server.store.partial_file import partial_file
 

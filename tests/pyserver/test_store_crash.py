@@ -18,7 +18,7 @@ import pytest
 from tests.pyserver.bundles import write_bundle
 from transom_models.digest import Digest
 from transom_models.name import ModelName
-from transom_server.bundle_import import import_bundle
+from transom_server.exchange.bundle_import import import_bundle
 from transom_server.store import Store, StoreError
 
 # Puts blobs and models for ever; prints each digest once the store has said that it keeps it.
@@ -26,7 +26,7 @@ WRITER = textwrap.dedent(
     """
     import io, sys, pathlib, itertools
     from transom_models.name import ModelName
-    from transom_server.bundle_import import import_bundle
+    from transom_server.exchange.bundle_import import import_bundle
     from transom_server.store import Store
     from tests.pyserver.bundles import write_bundle
     store, scratch = Store(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])

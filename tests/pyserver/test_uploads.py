@@ -15,8 +15,7 @@ from tests.pyserver.registry import Registry, running_registry
 from transom_models.digest import Digest
 from transom_models.media_types import OCI_MANIFEST
 from transom_models.name import ModelName
-from transom_server.store import DigestMismatch, Store
-from transom_server.uploads import (
+from transom_server.registry.uploads import (
     Span,
     UploadFailed,
     UploadInvalid,
@@ -24,6 +23,7 @@ from transom_server.uploads import (
     UploadOutOfOrder,
     Uploads,
 )
+from transom_server.store import DigestMismatch, Store
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.fakes.tiny_gguf import tiny_llama
 from transom_cli import verify_model
 from transom_cli.main import run
 from transom_models.manifest import Index
-from transom_server.bundle_export import link_bundle
+from transom_server.exchange.bundle_export import link_bundle
 from transom_server.store import Store
 from transom_verify import browser_engine, figures
 from transom_verify.errors import VerifyError

@@ -14,7 +14,7 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Manifest
 from transom_models.modelfile import jinja_template
 from transom_models.name import ModelName
-from transom_server.model_texts import ModelTexts, gguf_of, layers_of, read_texts
+from transom_server.model.model_texts import ModelTexts, gguf_of, layers_of, read_texts
 from transom_server.store import Store, StoredModel
 
 # Reading a header again costs a second; loaded models are a handful.

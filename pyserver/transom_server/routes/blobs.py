@@ -7,8 +7,8 @@ from flask import Blueprint, Response
 from transom_models.digest import Digest
 from transom_server.blob_response import IMMUTABLE, OCTET_STREAM, blob_response
 from transom_server.errors import error_response
-from transom_server.manifest_upload import needed_by
-from transom_server.repository import parse_repository
+from transom_server.registry.manifest_upload import needed_by
+from transom_server.registry.repository import parse_repository
 from transom_server.store import Store
 
 _ADDRESS: Final = "/v2/<path:repository>/blobs/<digest>"

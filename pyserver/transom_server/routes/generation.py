@@ -27,7 +27,7 @@ from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.engines.native import Loaded, NativeModels
 from transom_server.engines.native_model import NativeModel
-from transom_server.model_details import details_of
+from transom_server.model.model_details import details_of
 from transom_server.request_body import MAX_BODY_BYTES
 from transom_server.store import Store
 

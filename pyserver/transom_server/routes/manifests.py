@@ -9,9 +9,9 @@ from transom_models.manifest import MAX_MANIFEST_BYTES, InvalidManifest, parse_d
 from transom_models.name import InvalidName, ModelName
 from transom_server.blob_response import IMMUTABLE, REVALIDATE, add_validators, is_current
 from transom_server.errors import ManifestNotFound, error_response
-from transom_server.manifest_upload import ManifestTooLarge, needed_by, put_manifest
-from transom_server.referrers import forget_referrers
-from transom_server.repository import parse_repository, same_repository, tagged
+from transom_server.registry.manifest_upload import ManifestTooLarge, needed_by, put_manifest
+from transom_server.registry.referrers import forget_referrers
+from transom_server.registry.repository import parse_repository, same_repository, tagged
 from transom_server.store import BlobNotFound, ModelNotFound, Store
 from transom_server.store.keys import is_hidden
 

@@ -19,16 +19,16 @@ from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import DEFAULT_HOST, ModelName
 from transom_server.config import Config
-from transom_server.creation import (
+from transom_server.model.creation import (
     Base,
     base_from_model,
     create_model,
     fresh_base_from_gguf,
 )
-from transom_server.creation_child import Conversion, create_in_child
-from transom_server.gguf_facts import ArrayValue, GgufFacts
-from transom_server.model_details import ModelDetails, ModelView, details_of, look_at
-from transom_server.model_texts import gguf_of
+from transom_server.model.creation_child import Conversion, create_in_child
+from transom_server.model.gguf_facts import ArrayValue, GgufFacts
+from transom_server.model.model_details import ModelDetails, ModelView, details_of, look_at
+from transom_server.model.model_texts import gguf_of
 from transom_server.progress_stream import progress_answer
 from transom_server.store import BlobNotFound, Store, StoredModel
 from transom_server.transfer.credentials import read_credentials

@@ -10,8 +10,8 @@ from flask import Blueprint, Response, request
 from transom_models.digest import Digest
 from transom_models.media_types import OCI_INDEX
 from transom_server.errors import InvalidPage, RepositoryNotFound
-from transom_server.referrers import list_referrers
-from transom_server.repository import parse_repository, same_repository
+from transom_server.registry.referrers import list_referrers
+from transom_server.registry.repository import parse_repository, same_repository
 from transom_server.store import Store
 from transom_server.store.keys import is_hidden
 

@@ -16,10 +16,10 @@ from flask import Blueprint, Response, request
 
 from transom_models.digest import Digest
 from transom_server.errors import error_response
-from transom_server.repository import parse_repository
+from transom_server.registry.repository import parse_repository
+from transom_server.registry.uploads import Span, UploadInvalid, UploadOutOfOrder, Uploads
 from transom_server.store import BlobNotFound, Store
 from transom_server.store.keys import blob_key
-from transom_server.uploads import Span, UploadInvalid, UploadOutOfOrder, Uploads
 
 _START: Final = "/v2/<path:repository>/blobs/uploads/"
 _SESSION: Final = "/v2/<path:repository>/blobs/uploads/<upload>"

@@ -35,7 +35,7 @@ export function readAddress(address: URL, host: Host = "server"): LoadRequest | 
   };
 }
 
-/** What `transom export` writes into the page (`transom_server/page_export.py`). */
+/** What `transom export` writes into the page (`transom_server/exchange/page_export.py`). */
 export function readHost(page: Document): Host {
   const meta = page.querySelector<HTMLMetaElement>('meta[name="transom-models"]');
   return meta?.content === "layout" ? "layout" : "server";

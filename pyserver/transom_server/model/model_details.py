@@ -16,9 +16,9 @@ from transom_models.manifest import Manifest
 from transom_models.modelfile import Modelfile, ModelfileError, write_modelfile
 from transom_models.name import ModelName
 from transom_models.native_config import count_text
-from transom_server.browser_config import Document, read_config
-from transom_server.gguf_facts import GgufFacts, InvalidGguf
-from transom_server.model_texts import ModelTexts, gguf_of, layers_of, read_texts
+from transom_server.model.browser_config import Document, read_config
+from transom_server.model.gguf_facts import GgufFacts, InvalidGguf
+from transom_server.model.model_texts import ModelTexts, gguf_of, layers_of, read_texts
 from transom_server.store import Store, StoredModel
 
 _LOG = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from transom_models.digest import Digest, Hasher
 from transom_models.errors import TransomError
 from transom_models.manifest import MAX_MANIFEST_BYTES, Descriptor, Manifest
 from transom_models.name import DEFAULT_HOST, InvalidName, ModelName
-from transom_server.counting import Counting
-from transom_server.regular_file import NotRegular, hard_link
+from transom_server.exchange.counting import Counting
+from transom_server.exchange.regular_file import NotRegular, hard_link
 from transom_server.store import Store, StoreError
 from transom_server.store.partial_file import SUFFIX, make_folders
 from transom_server.transfer.status import Report

@@ -31,9 +31,9 @@ from transom_models.manifest import (
 )
 from transom_models.media_types import ANNOTATION_REF_NAME
 from transom_models.name import InvalidName, ModelName
-from transom_server.counting import Counting
-from transom_server.layout_tar import TarReader
-from transom_server.regular_file import open_regular
+from transom_server.exchange.counting import Counting
+from transom_server.exchange.layout_tar import TarReader
+from transom_server.exchange.regular_file import open_regular
 from transom_server.store import Store
 from transom_server.transfer.status import Report
 

@@ -13,7 +13,7 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, InvalidManifest, Manifest
 from transom_models.modelfile import Parameters, params_json, read_params
-from transom_server.gguf_facts import GgufFacts, read_gguf
+from transom_server.model.gguf_facts import GgufFacts, read_gguf
 from transom_server.store import Store
 
 Messages = tuple[tuple[str, str], ...]

@@ -12,8 +12,8 @@ from transom_models.digest import Digest, Hasher
 from transom_models.manifest import Descriptor, Index
 from transom_models.media_types import ANNOTATION_REF_NAME
 from transom_models.name import ModelName
-from transom_server.counting import Counting
-from transom_server.oci_layout import (
+from transom_server.exchange.counting import Counting
+from transom_server.exchange.oci_layout import (
     INDEX_NAME,
     LAYOUT_NAME,
     LAYOUT_VERSION,
@@ -21,7 +21,7 @@ from transom_server.oci_layout import (
     layout_at,
     read_index,
 )
-from transom_server.regular_file import hard_link, open_regular
+from transom_server.exchange.regular_file import hard_link, open_regular
 from transom_server.store import Store, StoredModel, StoreError
 from transom_server.store.partial_file import make_folders, partial_file, remove_stale
 from transom_server.transfer.status import Report

@@ -20,8 +20,8 @@ from transom_models.manifest import (
 )
 from transom_models.media_types import DOCKER_INDEX, DOCKER_MANIFEST
 from transom_models.name import InvalidName, ModelName
-from transom_server.referrers import keep_referrer
-from transom_server.repository import tagged
+from transom_server.registry.referrers import keep_referrer
+from transom_server.registry.repository import tagged
 from transom_server.store import BlobNotFound, DigestMismatch, SizeMismatch, Store, StoreError
 from transom_server.store.garbage import model_digests
 from transom_server.store.keys import is_hidden

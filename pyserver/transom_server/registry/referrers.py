@@ -15,7 +15,7 @@ from transom_models.digest import Digest
 from transom_models.manifest import MAX_MANIFEST_BYTES, subject_of
 from transom_models.media_types import OCI_INDEX
 from transom_models.name import ModelName
-from transom_server.repository import same_repository, tagged
+from transom_server.registry.repository import same_repository, tagged
 from transom_server.store import ModelNotFound, Store, StoredModel
 from transom_server.store.keys import HIDDEN_PREFIX
 

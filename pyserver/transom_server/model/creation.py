@@ -20,7 +20,7 @@ from transom_models.manifest import Descriptor, Index, InvalidManifest, Manifest
 from transom_models.modelfile import Modelfile, jinja_template
 from transom_models.name import ModelName
 from transom_models.native_config import config_bytes, native_config
-from transom_server.browser_config import (
+from transom_server.model.browser_config import (
     Reconverse,
     read_config,
     with_parameters,
@@ -28,8 +28,8 @@ from transom_server.browser_config import (
     with_template,
     write_config,
 )
-from transom_server.gguf_facts import GgufFacts, InvalidGguf
-from transom_server.model_texts import (
+from transom_server.model.gguf_facts import GgufFacts, InvalidGguf
+from transom_server.model.model_texts import (
     ModelTexts,
     gguf_of,
     layers_of,

@@ -19,7 +19,7 @@ from typing import Any, Final
 from transom_models.digest import Digest
 from transom_models.modelfile import Modelfile, write_modelfile
 from transom_models.name import ModelName
-from transom_server.creation import READING, CannotCreate
+from transom_server.model.creation import READING, CannotCreate
 from transom_server.store import Store
 from transom_server.store.work import work_folder
 from transom_server.transfer.status import SUCCESS, Cancelled, Report, Status

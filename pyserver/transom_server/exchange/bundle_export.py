@@ -6,7 +6,7 @@ The folder holds links to blobs, not copies: it is for reading, and for as long 
 from pathlib import Path
 from typing import Final
 
-from transom_server.bundle_import import INDEX_NAME, MANIFEST_FOLDER
+from transom_server.exchange.bundle_import import INDEX_NAME, MANIFEST_FOLDER
 from transom_server.store import Store, StoredModel, StoreError
 
 BROWSER: Final = "browser"

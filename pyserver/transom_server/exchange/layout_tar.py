@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from transom_models.errors import TransomError
-from transom_server.regular_file import open_regular
+from transom_server.exchange.regular_file import open_regular
 
 BLOCK: Final = tarfile.BLOCKSIZE
 # A layout has a file per blob and three more; a model has hundreds of blobs.

@@ -1,0 +1,1 @@
+"""The server as an OCI distribution registry: uploads, pushed manifests, referrers."""
