@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from transom_cli.output import (
     print_table,
     printable,
     size_text,
+    time_text,
 )
 from transom_models.errors import TransomError
 from transom_models.licence import Licence
@@ -35,7 +35,7 @@ class Row:
     digest: str
     platforms: tuple[str, ...]
     size_bytes: int
-    modified: datetime
+    modified: float
     licence: Licence | None
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Row:
             "digest": self.digest,
             "platforms": list(self.platforms),
             "size_bytes": self.size_bytes,
-            "modified": self.modified.isoformat(timespec="seconds"),
+            "modified": time_text(self.modified),
         }
         if self.licence is not None:
             row["license"] = {
@@ -96,7 +96,7 @@ def _row(store: Store, model: StoredModel, licenses: bool) -> Row:
         digest=str(model.digest),
         platforms=tuple(str(row.platform or "any") for row in model.index.manifests),
         size_bytes=sum(sizes.values()) + len(model.data),
-        modified=datetime.fromtimestamp(model.modified, UTC),
+        modified=model.modified,
         licence=_licence(store, model) if licenses else None,
     )
 
@@ -117,7 +117,7 @@ def _print_rows(rows: list[Row]) -> None:
             row.name,
             row.digest.partition(":")[2][:ID_CHARS],
             size_text(row.size_bytes),
-            age_text(row.modified.timestamp()),
+            age_text(row.modified),
             ", ".join(row.platforms),
             *([] if row.licence is None else [str(row.licence)]),
         )

@@ -6,7 +6,14 @@ from typing import Any, Final
 
 import click
 
-from transom_cli.output import DOCUMENT, json_option, print_json, printable, size_text
+from transom_cli.output import (
+    DOCUMENT,
+    json_option,
+    print_json,
+    printable,
+    size_text,
+    time_text,
+)
 from transom_models.name import ModelName
 from transom_models.native_config import count_text
 from transom_server.config import Config
@@ -141,7 +148,7 @@ def _to_json(view: ModelView) -> dict[str, Any]:
         "digest": str(view.model.digest),
         "platforms": list(view.platforms),
         "size_bytes": view.size_bytes,
-        "modified": view.model.modified,
+        "modified": time_text(view.model.modified),
         "architecture": details.family,
         "parameter_size": details.parameter_size,
         "quantization": details.quantization_level,

@@ -15,6 +15,12 @@ DOCUMENTS = [
     "docs/contributing.md",
     "docs/changelog.md",
     "docs/cli.md",
+    "docs/store.md",
+    "docs/registry.md",
+    "docs/transfers.md",
+    "docs/create.md",
+    "docs/modelfile.md",
+    "docs/object-storage.md",
     "docs/run.md",
 ]
 WALK = (ROOT / "docs" / "walk.md").read_text()
