@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from transom_api.deltas import Logprobs
 from transom_models.errors import TransomError
 
 FinishReason = Literal["stop", "length"]
@@ -69,6 +70,17 @@ class GenerateRequest:
     json_schema: dict[str, Any] | None = None
     """What the answer has to be, as JSON Schema."""
     images: tuple[bytes, ...] = ()
+    grammar: str | None = None
+    """What the answer has to be, in llama.cpp's GBNF; not beside `json_schema`."""
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token id -> what is added to its logit; minus infinity forbids it."""
+    choices: int = 1
+    """How many answers to the one prompt, side by side."""
+    logprobs: int | None = None
+    """Give each token's log-probability, and so many of the likeliest in its place."""
+    cache_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +89,13 @@ class TokenEvent:
 
     token_ids: tuple[int, ...]
     text: bytes
+    choice: int = 0
+    logprobs: tuple[Logprobs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of an answer. Seconds are the engine's own figures."""
+    """The end of an answer, each choice its own. Seconds are the engine's own figures."""
 
     finish_reason: FinishReason
     prompt_tokens: int
@@ -90,6 +104,9 @@ class Done:
     completion_tokens: int
     prompt_seconds: float
     completion_seconds: float
+    choice: int = 0
+    stop: str | None = None
+    """The stop text that ended it, where one did."""
 
 
 @dataclass(frozen=True, slots=True)
