@@ -132,3 +132,7 @@ class Chat:
     """Go on with the last message, which is the model's, instead of beginning one."""
     keep_seconds: float | None = None
     cache_prompt: bool = True
+    raw_prompt: str | None = None
+    """Text to go on with as it is, instead of messages: completions, Ollama's `raw`."""
+    suffix: str | None = None
+    """What comes after the gap that is to be filled."""
