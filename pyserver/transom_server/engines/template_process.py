@@ -44,9 +44,11 @@ class TemplateProcess:
         *,
         bos: str,
         eos: str,
+        reply_header: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """The prompt. Raises `TemplateFailed` or `TemplateRefused`."""
+        """The prompt, as `transom_api.chat_template.render` makes it. Raises `TemplateFailed` or `TemplateRefused`."""
         if len(template.encode()) > MAX_TEMPLATE_BYTES:
             raise TemplateFailed(
                 f"the model's chat template is longer than {MAX_TEMPLATE_BYTES} bytes"
@@ -56,6 +58,8 @@ class TemplateProcess:
             "messages": [dict(message) for message in messages],
             "bos": bos,
             "eos": eos,
+            "reply_header": reply_header,
+            "tools": None if tools is None else [dict(tool) for tool in tools],
             "variables": dict(variables or {}),
         }
         with self._lock:
