@@ -19,6 +19,7 @@ from transom_server.errors import (
     OriginNotAllowed,
     register_errors,
 )
+from transom_server.hosting import Host
 from transom_server.routes import (
     blobs,
     generation,
@@ -65,6 +66,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(models.blueprint(store))
     native = NativeModels(store)
     app.extensions["transom_close"] = native.close
+    host = Host(native)
     app.register_blueprint(generation.blueprint(store, native))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))

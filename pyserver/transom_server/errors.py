@@ -14,8 +14,11 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from transom_api import openai
+from transom_api.anthropic import errors as anthropic
 from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused
 from transom_api.ollama_generation import InvalidRequest
+from transom_api.fields import InvalidField
+from transom_api.prompting import NoTemplate
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError
 from transom_models.modelfile import (
@@ -25,7 +28,6 @@ from transom_models.modelfile import (
     UntranslatableTemplate,
 )
 from transom_models.name import InvalidName
-from transom_server.engines.native import NoTemplate
 from transom_server.engines.native_model import NotNative
 from transom_server.engines.template_process import TemplateRefused
 from transom_server.model.creation import CannotCreate
@@ -91,6 +93,7 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     FileNotInModel: (404, "BLOB_UNKNOWN"),
     BlobNotFound: (404, "BLOB_UNKNOWN"),
     InvalidRequest: (400, "UNSUPPORTED"),
+    InvalidField: (400, "UNSUPPORTED"),
     InvalidParameter: (400, "UNSUPPORTED"),
     NotNative: (400, "UNSUPPORTED"),
     NoTemplate: (400, "UNSUPPORTED"),
@@ -123,14 +126,18 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
 }
 
 
-def error_response(status: int, code: str, message: str) -> Response:
-    """An error in the dialect of the path that was asked."""
+def error_response(status: int, code: str, message: str, param: str | None = None) -> Response:
+    """An error in the dialect of the path that was asked; `param` is the field it is about."""
     if request.path.startswith("/v2/"):
         body = json.dumps({"errors": [{"code": code, "message": message}]})
         kind = "application/json"
+    elif request.path.startswith("/v1/messages"):
+        status, error = anthropic.error_body(status, message)
+        body, kind = json.dumps(error), "application/json"
     elif request.path.startswith("/v1/"):
         fault = "server_error" if status >= 500 else "invalid_request_error"
-        body = json.dumps(openai.error_body(message, fault, code.lower()))
+        about = {**openai.error_body(message, fault, code.lower())["error"], "param": param}
+        body = json.dumps({"error": about})
         kind = "application/json"
     elif request.path.startswith("/api/"):
         body = json.dumps({"error": message})
@@ -151,7 +158,8 @@ def register_errors(app: Flask) -> None:
         status, code = next(known, (500, "UNKNOWN"))
         if status >= 500:
             _LOG.error("%s %s: %s", request.method, request.path, error)
-        return error_response(status, code, str(error))
+        param = error.param if isinstance(error, InvalidField) else None
+        return error_response(status, code, str(error), param)
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

@@ -3,12 +3,13 @@
 Knows the order and no HTTP; what a request says is `transom_api`'s business.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from transom_api import options
+from transom_api.chat import Chat
 from transom_api.engine import (
     Cancelled,
     Done,
@@ -18,8 +19,8 @@ from transom_api.engine import (
     TokenEvent,
 )
 from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS, Asked, conversation
-from transom_models.errors import TransomError
-from transom_models.modelfile import jinja_template
+from transom_api.prompting import ModelDefaults, NoTemplate, Plan, plan
+from transom_models.modelfile import ParameterValue, jinja_template
 from transom_models.name import ModelName
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
@@ -31,10 +32,6 @@ from transom_server.engines.native_model import (
 )
 from transom_server.engines.template_process import TemplateProcess
 from transom_server.store import Store
-
-
-class NoTemplate(TransomError):
-    """The model has no chat template, so nobody knows how it wants to be spoken to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,26 @@ class NativeModels:
         """Let go of a model. Raises `ModelNotFound`; no error when it was not loaded."""
         self.loaded.unload(str(self._store.get_index(ModelName.parse(asked.model)).name))
 
+    def converse(
+        self, chat: Chat, cancelled: Cancelled
+    ) -> Generator[Loaded | Plan | TokenEvent | Done, None, None]:
+        """`Loaded`, the `Plan`, then what the engine says. Closing it ends the work."""
+        model = read_native_model(self._store, ModelName.parse(chat.model))
+        key = self._key(model, {**model.texts.parameters, **chat.options})
+        keep = DEFAULT_KEEP_SECONDS if chat.keep_seconds is None else chat.keep_seconds
+        with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
+            yield Loaded(used.load_seconds)
+            defaults = ModelDefaults(
+                system=model.texts.system,
+                messages=model.texts.messages,
+                parameters=model.texts.parameters,
+                template=None if chat.raw_prompt else chat_template(self._store, model),
+            )
+            planned = plan(chat, defaults, used.engine.facts, self._templates.render)
+            yield planned
+            with closing(used.engine.generate(planned.request, used.cancelled)) as events:
+                yield from events
+
     def answer(self, asked: Asked, cancelled: Cancelled) -> Iterator[Loaded | TokenEvent | Done]:
         """`Loaded`, then what the engine says. Closing it ends the work."""
         model = read_native_model(self._store, ModelName.parse(asked.model))
@@ -78,13 +95,16 @@ class NativeModels:
 
     @contextmanager
     def _use(self, model: NativeModel, asked: Asked, cancelled: Cancelled) -> Iterator[InUse]:
-        parameters = {**model.texts.parameters, **asked.options}
-        key = ModelKey(
-            str(model.name), model.stored.digest, options.load_options_of(parameters), model
-        )
+        key = self._key(model, {**model.texts.parameters, **asked.options})
         keep = DEFAULT_KEEP_SECONDS if asked.keep_seconds is None else asked.keep_seconds
         with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
             yield used
+
+    def _key(
+        self, model: NativeModel, parameters: Mapping[str, ParameterValue]
+    ) -> ModelKey[NativeModel]:
+        loading = options.load_options_of(parameters)
+        return ModelKey(str(model.name), model.stored.digest, loading, model)
 
     def _request(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> GenerateRequest:
         parameters = {**model.texts.parameters, **asked.options}

@@ -1,0 +1,106 @@
+"""A conversation in, an HTTP answer out: the one place where dialects meet models.
+
+A dialect's route reads the body into a `Chat` and brings its `Writer`; this finds the model, runs
+it, and streams frames or answers whole. What fails before the first frame is raised, so that it
+gets a status; what fails later is the writer's last frame. Knows no dialect.
+"""
+
+import json
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Final
+
+from flask import Response, request
+
+from transom_api.chat import Chat
+from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
+from transom_api.fields import InvalidField
+from transom_api.prompting import Plan
+from transom_api.session import Session, Writer
+from transom_models.errors import TransomError
+from transom_server.engines.native import Loaded, NativeModels
+from transom_server.request_body import MAX_BODY_BYTES
+
+JSON: Final = "application/json"
+
+
+class Host:
+    """Models of a store, for every dialect. Threads may share it."""
+
+    def __init__(self, models: NativeModels) -> None:
+        self.models = models
+
+    def answer(self, chat: Chat, writer: Writer) -> Response:
+        """The answer of a model, as the writer frames it."""
+        frames = self._frames(chat, writer, client_gone())
+        if not chat.stream:
+            *_, last = frames
+            return uncached(Response(last, content_type=JSON))
+        # What goes wrong until here gets a status of its own.
+        first = next(frames)
+        response = Response(_stream(first, frames, writer), content_type=writer.content_type)
+        # The generator has begun, so closing it lets go of the model, read to its end or not.
+        response.call_on_close(frames.close)
+        # For proxies that would collect the stream first.
+        response.headers["X-Accel-Buffering"] = "no"
+        return uncached(response)
+
+    def _frames(
+        self, chat: Chat, writer: Writer, cancelled: Cancelled
+    ) -> Generator[bytes, None, None]:
+        """Frames of a stream; without one, the whole body as the only frame."""
+        session: Session | None = None
+        seconds, begun = 0.0, False
+        with closing(self.models.converse(chat, cancelled)) as events:
+            for event in events:
+                if isinstance(event, Loaded):
+                    seconds = event.seconds
+                    continue
+                if isinstance(event, Plan):
+                    session = Session(writer, event.reader, chat.choices)
+                    session.loaded(seconds)
+                    continue
+                assert session is not None
+                assert isinstance(event, TokenEvent | Done)
+                # Only now is it certain that there is an answer.
+                frames = [] if begun else session.begin()
+                begun = True
+                frames += session.feed(event)
+                if chat.stream and frames:
+                    yield b"".join(frames)
+        assert session is not None
+        if chat.stream:
+            yield b"".join(session.end())
+        else:
+            yield json.dumps(session.body(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_body() -> object:
+    """The request as JSON, whatever type it says it is. Raises `InvalidField`."""
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        return json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError) as error:
+        raise InvalidField(None, f"the body is not JSON: {error}") from None
+
+
+def client_gone() -> Cancelled:
+    """Whether the connection of this request is closed; other servers than ours cannot tell."""
+    gone: Callable[[], bool] | None = request.environ.get("waitress.client_disconnected")
+    return gone or (lambda: False)
+
+
+def uncached(response: Response) -> Response:
+    """An answer that is nobody else's."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _stream(first: bytes, rest: Iterator[bytes], writer: Writer) -> Iterator[bytes]:
+    yield first
+    try:
+        yield from rest
+    except RequestCancelled:
+        return
+    except TransomError as error:
+        yield b"".join(writer.fail(error))
