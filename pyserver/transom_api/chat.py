@@ -116,6 +116,8 @@ class Chat:
     constraint: Constraint | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Sampling and loading, by the names and ranges of `transom_models.modelfile.PARAMETERS`."""
+    fallback_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """The dialect's defaults, where neither the request nor the model says."""
     choices: int = 1
     logprobs: bool = False
     top_logprobs: int = 0
