@@ -1,8 +1,10 @@
-"""OpenAI's dialect: pure transforms to and from its JSON shapes. No I/O, no clock, no store."""
+"""Models as OpenAI lists them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from transom_api.openai.errors import error_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ def model_list(models: Iterable[ModelEntry]) -> dict[str, Any]:
     return {"object": "list", "data": [model.to_json() for model in models]}
 
 
-def error_body(message: str, kind: str, code: str | None = None) -> dict[str, Any]:
-    """The body of an error. `kind` is OpenAI's `type`, as `invalid_request_error`."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+def not_found(name: str) -> dict[str, Any]:
+    """The body of the 404 that says so; clients look at its `code`."""
+    message = f"the model {name!r:.200} does not exist here"
+    return error_body(message, "invalid_request_error", "model_not_found", "model")

@@ -1,0 +1,55 @@
+"""What frames of chats and of completions share: server-sent events, usage, figures."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from transom_api.deltas import Usage
+
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+DONE: Final = b"data: [DONE]\n\n"
+# What OpenAI says of a token that cannot come; JSON has no infinity.
+LEAST_LOGPROB: Final = -9999.0
+
+
+def event(value: Mapping[str, Any]) -> bytes:
+    """A server-sent event."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return b"data: " + text.encode() + b"\n\n"
+
+
+def logprob_json(logprob: float) -> float:
+    """A log-probability that JSON can hold."""
+    return logprob if math.isfinite(logprob) else LEAST_LOGPROB
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """Tokens of a request."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def timings_json(usage: Usage) -> dict[str, Any]:
+    """Figures in llama-server's words, which OpenAI has none for. Milliseconds."""
+    computed = usage.prompt_tokens - usage.cached_tokens
+    return {
+        "cache_n": usage.cached_tokens,
+        "load_ms": usage.load_seconds * 1e3,
+        **_timing("prompt", computed, usage.prompt_seconds),
+        **_timing("predicted", usage.completion_tokens, usage.completion_seconds),
+    }
+
+
+def _timing(name: str, tokens: int, seconds: float) -> dict[str, Any]:
+    return {
+        f"{name}_n": tokens,
+        f"{name}_ms": seconds * 1e3,
+        f"{name}_per_token_ms": seconds * 1e3 / tokens if tokens else None,
+        f"{name}_per_second": tokens / seconds if seconds else None,
+    }
