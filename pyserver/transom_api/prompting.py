@@ -67,7 +67,11 @@ def plan(chat: Chat, defaults: ModelDefaults, facts: ModelFacts, render: Render)
         prompt = chat.raw_prompt
     else:
         prompt = _prompt(chat, defaults, facts, render)
-    parameters = {**defaults.parameters, **check_parameters(chat.options)}
+    parameters = {
+        **chat.fallback_options,
+        **defaults.parameters,
+        **check_parameters(chat.options),
+    }
     request = GenerateRequest(
         prompt=prompt,
         sampling=options.sampling_of(parameters),
