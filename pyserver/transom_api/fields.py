@@ -97,7 +97,7 @@ class Fields:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.refuse(name, f"must be a number, not {kind_of(value)}")
-        if not (math.isfinite(value) and least <= value <= most):
+        if not (least <= value <= most and math.isfinite(value)):
             self.refuse(name, f"must be from {least:g} to {most:g}, not {shown(value)}")
         return float(value)
 
