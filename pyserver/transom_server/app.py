@@ -21,6 +21,7 @@ from transom_server.errors import (
 )
 from transom_server.hosting import Host
 from transom_server.routes import (
+    anthropic,
     blobs,
     generation,
     health,
@@ -68,6 +69,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.extensions["transom_close"] = native.close
     host = Host(native)
     app.register_blueprint(generation.blueprint(store, native))
+    app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
     register_errors(app)

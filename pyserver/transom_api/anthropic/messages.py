@@ -23,6 +23,8 @@ MAX_EXAMPLES: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 _OPTIONS: Final = ("temperature", "top_p", "top_k")
+# Count where neither the request nor the model says otherwise.
+DEFAULTS: Final[Mapping[str, Any]] = {"temperature": 1.0, "top_p": 1.0}
 _REFUSED: Final[Mapping[str, str]] = {
     "container": "there are no containers here; leave it out",
     "mcp_servers": "the server calls no MCP servers; give their tools as custom ones",
@@ -74,6 +76,7 @@ def _read(fields: Fields, max_tokens: int) -> MessagesRequest:
         tool_choice=_tool_choice(fields, tools),
         constraint=constraint,
         options=_options(fields, max_tokens, stops),
+        fallback_options=DEFAULTS,
         thinks=thinks,
         effort=effort,
         template_variables=variables,

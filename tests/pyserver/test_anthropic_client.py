@@ -1,0 +1,178 @@
+"""pytest tests/pyserver/test_anthropic_client.py: /v1/messages over a socket.
+
+The official `anthropic` client asks; llama.cpp answers, with tiny random models.
+"""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import anthropic
+import httpx
+import pytest
+
+from tests.fakes.fake_engine import FakeLoader
+from tests.pyserver.native_models import OPTIONS, put_native
+from transom_api.engine import EngineFailed
+from transom_server.app import create_app
+from transom_server.config import Config
+from transom_server.engines import native
+from transom_server.serving import Server, serving
+from transom_server.store import Store
+
+SECONDS = 30
+HELLO: anthropic.types.MessageParam = {"role": "user", "content": "hello"}
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("anthropic") / "models"
+    store = Store(folder)
+    put_native(store, "tiny")
+    template = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}"
+    put_native(store, "mine", template=template, parameters={**OPTIONS, "num_ctx": 128})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    config = Config.read({"TRANSOM_MODELS": str(folder)}, host="127.0.0.1", port="0")
+    with serving(create_app(config), config) as running:
+        yield running
+
+
+def client_of(server: Server) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=server.url, api_key="none", timeout=SECONDS, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[anthropic.Anthropic]:
+    with client_of(server) as client:
+        yield client
+
+
+def test_a_message(client: anthropic.Anthropic) -> None:
+    message = client.messages.create(model="tiny", max_tokens=5, messages=[HELLO])
+    assert (message.type, message.role, message.model) == ("message", "assistant", "tiny")
+    assert message.id.startswith("msg_")
+    assert message.stop_reason == "max_tokens"
+    (block,) = message.content
+    assert block.type == "text"
+    assert block.text
+    assert message.usage.output_tokens == 5
+    # <|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n
+    cached = message.usage.cache_read_input_tokens
+    assert cached is not None
+    assert message.usage.input_tokens + cached == 20
+
+
+def test_a_stream_says_what_a_whole_message_says(client: anthropic.Anthropic) -> None:
+    whole = client.messages.create(model="tiny", max_tokens=5, messages=[HELLO])
+    with client.messages.stream(model="tiny", max_tokens=5, messages=[HELLO]) as stream:
+        kinds = [event.type for event in stream]
+        streamed = stream.get_final_message()
+    assert kinds[0] == "message_start"
+    assert kinds[-1] == "message_stop"
+    assert [block.to_dict() for block in streamed.content] == [
+        block.to_dict() for block in whole.content
+    ]
+    assert (streamed.stop_reason, streamed.usage.output_tokens) == ("max_tokens", 5)
+    cached = streamed.usage.cache_read_input_tokens
+    assert cached is not None
+    assert streamed.usage.input_tokens + cached == 20
+
+
+def test_system_and_turns_reach_the_template(client: anthropic.Anthropic) -> None:
+    short = client.messages.create(model="mine", max_tokens=1, messages=[HELLO])
+    long = client.messages.create(
+        model="mine",
+        max_tokens=1,
+        system=[{"type": "text", "text": "be brief"}],
+        messages=[HELLO, {"role": "assistant", "content": "well"}, HELLO],
+    )
+
+    def prompt_tokens(message: anthropic.types.Message) -> int:
+        return message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+
+    # [system:be brief] and [assistant:well][user:hello]
+    assert prompt_tokens(long) > prompt_tokens(short) + 20
+
+
+def test_a_stop_sequence_is_named(client: anthropic.Anthropic) -> None:
+    first = client.messages.create(model="tiny", max_tokens=40, messages=[HELLO]).content[0]
+    assert first.type == "text"
+    stop = next(letter for letter in first.text if letter.isascii() and letter.isprintable())
+    message = client.messages.create(
+        model="tiny", max_tokens=40, messages=[HELLO], stop_sequences=["never said", stop]
+    )
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", stop)
+
+
+def test_a_prompt_longer_than_the_context(client: anthropic.Anthropic) -> None:
+    long: anthropic.types.MessageParam = {"role": "user", "content": "word " * 500}
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        client.messages.create(model="mine", max_tokens=1, messages=[long])
+    assert refused.value.type == "invalid_request_error"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_is_not_there(client: anthropic.Anthropic, stream: bool) -> None:
+    with pytest.raises(anthropic.NotFoundError) as refused:
+        client.messages.create(model="nobody", max_tokens=5, messages=[HELLO], stream=stream)
+    assert refused.value.type == "not_found_error"
+
+
+def test_a_refusal_says_the_field(client: anthropic.Anthropic) -> None:
+    url: anthropic.types.ImageBlockParam = {
+        "type": "image",
+        "source": {"type": "url", "url": "http://localhost/cat.png"},
+    }
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        client.messages.create(
+            model="tiny", max_tokens=5, messages=[{"role": "user", "content": [url]}]
+        )
+    body = refused.value.body
+    assert isinstance(body, dict)
+    assert body["type"] == "error"
+    assert body["error"]["message"].startswith("messages[0].content[0].source.type: ")
+
+
+def test_a_model_that_sees_nothing(client: anthropic.Anthropic) -> None:
+    picture: anthropic.types.ImageBlockParam = {
+        "type": "image",
+        "source": {
+            "type": "base64",
+            "media_type": "image/png",
+            "data": base64.b64encode(PNG).decode(),
+        },
+    }
+    with pytest.raises(anthropic.BadRequestError, match="sees no images"):
+        client.messages.create(
+            model="tiny", max_tokens=5, messages=[{"role": "user", "content": [picture]}]
+        )
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b"[]", b'"x"', b"[" * 100_000])
+def test_a_body_that_is_none(server: Server, sent: bytes) -> None:
+    answer = httpx.post(f"{server.url}/v1/messages", content=sent, timeout=SECONDS)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_an_engine_that_breaks_in_the_middle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = FakeLoader("one", " two")
+    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    config = Config.read({"TRANSOM_MODELS": str(folder)}, host="127.0.0.1", port="0")
+    loader.go.clear()
+    with serving(create_app(config), config) as server, client_of(server) as client:
+        stream = client.messages.create(model="tiny", max_tokens=5, messages=[HELLO], stream=True)
+        kinds = [next(stream).type for _ in range(3)]
+        assert kinds == ["message_start", "content_block_start", "content_block_delta"]
+
+        def broken() -> bool:
+            raise EngineFailed("it broke")
+
+        monkeypatch.setattr(loader.go, "wait", lambda _: broken())
+        with pytest.raises(anthropic.APIStatusError, match="it broke"):
+            list(stream)
