@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import re
 from typing import Final
 
 from transom_api.chat import (
@@ -19,6 +18,7 @@ from transom_api.chat import (
     ToolCall,
 )
 from transom_api.fields import Fields, shown
+from transom_api.image_files import read_data_url
 
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
@@ -36,10 +36,7 @@ _PARTS: Final[dict[Role, tuple[str, ...]]] = {
     # A tool may answer with a picture, as a screenshot.
     "tool": ("text", "image_url"),
 }
-_DATA_URL: Final = re.compile(r"data:([A-Za-z0-9!#$&^_.+/-]*)((?:;[^;,]{0,80})*?);base64,", re.I)
 _AUDIO_FORMATS: Final = ("wav", "mp3")
-# How formats begin that engines read.
-_IMAGE_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
 
 
 def read_messages(body: Fields) -> tuple[Message, ...]:
@@ -141,25 +138,12 @@ def _parts(row: Fields, role: Role) -> tuple[Part, ...]:
 
 def _image(part: Fields) -> Image:
     if isinstance(part.raw("image_url"), str):
-        holder, name = part, "image_url"
-    else:
-        inner = part.object("image_url")
-        if inner is None:
-            part.refuse("image_url", "is missing")
-        inner.text("detail", "auto", choices=("auto", "low", "high", "original"))
-        holder, name = inner, "url"
-    url = holder.required_text(name)
-    match = _DATA_URL.match(url)
-    if match is None:
-        holder.refuse(
-            name,
-            f"{shown(url)} is no data URL; nothing is fetched for you, so send the picture "
-            "itself: data:image/png;base64,…",
-        )
-    data = _base64(holder, name, url[match.end() :])
-    if not data.startswith(_IMAGE_STARTS):
-        holder.refuse(name, "must be a PNG, JPEG, GIF or BMP file")
-    return Image(data)
+        return read_data_url(part, "image_url")
+    inner = part.object("image_url")
+    if inner is None:
+        part.refuse("image_url", "is missing")
+    inner.text("detail", "auto", choices=("auto", "low", "high", "original"))
+    return read_data_url(inner, "url")
 
 
 def _audio(part: Fields) -> Audio:
@@ -168,11 +152,7 @@ def _audio(part: Fields) -> Audio:
         part.refuse("input_audio", "is missing")
     inner.required_text("format")
     kind = inner.text("format", "", choices=_AUDIO_FORMATS)
-    return Audio(_base64(inner, "data", inner.required_text("data")), kind)
-
-
-def _base64(fields: Fields, name: str, text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        return Audio(base64.b64decode(inner.required_text("data"), validate=True), kind)
     except (ValueError, binascii.Error):
-        fields.refuse(name, "is not base64")
+        inner.refuse("data", "is not base64")
