@@ -4,7 +4,7 @@ The same words as in TypeScript. An engine is given a finished prompt; it knows 
 nothing of messages, templates or dialects. Pure.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -120,6 +120,30 @@ class ModelFacts:
     """Whether the tokenizer puts `bos` before any text by itself."""
     image_marker: str | None = None
     """Stands for an image in a prompt; None when the model sees none."""
+    parallel: int = 1
+    """How many requests it answers at once."""
+
+
+Task = Literal["generate", "embed", "rerank"]
+Pooling = Literal["mean", "cls", "last"]
+Input = str | tuple[int, ...]
+"""A text, or its token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """A vector of length 1 for each input, and the tokens of all."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How well each document answers a query, in their order, and the tokens of all."""
+
+    scores: tuple[float, ...]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +156,13 @@ class LoadOptions:
     main_gpu: int | None = None
     threads: int | None = None
     mmap: bool | None = None
+    parallel: int | None = None
+    """Requests answered at once, each with `context_tokens` for itself."""
+    kv_type: str | None = None
+    """How keys and values are kept, as "f16" or "q8_0"."""
+    task: Task = "generate"
+    pooling: Pooling | None = None
+    """How an embedding is made of its tokens' vectors, where the file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +175,7 @@ class ModelFiles:
 
 
 class Engine(Protocol):
-    """A loaded model. One request at a time."""
+    """A loaded model. Threads may share it; `facts.parallel` of them are answered at once."""
 
     facts: ModelFacts
 
@@ -153,6 +184,23 @@ class Engine(Protocol):
     ) -> Generator[TokenEvent | Done, None, None]:
         """Token events, then one `Done`. Ends with `RequestCancelled` soon after `cancelled` says
         so, and stops when it is closed. Raises `EngineError`."""
+        ...
+
+    def embed(self, inputs: Sequence[Input], cancelled: Cancelled) -> Embeddings:
+        """Vectors of texts, of a model loaded to embed. Raises `EngineError`."""
+        ...
+
+    def rerank(self, query: str, documents: Sequence[str], cancelled: Cancelled) -> Ranking:
+        """How well documents answer a query, by a model loaded to rerank. Raises `EngineError`."""
+        ...
+
+    def tokenize(self, text: str, *, special: bool = True, around: bool = False) -> tuple[int, ...]:
+        """Token ids. `special`: names of special tokens are read as such; `around`: with those
+        that the tokenizer puts around any text."""
+        ...
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text that these tokens stand for, special ones too."""
         ...
 
     def alive(self) -> bool:

@@ -1,16 +1,20 @@
 """An engine that says what it is told to, when it is told to. No model at all."""
 
+import math
 import threading
 from collections.abc import Generator, Sequence
 
 from transom_api.engine import (
     Cancelled,
     Done,
+    Embeddings,
     EngineError,
     GenerateRequest,
+    Input,
     LoadOptions,
     ModelFacts,
     ModelFiles,
+    Ranking,
     RequestCancelled,
     TokenEvent,
 )
@@ -19,8 +23,8 @@ from transom_api.engine import (
 class FakeEngine:
     """Says `pieces`, waiting for `go` before each but the first."""
 
-    def __init__(self, pieces: Sequence[str], go: threading.Event) -> None:
-        self.facts = ModelFacts(context_tokens=64)
+    def __init__(self, pieces: Sequence[str], go: threading.Event, parallel: int = 1) -> None:
+        self.facts = ModelFacts(context_tokens=64, parallel=parallel)
         self.requests: list[GenerateRequest] = []
         self.closed = threading.Event()
         self.cancelled = threading.Event()
@@ -38,6 +42,26 @@ class FakeEngine:
                     raise RequestCancelled("nobody waits")
             yield TokenEvent((number,), piece.encode())
         yield Done("stop", 3, 0, len(self._pieces), 0.5, 0.25)
+
+    def embed(self, inputs: Sequence[Input], cancelled: Cancelled) -> Embeddings:
+        """The length of each input, as a direction."""
+        rows = [(float(len(each)), 1.0) for each in inputs]
+        lengths = [math.hypot(*row) for row in rows]
+        unit = [(x / size, y / size) for (x, y), size in zip(rows, lengths, strict=True)]
+        return Embeddings(tuple(unit), sum(len(each) for each in inputs))
+
+    def rerank(self, query: str, documents: Sequence[str], cancelled: Cancelled) -> Ranking:
+        """A document is as good as the query's words are in it."""
+        words = query.split()
+        scores = [float(sum(word in document for word in words)) for document in documents]
+        return Ranking(tuple(scores), len(query) + sum(map(len, documents)))
+
+    def tokenize(self, text: str, *, special: bool = True, around: bool = False) -> tuple[int, ...]:
+        """Bytes, with 256 around them."""
+        return (*((256,) if around else ()), *text.encode())
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        return bytes(token for token in tokens if token < 256).decode(errors="replace")
 
     def alive(self) -> bool:
         return not (self.broken or self.closed.is_set())
@@ -58,11 +82,12 @@ class FakeLoader:
         self.loaded: list[FakeEngine] = []
         self.options: list[LoadOptions] = []
         self.fails = False
+        self.parallel = 1
         self._pieces = pieces
 
     def __call__(self, files: ModelFiles, options: LoadOptions, cancelled: Cancelled) -> FakeEngine:
         if self.fails:
             raise EngineError("it cannot be loaded")
         self.options.append(options)
-        self.loaded.append(FakeEngine(self._pieces, self.go))
+        self.loaded.append(FakeEngine(self._pieces, self.go, self.parallel))
         return self.loaded[-1]

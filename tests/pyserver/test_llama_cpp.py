@@ -12,6 +12,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def never() -> bool:
     return False
 
 
-def load(path: Path, **options: int) -> LlamaCpp:
+def load(path: Path, **options: Any) -> LlamaCpp:
     return LlamaCpp(ModelFiles(str(path)), LoadOptions(threads=1, **options), never)
 
 
@@ -253,7 +254,7 @@ def test_what_is_no_picture_is_given_to_no_program(
 
 
 def test_nobody_else_may_ask_it(engine: LlamaCpp) -> None:
-    url = f"http://{engine._address}/completion"
+    url = f"http://{engine._client.address}/completion"
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(url, b'{"prompt": "hello"}', timeout=SECONDS)
     caught.value.close()

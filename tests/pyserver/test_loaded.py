@@ -91,6 +91,84 @@ def test_one_request_at_a_time(models: LoadedModels[None]) -> None:
     thread.join()
 
 
+def test_as_many_at_once_as_it_takes(models: LoadedModels[None], loader: FakeLoader) -> None:
+    loader.parallel = 2
+    entered = threading.Event()
+
+    def third() -> None:
+        with use(models):
+            entered.set()
+
+    thread = threading.Thread(target=third)
+    with use(models):
+        with use(models) as second:
+            assert second.load_seconds == 0
+            thread.start()
+            assert not entered.wait(0.2)
+            # What computes nothing takes no place.
+            key = ModelKey("one", DIGEST, LoadOptions(), None)
+            with models.use(key, lambda: ModelFiles("weights"), 100, lambda: False, computes=False):
+                pass
+        assert entered.wait(SECONDS)
+    thread.join()
+    assert len(loader.loaded) == 1
+
+
+def test_whoever_came_first_is_served_first(models: LoadedModels[None], loader: FakeLoader) -> None:
+    """Also when that means to load it otherwise, while others could share it as it is."""
+    loader.parallel = 2
+    order: list[str] = []
+
+    def ask(name: str, options: LoadOptions) -> None:
+        with use(models, options=options):
+            order.append(name)
+
+    threads = [
+        threading.Thread(target=ask, args=("otherwise", LoadOptions(context_tokens=8))),
+        threading.Thread(target=ask, args=("as it is", LoadOptions())),
+    ]
+    with use(models):
+        for thread in threads:
+            thread.start()
+            time.sleep(0.1)
+        assert order == []
+    for thread in threads:
+        thread.join(SECONDS)
+    assert order == ["otherwise", "as it is"]
+    assert len(loader.loaded) == 3
+
+
+def test_a_model_that_embeds_too_is_loaded_beside_itself(
+    models: LoadedModels[None], loader: FakeLoader
+) -> None:
+    with use(models), use(models, options=LoadOptions(task="embed")):
+        assert names(models) == ["one", "one"]
+    assert models.unload("one")
+    assert all(engine.closed.is_set() for engine in loader.loaded)
+    assert models.rows() == []
+
+
+def test_a_broken_engine_is_replaced_when_its_last_request_is_over(
+    models: LoadedModels[None], loader: FakeLoader
+) -> None:
+    loader.parallel = 2
+    again = threading.Event()
+
+    def ask() -> None:
+        with use(models) as used:
+            assert used.engine is loader.loaded[1]
+            again.set()
+
+    thread = threading.Thread(target=ask)
+    with use(models):
+        with use(models):
+            loader.loaded[0].broken = True
+            thread.start()
+        assert not again.wait(0.2)
+    assert again.wait(SECONDS)
+    thread.join()
+
+
 def test_whoever_has_gone_waits_no_longer(models: LoadedModels[None]) -> None:
     with use(models), pytest.raises(RequestCancelled), use(models, cancelled=True):
         pass

@@ -37,8 +37,14 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     """llama.cpp's settings for an order."""
     chosen = xllamacpp.CommonParams()
     chosen.model.path = order["weights"]
-    chosen.n_ctx = order["context_tokens"]
-    chosen.n_parallel = 1
+    # Each slot has a context for itself. In one that they share, tokens would depend on what else
+    # is asked at the same time, and the first that fills it would end all.
+    chosen.n_ctx = order["context_tokens"] * order["parallel"]
+    chosen.n_parallel = order["parallel"]
+    chosen.kv_unified = False
+    if order["kv_type"] is not None:
+        kept = getattr(xllamacpp.ggml_type, "GGML_TYPE_" + order["kv_type"].upper())
+        chosen.cache_type_k = chosen.cache_type_v = kept
     # A port is open to whoever is on this machine; the key is the parent's.
     chosen.api_keys = [order["key"]]
     chosen.cors_origins = ""
@@ -74,6 +80,14 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     if order["threads"] is not None:
         chosen.cpuparams.n_threads = order["threads"]
         chosen.cpuparams_batch.n_threads = order["threads"]
+    if order["task"] != "generate":
+        chosen.embedding = True
+        # A text is computed in one piece.
+        chosen.n_batch = chosen.n_ubatch = order["context_tokens"]
+        pooling = "rank" if order["task"] == "rerank" else order["pooling"]
+        if pooling is not None:
+            kinds = xllamacpp.llama_pooling_type
+            chosen.pooling_type = getattr(kinds, "LLAMA_POOLING_TYPE_" + pooling.upper())
     return chosen
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ _LOG_PREFIX: Final = re.compile(r"[\d.]+ [A-Z] +")
 class LlamaCppProcess:
     """The process: its order, its address, its last words."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        """`hear` is given each line of the log, in a thread of its own; an empty one is its end."""
+        self._hear = hear
         self._process = subprocess.Popen(
             [sys.executable, "-m", "transom_server.engines.llama_cpp_child"],
             stdin=subprocess.PIPE,
@@ -47,8 +50,6 @@ class LlamaCppProcess:
         )
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._listener: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._ended = False
         self._listeners = [
             # Whoever forgets to close a model shall still be able to end.
             threading.Thread(target=target, name="llama-cpp-log", daemon=True)
@@ -79,13 +80,6 @@ class LlamaCppProcess:
 
     def alive(self) -> bool:
         return self._process.poll() is None
-
-    def listen(self) -> "queue.SimpleQueue[str]":
-        """Lines of the log from now on, until somebody else listens; an empty one is its end."""
-        self._listener = queue.SimpleQueue()
-        if self._ended:
-            self._listener.put("")
-        return self._listener
 
     def wait_for_end(self, seconds: float) -> str | None:
         """How it ended, in words; None when it runs on."""
@@ -130,9 +124,8 @@ class LlamaCppProcess:
         for line in self._process.stderr:
             if line.strip():
                 self._log.append(line.strip())
-                self._listener.put(line.strip())
-        self._ended = True
-        self._listener.put("")
+                self._hear(line.strip())
+        self._hear("")
 
     def _last_words(self) -> str:
         """The first line of what is left of the log that speaks of an error."""

@@ -1,4 +1,6 @@
-"""Which models are loaded: on demand, one request at a time each, let go when unused.
+"""Which models are loaded: on demand, as many requests at once as each takes, let go when unused.
+
+Whoever asks for a model first is served first, also when that means to load it otherwise.
 
 Knows when and in what order; how a model is loaded is the `LoadEngine` it is given. Must not know
 HTTP, templates or the store.
@@ -6,6 +8,7 @@ HTTP, templates or the store.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from transom_api.engine import (
     LoadOptions,
     ModelFiles,
     RequestCancelled,
+    Task,
 )
 from transom_models.digest import Digest
 
@@ -30,6 +34,8 @@ POLL_SECONDS: Final = 0.1
 FOREVER_SECONDS: Final = 2**63 / 1e9
 
 Tag = TypeVar("Tag")
+# A model that answers and embeds is loaded for either.
+_Place = tuple[str, Task]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class ModelKey(Generic[Tag]):
     digest: Digest
     options: LoadOptions
     tag: Tag = field(compare=False)
+
+    @property
+    def place(self) -> tuple[str, Task]:
+        return self.name, self.options.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +64,33 @@ class LoadedRow(Generic[Tag]):
 
 @dataclass(slots=True)
 class _Entry(Generic[Tag]):
-    """`engine` is None while it loads; `busy` while a request has it, loading included."""
+    """`engine` is None while it loads."""
 
     key: ModelKey[Tag]
     engine: Engine | None = None
-    busy: bool = True
+    users: int = 0
+    """Requests that have it, the one that loads it included."""
+    places: int = 0
+    """Of them, those that have it compute."""
     keep_seconds: float = 0.0
     idle_since: float = 0.0
     """Monotonic seconds."""
     leave: bool = False
     """Let go as soon as it is not busy."""
+
+    @property
+    def busy(self) -> bool:
+        return self.users > 0
+
+    def takes(self, key: ModelKey[Tag], place: int) -> bool:
+        """Whether another request may have it as it is."""
+        return (
+            self.engine is not None
+            and self.key == key
+            and not self.leave
+            and self.engine.alive()
+            and self.places + place <= self.engine.facts.parallel
+        )
 
     @property
     def deadline(self) -> float:
@@ -72,7 +99,7 @@ class _Entry(Generic[Tag]):
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """A model that one request has for itself. `load_seconds` is 0 when it was loaded already;
+    """A model that a request may use. `load_seconds` is 0 when it was loaded already;
     `cancelled` is the request's own, and says so too when the server ends."""
 
     engine: Engine
@@ -86,7 +113,8 @@ class LoadedModels(Generic[Tag]):
     def __init__(self, load: LoadEngine, most: int = MAX_LOADED) -> None:
         self._load = load
         self._most = most
-        self._entries: dict[str, _Entry[Tag]] = {}
+        self._entries: dict[_Place, _Entry[Tag]] = {}
+        self._queues: dict[_Place, deque[object]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._reaper: threading.Thread | None = None
@@ -98,37 +126,44 @@ class LoadedModels(Generic[Tag]):
         files: Callable[[], ModelFiles],
         keep_seconds: float,
         cancelled: Cancelled,
+        *,
+        computes: bool = True,
     ) -> Iterator[InUse]:
         """The model for as long as the block runs, then for `keep_seconds` more.
 
-        Waits for whoever has it. `files` is asked when it has to be loaded. Raises `EngineError`,
-        `RequestCancelled`.
+        Waits for its turn, unless it `computes` nothing and the model is there. `files` is asked
+        when it has to be loaded. Raises `EngineError`, `RequestCancelled`.
         """
-        entry = self._take(key, cancelled)
+        place = int(computes)
+        entry = self._take(key, place, cancelled)
         entry.keep_seconds = keep_seconds
         try:
             started = time.monotonic()
             loading = entry.engine is None
             ended = self._or_closed(cancelled)
             if entry.engine is None:
-                entry.engine = self._load(files(), key.options, ended)
+                engine = self._load(files(), key.options, ended)
+                with self._changed:
+                    entry.engine = engine
+                    self._changed.notify_all()
+            assert entry.engine is not None
             yield InUse(entry.engine, time.monotonic() - started if loading else 0.0, ended)
         finally:
-            self._give_back(entry)
+            self._give_back(entry, place)
 
     def unload(self, name: str) -> bool:
-        """Let go of a model now, or when its request is done; whether it was loaded."""
+        """Let go of a model now, or when its requests are done; whether it was loaded."""
         with self._changed:
-            entry = self._entries.get(name)
-            if entry is None:
-                return False
-            if entry.busy:
+            found = [entry for entry in self._entries.values() if entry.key.name == name]
+            idle = [entry for entry in found if not entry.busy]
+            for entry in found:
                 entry.leave = True
-                return True
-            del self._entries[name]
+            for entry in idle:
+                del self._entries[entry.key.place]
             self._changed.notify_all()
-        _close(entry)
-        return True
+        for entry in idle:
+            _close(entry)
+        return bool(found)
 
     def rows(self) -> list[LoadedRow[Tag]]:
         """What is loaded now, the one that stays longest first."""
@@ -159,26 +194,50 @@ class LoadedModels(Generic[Tag]):
         if self._reaper is not None:
             self._reaper.join()
 
-    def _take(self, key: ModelKey[Tag], cancelled: Cancelled) -> _Entry[Tag]:
-        """This request's own entry, loaded as `key` says or yet to be loaded."""
+    def _take(self, key: ModelKey[Tag], place: int, cancelled: Cancelled) -> _Entry[Tag]:
+        """An entry that is loaded as `key` says, or this request's to load."""
+        ticket = object()
+        with self._changed:
+            self._check(cancelled)
+            entry = self._entries.get(key.place)
+            if not place and entry is not None and entry.takes(key, place):
+                return _enter(entry, place)
+            queue = self._queues.setdefault(key.place, deque())
+            queue.append(ticket)
+        try:
+            return self._wait(key, place, cancelled, queue, ticket)
+        finally:
+            with self._changed:
+                queue.remove(ticket)
+                if not queue:
+                    del self._queues[key.place]
+                self._changed.notify_all()
+
+    def _wait(
+        self,
+        key: ModelKey[Tag],
+        place: int,
+        cancelled: Cancelled,
+        queue: deque[object],
+        ticket: object,
+    ) -> _Entry[Tag]:
         while True:
             unwanted: _Entry[Tag] | None
             with self._changed:
                 self._check(cancelled)
-                entry = self._entries.get(key.name)
-                if entry is not None and entry.busy:
+                entry = self._entries.get(key.place)
+                if queue[0] is ticket and entry is not None and entry.takes(key, place):
+                    return _enter(entry, place)
+                if queue[0] is not ticket or (entry is not None and entry.busy):
                     self._changed.wait(POLL_SECONDS)
                     continue
-                if entry is not None and entry.key == key and _alive(entry):
-                    entry.busy = True
-                    return entry
                 unwanted = entry or self._surplus()
                 if unwanted is None and len(self._entries) >= self._most:
                     self._changed.wait(POLL_SECONDS)
                     continue
                 if unwanted is not None:
-                    del self._entries[unwanted.key.name]
-                entry = self._entries[key.name] = _Entry(key)
+                    del self._entries[unwanted.key.place]
+                entry = self._entries[key.place] = _enter(_Entry(key), place)
                 self._start_reaper()
             if unwanted is not None:
                 _close(unwanted)
@@ -201,13 +260,16 @@ class LoadedModels(Generic[Tag]):
         idle = [entry for entry in self._entries.values() if not entry.busy]
         return min(idle, key=lambda entry: entry.idle_since, default=None)
 
-    def _give_back(self, entry: _Entry[Tag]) -> None:
+    def _give_back(self, entry: _Entry[Tag], place: int) -> None:
         with self._changed:
-            entry.busy = False
+            entry.users -= 1
+            entry.places -= place
             entry.idle_since = time.monotonic()
-            leaves = entry.leave or self._closed or entry.keep_seconds <= 0 or not _alive(entry)
+            leaves = not entry.busy and (
+                entry.leave or self._closed or entry.keep_seconds <= 0 or not _alive(entry)
+            )
             if leaves:
-                self._entries.pop(entry.key.name, None)
+                del self._entries[entry.key.place]
             self._changed.notify_all()
         if leaves:
             _close(entry)
@@ -226,7 +288,7 @@ class LoadedModels(Generic[Tag]):
                 idle = [entry for entry in self._entries.values() if not entry.busy]
                 over = [entry for entry in idle if entry.deadline <= time.monotonic()]
                 for entry in over:
-                    del self._entries[entry.key.name]
+                    del self._entries[entry.key.place]
                 if not over:
                     waits = [entry.deadline - time.monotonic() for entry in idle]
                     # The longest wait that every system takes.
@@ -235,6 +297,12 @@ class LoadedModels(Generic[Tag]):
                 self._changed.notify_all()
             for entry in over:
                 _close(entry)
+
+
+def _enter(entry: _Entry[Tag], place: int) -> _Entry[Tag]:
+    entry.users += 1
+    entry.places += place
+    return entry
 
 
 def _alive(entry: _Entry[Tag]) -> bool:

@@ -1,0 +1,135 @@
+"""Our words for a request and its answer in those of llama.cpp's server, and back. Pure."""
+
+import base64
+import json
+import math
+from dataclasses import asdict
+from typing import Any, Final
+
+from transom_api.deltas import Logprobs, TokenLogprob
+from transom_api.engine import (
+    ContextOverflow,
+    Done,
+    EngineError,
+    EngineFailed,
+    GenerateRequest,
+    SchemaRefused,
+    TokenEvent,
+)
+
+MAX_REASON_CHARS: Final = 300
+# JSON has no minus infinity; OpenAI writes this for a token that is not to be had.
+NEVER_LOGPROB: Final = -9999.0
+# Its words for a grammar that it cannot read.
+_BAD_GRAMMAR: Final = "Failed to initialize samplers: "
+
+Event = dict[str, Any]
+
+
+def completion(
+    request: GenerateRequest, image_marker: str | None, slot: int, choices: int
+) -> dict[str, Any]:
+    """The body of `/completion` for so many choices. Raises `EngineError`."""
+    body: dict[str, Any] = {
+        "prompt": _prompt(request, image_marker),
+        "stream": True,
+        "return_tokens": True,
+        "cache_prompt": request.cache_prompt,
+        "id_slot": slot,
+        "n_cmpl": choices,
+        "n_predict": request.max_tokens,
+        "stop": list(request.stop),
+        "ignore_eos": request.ignore_eos,
+        **asdict(request.sampling),
+    }
+    if request.json_schema is not None:
+        body["json_schema"] = request.json_schema
+    if request.grammar is not None:
+        body["grammar"] = request.grammar
+    if request.logit_bias:
+        body["logit_bias"] = [
+            [token, False if bias == -math.inf else bias] for token, bias in request.logit_bias
+        ]
+    if request.logprobs is not None:
+        # At least one, else it tells none.
+        body["n_probs"] = max(1, request.logprobs)
+    if request.stop_token_ids:
+        # So that an answer which we end has its figures.
+        body["timings_per_token"] = True
+    return body
+
+
+def _prompt(request: GenerateRequest, image_marker: str | None) -> Any:
+    if not request.images:
+        return request.prompt
+    found = 0 if image_marker is None else request.prompt.count(image_marker)
+    if found != len(request.images):
+        raise EngineError(f"the prompt has room for {found} images, not {len(request.images)}")
+    if image_marker is not None and request.prompt.endswith(image_marker):
+        # llama.cpp aborts, because nothing is left to continue from.
+        raise EngineError("the prompt ends with an image; write something after it")
+    data = [base64.b64encode(image).decode() for image in request.images]
+    return {"prompt_string": request.prompt, "multimodal_data": data}
+
+
+def token_event(event: Event, choice: int, logprobs: int | None) -> TokenEvent:
+    """A step of an answer."""
+    rows = event.get("completion_probabilities", ()) if logprobs is not None else ()
+    found = tuple(
+        Logprobs(_logprob(row), tuple(map(_logprob, row["top_logprobs"][:logprobs])))
+        for row in rows
+    )
+    return TokenEvent(tuple(event["tokens"]), event["content"].encode(), choice, found)
+
+
+def _logprob(row: dict[str, Any]) -> TokenLogprob:
+    value = row["logprob"]
+    return TokenLogprob(
+        row["token"], NEVER_LOGPROB if value is None else float(value), tuple(row["bytes"])
+    )
+
+
+def done(event: Event, choice: int) -> Done:
+    """The last step of an answer; of one that we ended, its last token."""
+    timings = event["timings"]
+    cached = max(0, timings["cache_n"])
+    kind = event.get("stop_type")
+    return Done(
+        finish_reason="length" if kind == "limit" else "stop",
+        prompt_tokens=cached + max(0, timings["prompt_n"]),
+        cached_tokens=cached,
+        completion_tokens=event["tokens_predicted"],
+        prompt_seconds=max(0.0, timings["prompt_ms"]) / 1000,
+        completion_seconds=max(0.0, timings["predicted_ms"]) / 1000,
+        choice=choice,
+        stop=event["stopping_word"] if kind == "word" else None,
+    )
+
+
+def schema_refused(reason: str) -> SchemaRefused:
+    """What its log says of a schema."""
+    reason = reason.rpartition("failed to compile JSON schema: ")[2]
+    return SchemaRefused(f"the JSON schema cannot be used: {reason[:MAX_REASON_CHARS]}")
+
+
+def refusal(data: bytes, context_is_whole: bool = False) -> EngineError:
+    """llama.cpp's error object as ours. `context_is_whole`: the model has no larger context."""
+    try:
+        error = json.loads(data)["error"]
+        message = str(error["message"])
+    except (ValueError, KeyError, TypeError):
+        return EngineFailed("it refuses without a reason")
+    if error.get("type") == "exceed_context_size_error":
+        way_out = (
+            ", all that this model was trained for; shorten the conversation"
+            if context_is_whole
+            else "; ask with a larger num_ctx, or shorten the conversation"
+        )
+        return ContextOverflow(
+            f"the prompt has {error['n_prompt_tokens']} tokens, and the context window (num_ctx) "
+            f"holds {error['n_ctx']}{way_out}"
+        )
+    if message.startswith(_BAD_GRAMMAR):
+        reason = message.removeprefix(_BAD_GRAMMAR)[:MAX_REASON_CHARS]
+        return SchemaRefused(f"the grammar cannot be used: {reason}")
+    return EngineError(f"llama.cpp: {message[:MAX_REASON_CHARS]}")
