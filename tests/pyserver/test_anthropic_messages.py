@@ -83,6 +83,13 @@ def test_options_have_the_core_s_names() -> None:
     assert asked.stop_sequences == ("END",)
 
 
+def test_the_context_may_be_asked_for_as_in_openai_s_dialect() -> None:
+    assert read_messages(body(), "64").chat.options["num_ctx"] == 64
+    suffixed = read_messages(body(model="tiny:ctx=128"))
+    assert suffixed.chat.options["num_ctx"] == 128
+    assert (suffixed.chat.model, suffixed.model) == ("tiny", "tiny:ctx=128")
+
+
 @pytest.mark.parametrize(
     "system", ["be brief", [{"type": "text", "text": "be brief", "cache_control": {}}]]
 )
@@ -278,10 +285,10 @@ def test_tokens_are_counted_of_the_same_body() -> None:
         ),
         ({"system": [{"type": "image"}]}, "system[0].type", "only text"),
         ({"system": 3}, "system", "list"),
-        ({"temperature": "hot"}, "temperature", "temperature"),
-        ({"top_p": 2}, "top_p", "top_p"),
+        ({"temperature": "hot"}, "temperature", "hot"),
+        ({"top_p": 2}, "top_p", "2"),
         ({"stop_sequences": [3]}, "stop_sequences[0]", "string"),
-        ({"stop_sequences": ["x" * 5000]}, "stop_sequences", "stop"),
+        ({"stop_sequences": ["x" * 5000]}, "stop_sequences", "256"),
         ({"stream": "yes"}, "stream", "true or false"),
         ({"tools": [{"type": "web_search_20250305"}]}, "tools[0].type", "custom tool"),
         ({"tools": [{"name": "a b", "input_schema": {}}]}, "tools[0].name", "letters"),

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transom_api.anthropic.content import read_system, read_turns
-from transom_api.chat import MAX_TOOLS, Chat, Constraint, Tool, ToolChoice
+from transom_api.chat import MAX_STOPS, MAX_TOOLS, Chat, Constraint, Tool, ToolChoice
 from transom_api.fields import Fields, InvalidField, shown
-from transom_models.modelfile.parameters import InvalidParameter, check_value
+from transom_api.openai.request import DEFAULTS, keep_seconds_of, read_model
+from transom_models.modelfile import InvalidParameter, ParameterValue
+from transom_models.modelfile.parameters import check_value
 
 # More than any context holds.
 MAX_TOKENS: Final = 2**31 - 1
@@ -22,9 +24,6 @@ LEAST_BUDGET: Final = 1024
 MAX_EXAMPLES: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
-_OPTIONS: Final = ("temperature", "top_p", "top_k")
-# Count where neither the request nor the model says otherwise.
-DEFAULTS: Final[Mapping[str, Any]] = {"temperature": 1.0, "top_p": 1.0}
 _REFUSED: Final[Mapping[str, str]] = {
     "container": "there are no containers here; leave it out",
     "mcp_servers": "the server calls no MCP servers; give their tools as custom ones",
@@ -37,6 +36,8 @@ class MessagesRequest:
     """A request, and what only its writer needs."""
 
     chat: Chat
+    model: str
+    """As it was asked for."""
     max_tokens: int
     stop_sequences: tuple[str, ...] = ()
     """The request's own, beside which the model may have others."""
@@ -44,26 +45,26 @@ class MessagesRequest:
     """Say that the model thought, not what."""
 
 
-def read_messages(body: object) -> MessagesRequest:
-    """A body of `/v1/messages`. Raises `InvalidField`."""
+def read_messages(body: object, context: str | None = None) -> MessagesRequest:
+    """A body of `/v1/messages`; `context` is the header's value. Raises `InvalidField`."""
     fields = Fields(body)
     max_tokens = fields.whole("max_tokens", None, least=1, most=MAX_TOKENS)
     if max_tokens is None:
         fields.refuse("max_tokens", "is missing")
-    return _read(fields, max_tokens)
+    return _read(fields, max_tokens, context)
 
 
-def read_count_tokens(body: object) -> Chat:
+def read_count_tokens(body: object, context: str | None = None) -> Chat:
     """A body of `/v1/messages/count_tokens`, whose prompt is to be counted. Raises
     `InvalidField`."""
-    return _read(Fields(body), MAX_TOKENS).chat
+    return _read(Fields(body), MAX_TOKENS, context).chat
 
 
-def _read(fields: Fields, max_tokens: int) -> MessagesRequest:
+def _read(fields: Fields, max_tokens: int, context: str | None) -> MessagesRequest:
     fields.refuse_if_set(_REFUSED)
     _pass_over(fields)
-    model = fields.required_text("model")
-    stops = fields.texts("stop_sequences", most=MAX_TOOLS)
+    model, options = read_model(fields, context)
+    stops = fields.texts("stop_sequences", most=MAX_STOPS)
     thinks, variables, omits = _thinking(fields, max_tokens)
     effort, constraint = _output(fields)
     tools = _tools(fields)
@@ -75,14 +76,15 @@ def _read(fields: Fields, max_tokens: int) -> MessagesRequest:
         tools=tools,
         tool_choice=_tool_choice(fields, tools),
         constraint=constraint,
-        options=_options(fields, max_tokens, stops),
+        options={**options, "num_predict": max_tokens, **_stop(fields)},
         fallback_options=DEFAULTS,
         thinks=thinks,
         effort=effort,
         template_variables=variables,
         continues_last=messages[-1].role == "assistant",
+        keep_seconds=keep_seconds_of(fields),
     )
-    return MessagesRequest(chat, max_tokens, stops, omits)
+    return MessagesRequest(chat, fields.raw("model"), max_tokens, stops, omits)
 
 
 def _pass_over(fields: Fields) -> None:
@@ -104,17 +106,12 @@ def _pass_over(fields: Fields) -> None:
                 edit.refuse("type", "a conversation is never changed; shorten it before it is sent")
 
 
-def _options(fields: Fields, max_tokens: int, stops: tuple[str, ...]) -> dict[str, Any]:
-    options: dict[str, Any] = {"num_predict": max_tokens}
-    given = [(name, name, fields.raw(name)) for name in _OPTIONS if name in fields]
-    if stops:
-        given.append(("stop_sequences", "stop", list(stops)))
-    for name, option, value in given:
-        try:
-            options[option] = check_value(option, value)
-        except InvalidParameter as error:
-            raise InvalidField(name, str(error)) from None
-    return options
+def _stop(fields: Fields) -> dict[str, ParameterValue]:
+    texts = fields.texts("stop_sequences", most=MAX_STOPS)
+    try:
+        return {"stop": check_value("stop", list(texts))} if texts else {}
+    except InvalidParameter as error:
+        raise InvalidField("stop_sequences", str(error).removeprefix("stop ")) from None
 
 
 def _thinking(fields: Fields, max_tokens: int) -> tuple[bool | None, Mapping[str, Any], bool]:

@@ -109,7 +109,7 @@ class MessagesWriter:
             "id": self._id,
             "type": "message",
             "role": "assistant",
-            "model": self._asked.chat.model,
+            "model": self._asked.model,
             "content": blocks,
             "stop_reason": reason,
             "stop_sequence": stop,

@@ -2,10 +2,11 @@
 
 import secrets
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from transom_api.anthropic.messages import read_messages
 from transom_api.anthropic.writer import MessagesWriter
+from transom_api.openai.request import CONTEXT_HEADER
 from transom_server.hosting import Host, read_body
 
 
@@ -14,7 +15,7 @@ def blueprint(host: Host) -> Blueprint:
 
     @routes.post("/v1/messages")
     def messages() -> Response:
-        asked = read_messages(read_body())
+        asked = read_messages(read_body(), request.headers.get(CONTEXT_HEADER))
         return host.answer(asked.chat, MessagesWriter(asked, f"msg_{secrets.token_hex(12)}"))
 
     return routes
