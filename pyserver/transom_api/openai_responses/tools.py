@@ -1,0 +1,86 @@
+"""What the model may call in a response: `tools` and `tool_choice`. Pure."""
+
+import re
+from typing import Any, Final
+
+from transom_api.chat import MAX_TOOLS, Tool, ToolChoice
+from transom_api.fields import Fields, shown
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+_MODES: Final = ("none", "auto", "required")
+
+
+def read_tools(fields: Fields) -> tuple[Tool, ...]:
+    """Functions; what OpenAI's own machines would do is refused by its name."""
+    found: dict[str, Tool] = {}
+    for row in fields.objects("tools", most=MAX_TOOLS):
+        tool = _tool(row)
+        if tool.name in found:
+            row.refuse("name", f"{tool.name} is the name of two tools")
+        found[tool.name] = tool
+    return tuple(found.values())
+
+
+def read_tool_choice(
+    fields: Fields, tools: tuple[Tool, ...]
+) -> tuple[ToolChoice, tuple[Tool, ...]]:
+    """How the model may call, and which of the tools."""
+    parallel = fields.flag("parallel_tool_calls", True)
+    if not isinstance(fields.raw("tool_choice"), dict):
+        mode = fields.text("tool_choice", "auto", choices=_MODES)
+        if mode == "required" and not tools:
+            fields.refuse("tool_choice", "there are no tools to choose from")
+        return _choice(mode, parallel), tools
+    choice = Fields(fields.raw("tool_choice"), fields.path("tool_choice"))
+    kind = choice.required_text("type")
+    if kind == "function":
+        name = _known(choice, tools)
+        return ToolChoice("required", name, parallel), tools
+    if kind != "allowed_tools":
+        choice.refuse("type", f"{kind:.60} is none of the tools here; name a function")
+    mode = choice.text("mode", "auto", choices=("auto", "required"))
+    names = {_known(row, tools) for row in choice.objects("tools", most=MAX_TOOLS)}
+    if not names:
+        choice.refuse("tools", "is empty")
+    return _choice(mode, parallel), tuple(tool for tool in tools if tool.name in names)
+
+
+def tool_json(tool: Tool) -> dict[str, Any]:
+    """A tool as a response repeats it."""
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description or None,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+
+
+def _choice(mode: str, parallel: bool) -> ToolChoice:
+    if mode == "none":
+        return ToolChoice("none", parallel=parallel)
+    return ToolChoice("required" if mode == "required" else "auto", parallel=parallel)
+
+
+def _known(row: Fields, tools: tuple[Tool, ...]) -> str:
+    name = row.required_text("name")
+    if all(tool.name != name for tool in tools):
+        row.refuse("name", f"{shown(name)} is none of the tools")
+    return name
+
+
+def _tool(row: Fields) -> Tool:
+    kind = row.required_text("type")
+    if kind != "function":
+        way_out = "give a function with its parameters instead"
+        row.refuse("type", f"{kind:.60} is a tool of OpenAI's; {way_out}")
+    name = row.required_text("name")
+    if _NAME.fullmatch(name) is None:
+        row.refuse("name", "must be 1 to 128 letters, digits and _ . : / -")
+    if row.flag("defer_loading", False):
+        row.refuse("defer_loading", "tools are not searched; leave it out")
+    callers = row.texts("allowed_callers", most=MAX_TOOLS)
+    if callers and "direct" not in callers:
+        row.refuse("allowed_callers", "only the model itself calls tools; add direct")
+    parameters = row.mapping("parameters") or {}
+    return Tool(name, row.text("description", ""), parameters, row.flag("strict", False))
