@@ -14,6 +14,7 @@ from transom_server.engines.memory import (
     Unestimated,
     estimate,
 )
+from transom_server.engines.repacking import AVX2_TYPES, types_for
 from transom_server.model.gguf_facts import ArrayValue, GgufFacts, Tensor
 
 NOTHING: frozenset[str] = frozenset()
@@ -36,21 +37,25 @@ def facts(architecture: str = "llama", *tensors: Tensor, **changed: Any) -> Gguf
 
 
 def said(what: GgufFacts, tokens: int = 4096, **options: int) -> MemoryEstimate:
-    return estimate(what, CacheShape(tokens), LoadOptions(**options))  # type: ignore[arg-type]
+    return estimated(what, CacheShape(tokens), **options)
+
+
+def estimated(what: GgufFacts, shape: CacheShape, **options: int) -> MemoryEstimate:
+    loading = LoadOptions(**options)  # type: ignore[arg-type]
+    return estimate(what, shape, loading, repacked_types=AVX2_TYPES)
 
 
 def kv_bytes(what: GgufFacts, tokens: int = 4096, slots: int = 1, **options: int) -> int:
-    shape = CacheShape(tokens, slots)
-    return estimate(what, shape, LoadOptions(**options)).kv_cache  # type: ignore[arg-type]
+    return estimated(what, CacheShape(tokens, slots), **options).kv_cache
 
 
 def test_keys_and_values() -> None:
     assert kv_bytes(facts()) == 4096 * TOKEN_BYTES
     assert kv_bytes(facts(), 1000) == 1024 * TOKEN_BYTES
-    assert kv_bytes(facts(), slots=3) == 4096 * TOKEN_BYTES
+    assert kv_bytes(facts(), slots=3) == 3 * 4096 * TOKEN_BYTES
     # 34 bytes for 32 numbers
     eight_bits = CacheShape(4096, key_type="q8_0", value_type="q8_0")
-    assert estimate(facts(), eight_bits, LoadOptions()).kv_cache == 4096 * TOKEN_BYTES // 64 * 34
+    assert estimated(facts(), eight_bits).kv_cache == 4096 * TOKEN_BYTES // 64 * 34
 
 
 def test_heads_as_the_file_says_them() -> None:
@@ -69,7 +74,7 @@ def test_windows_hold_what_is_seen_and_a_batch() -> None:
     assert kv_bytes(gemma) == (2 * 4096 + 2 * 1024) * layer
     assert kv_bytes(gemma, batch_tokens=256) == (2 * 4096 + 2 * 768) * layer
     assert kv_bytes(gemma, 512) == 4 * 512 * layer
-    assert kv_bytes(gemma, 16384, 4) == (2 * 16384 + 2 * 2560) * layer
+    assert kv_bytes(gemma, 16384, 4) == 4 * (2 * 16384 + 2 * 1024) * layer
     stated = {"attention__sliding_window_pattern": ArrayValue(4, (True, True, True, False))}
     named = facts("new", attention__sliding_window=512, **stated)
     assert kv_bytes(named) == (4096 + 3 * 1024) * layer
@@ -104,7 +109,9 @@ def test_a_rearranged_copy() -> None:
 
 def test_the_sum_is_of_all_parts() -> None:
     base = said(facts())
-    beside = estimate(facts(), CacheShape(4096), LoadOptions(), beside_bytes=1000)
+    beside = estimate(
+        facts(), CacheShape(4096), LoadOptions(), beside_bytes=1000, repacked_types=AVX2_TYPES
+    )
     assert beside.total == base.total + 1000
     longer = said(facts(), 8192)
     assert longer.total - base.total == 4096 * (TOKEN_BYTES + 2 * 512)
@@ -128,4 +135,15 @@ def test_a_header_that_says_too_little(what: GgufFacts) -> None:
 
 def test_a_cache_type_that_is_none() -> None:
     with pytest.raises(Unestimated, match="q3_7"):
-        estimate(facts(), CacheShape(4096, key_type="q3_7"), LoadOptions())
+        estimated(facts(), CacheShape(4096, key_type="q3_7"))
+
+
+def test_which_machines_rearrange() -> None:
+    assert "Q4_K" in types_for("x86_64", frozenset({"sse3", "avx2"}))
+    assert types_for("x86_64", frozenset({"sse3"})) == NOTHING
+    assert "Q8_0" in types_for("aarch64", frozenset({"asimd", "asimddp"}))
+    assert types_for("aarch64", frozenset({"asimd"})) == NOTHING
+    assert types_for("riscv64", frozenset()) == NOTHING
+    # A Mac or Windows says no features.
+    assert types_for("arm64", NOTHING)
+    assert types_for("AMD64", NOTHING)

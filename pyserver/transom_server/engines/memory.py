@@ -38,10 +38,6 @@ _MASK_BYTES: Final = 2
 _WINDOW_PERIODS: Final = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gpt-oss": 2}
 _TYPES: Final = {kind.name: kind for kind in GGML_TYPES.values()}
 
-# Block types that llama.cpp's processor code rearranges into a second copy beside the mapped file.
-REPACKED_AVX2: Final = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
-REPACKED_ARM: Final = frozenset({"Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4"})
-
 
 class Unestimated(TransomError):
     """The header does not say enough to tell what the model would take."""
@@ -49,7 +45,7 @@ class Unestimated(TransomError):
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """How keys and values are kept: `tokens` of them, that `slots` requests share."""
+    """How keys and values are kept: for each of `slots` requests, so many of `tokens`."""
 
     tokens: int
     slots: int = 1
@@ -83,14 +79,14 @@ def estimate(
     options: LoadOptions,
     *,
     beside_bytes: int = 0,
-    repacked_types: frozenset[str] = REPACKED_AVX2,
+    repacked_types: frozenset[str],
 ) -> MemoryEstimate:
     """What a model will take. `facts` with its arrays' first `LAYER_ITEMS`; of `options`, how it
-    reads and computes. Raises `Unestimated`."""
+    reads and computes; `repacked_types`: see `repacking`. Raises `Unestimated`."""
     sizes = _Sizes(facts)
     cells = _rounded(shape.tokens)
     batch = min(MICRO_BATCH_TOKENS, options.batch_tokens or MICRO_BATCH_TOKENS, cells)
-    window_cells = min(cells, _rounded(sizes.window * shape.slots + batch))
+    window_cells = min(cells, _rounded(sizes.window + batch))
     full, windowed = sizes.cell_bytes(shape)
     masks = (cells if full else 0) + (window_cells if windowed else 0)
     rows = _WIDE_ROWS * sizes.wide + _NARROW_ROWS * sizes.narrow
@@ -100,7 +96,7 @@ def estimate(
         # A mapped file stays where it is; of one that is read, each tensor is kept once.
         weights=tensors if options.mmap is not False else tensors - repacked,
         repacked=repacked,
-        kv_cache=cells * full + window_cells * windowed,
+        kv_cache=shape.slots * (cells * full + window_cells * windowed),
         checkpoints=shape.slots
         * CONTEXT_CHECKPOINTS
         * min(cells, sizes.window)
