@@ -28,6 +28,7 @@ from transom_server.routes import (
     manifests,
     models,
     ollama,
+    responses,
     tags,
     uploads,
     web,
@@ -70,6 +71,7 @@ def create_app(config: Config | None = None) -> Flask:
     host = Host(native)
     app.register_blueprint(generation.blueprint(store, native))
     app.register_blueprint(anthropic.blueprint(host))
+    app.register_blueprint(responses.blueprint(host))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
     register_errors(app)

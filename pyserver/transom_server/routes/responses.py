@@ -1,0 +1,46 @@
+"""OpenAI's `/v1/responses`: answers that the next request can go on with. Knows no engine."""
+
+import secrets
+import time
+
+from flask import Blueprint, Response, jsonify, request
+
+from transom_api.openai.request import CONTEXT_HEADER
+from transom_api.openai_responses.request import read_response_request
+from transom_api.openai_responses.writer import ResponseWriter
+from transom_server.errors import error_response
+from transom_server.hosting import Host, read_body, uncached
+from transom_server.kept_responses import KeptResponses
+
+
+def blueprint(host: Host) -> Blueprint:
+    routes = Blueprint("responses", __name__)
+    kept = KeptResponses()
+
+    @routes.post("/v1/responses")
+    def create() -> Response:
+        context = request.headers.get(CONTEXT_HEADER)
+        asked = read_response_request(read_body(), kept, context)
+        # Whoever knows it can read the conversation.
+        token = secrets.token_hex(24)
+        return host.answer(asked.chat, ResponseWriter(asked, token, int(time.time()), kept))
+
+    @routes.get("/v1/responses/<response_id>")
+    def get(response_id: str) -> Response:
+        found = kept.get(response_id)
+        if found is None:
+            return _not_kept(response_id)
+        return uncached(jsonify(found.body))
+
+    @routes.delete("/v1/responses/<response_id>")
+    def delete(response_id: str) -> Response:
+        if not kept.delete(response_id):
+            return _not_kept(response_id)
+        gone = {"id": response_id, "object": "response", "deleted": True}
+        return uncached(jsonify(gone))
+
+    return routes
+
+
+def _not_kept(response_id: str) -> Response:
+    return error_response(404, "response_not_found", f"{response_id:.80}: no such response is kept")
