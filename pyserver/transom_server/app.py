@@ -28,6 +28,7 @@ from transom_server.routes import (
     manifests,
     models,
     ollama,
+    openai,
     responses,
     tags,
     uploads,
@@ -71,6 +72,7 @@ def create_app(config: Config | None = None) -> Flask:
     host = Host(native)
     app.register_blueprint(generation.blueprint(store, native))
     app.register_blueprint(anthropic.blueprint(host))
+    app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))

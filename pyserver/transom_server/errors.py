@@ -16,8 +16,8 @@ from werkzeug.exceptions import HTTPException
 from transom_api import openai
 from transom_api.anthropic import errors as anthropic
 from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused
-from transom_api.ollama_generation import InvalidRequest
 from transom_api.fields import InvalidField
+from transom_api.ollama_generation import InvalidRequest
 from transom_api.prompting import NoTemplate
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError
@@ -98,8 +98,8 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     NotNative: (400, "UNSUPPORTED"),
     NoTemplate: (400, "UNSUPPORTED"),
     TemplateRefused: (400, "UNSUPPORTED"),
-    ContextOverflow: (400, "UNSUPPORTED"),
-    SchemaRefused: (400, "UNSUPPORTED"),
+    ContextOverflow: (400, "CONTEXT_LENGTH_EXCEEDED"),
+    SchemaRefused: (400, "INVALID_SCHEMA"),
     # nginx's word for a client that closed the connection; nobody reads it.
     RequestCancelled: (499, "UNKNOWN"),
     RepositoryNotFound: (404, "NAME_UNKNOWN"),
@@ -135,9 +135,7 @@ def error_response(status: int, code: str, message: str, param: str | None = Non
         status, error = anthropic.error_body(status, message)
         body, kind = json.dumps(error), "application/json"
     elif request.path.startswith("/v1/"):
-        fault = "server_error" if status >= 500 else "invalid_request_error"
-        about = {**openai.error_body(message, fault, code.lower())["error"], "param": param}
-        body = json.dumps({"error": about})
+        body = json.dumps(openai.http_error(status, code, message, param))
         kind = "application/json"
     elif request.path.startswith("/api/"):
         body = json.dumps({"error": message})

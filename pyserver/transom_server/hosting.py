@@ -78,10 +78,15 @@ class Host:
 def read_body() -> object:
     """The request as JSON, whatever type it says it is. Raises `InvalidField`."""
     request.max_content_length = MAX_BODY_BYTES
+    data = request.get_data(cache=False)
     try:
-        return json.loads(request.get_data(cache=False))
+        body = json.loads(data)
+        if b"\\u" in data:
+            # JSON can spell half a surrogate pair, which no UTF-8 can hold.
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidField(None, f"the body is not JSON: {error}") from None
+    return body
 
 
 def client_gone() -> Cancelled:

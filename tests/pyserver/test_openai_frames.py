@@ -25,12 +25,11 @@ from transom_api.deltas import (
 )
 from transom_api.engine import ContextOverflow, Done, EngineFailed, SchemaRefused, TokenEvent
 from transom_api.fields import InvalidField
-from transom_api.openai import ModelEntry, describe, model_list
+from transom_api.openai import ModelEntry, describe, http_error, model_list
 from transom_api.openai.chat import read_chat
 from transom_api.openai.chat_writer import ChatWriter
 from transom_api.openai.completions import CompletionWriter, read_completion
 from transom_api.openai.embeddings import embeddings_body, read_embeddings
-from transom_api.openai.models import not_found
 from transom_api.session import Answer, Session
 
 HELLO = {"role": "user", "content": "hello"}
@@ -476,4 +475,22 @@ def test_errors(
 def test_models() -> None:
     row = {"id": "tiny", "object": "model", "created": 3, "owned_by": "library"}
     assert model_list([ModelEntry("tiny", 3, "library")]) == {"object": "list", "data": [row]}
-    assert not_found("x")["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ((404, "MANIFEST_UNKNOWN", "x"), ("invalid_request_error", "model_not_found", "model")),
+        ((404, "UNSUPPORTED", "x"), ("invalid_request_error", "unknown_url", None)),
+        ((400, "UNSUPPORTED", "x", "n"), ("invalid_request_error", "invalid_value", "n")),
+        ((400, "CONTEXT_LENGTH_EXCEEDED", "x"),
+         ("invalid_request_error", "context_length_exceeded", "messages")),
+        ((401, "DENIED", "x"), ("authentication_error", None, None)),
+        ((429, "TOOMANYREQUESTS", "x"), ("rate_limit_error", None, None)),
+        ((503, "UNKNOWN", "x"), ("server_error", None, None)),
+    ],
+)  # fmt: skip
+def test_errors_of_the_server(row: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+    found = http_error(*row)["error"]
+    assert (found["type"], found["code"], found["param"]) == expected
+    assert found["message"] == "x"

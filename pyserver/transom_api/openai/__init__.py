@@ -10,7 +10,7 @@ given in.
 | `models`, `errors`, `frames` | the other shapes |
 """
 
-from transom_api.openai.errors import describe, error_body
+from transom_api.openai.errors import describe, error_body, http_error
 from transom_api.openai.models import ModelEntry, model_list
 
-__all__ = ["ModelEntry", "describe", "error_body", "model_list"]
+__all__ = ["ModelEntry", "describe", "error_body", "http_error", "model_list"]

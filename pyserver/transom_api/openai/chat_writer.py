@@ -29,7 +29,7 @@ from transom_api.openai.frames import (
 from transom_api.session import Answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatWriter:
     """`id` as `chatcmpl-…`; `created` is Unix time in whole seconds."""
 

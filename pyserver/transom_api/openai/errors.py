@@ -1,5 +1,6 @@
 """Errors as OpenAI's object: `{"error": {"message", "type", "param", "code"}}`."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from transom_api.engine import ContextOverflow, EngineError, RequestCancelled, SchemaRefused
@@ -20,6 +21,14 @@ _ANSWERS: Final[tuple[tuple[type[TransomError], int, str | None, str | None], ..
     (EngineError, 500, None, "engine_error"),
 )
 
+# A server's code -> `code` and `param`.
+_CODES: Final[Mapping[str, tuple[str, str | None]]] = {
+    "MANIFEST_UNKNOWN": ("model_not_found", "model"),
+    "NAME_INVALID": ("invalid_model", "model"),
+    "CONTEXT_LENGTH_EXCEEDED": ("context_length_exceeded", "messages"),
+    "INVALID_SCHEMA": ("invalid_schema", "response_format"),
+}
+
 
 def error_body(
     message: str, kind: str, code: str | None = None, param: str | None = None
@@ -32,6 +41,17 @@ def kind_of_status(status: int) -> str:
     """OpenAI's `type` of an error with this status."""
     named = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     return named.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def http_error(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """The body of an error that the server knows by a status and a `code` of its own."""
+    kind = kind_of_status(status)
+    if param is not None:
+        return error_body(message, kind, "invalid_value", param)
+    known, about = _CODES.get(code, (None, None))
+    if status == 404 and known is None:
+        known = "unknown_url"
+    return error_body(message, kind, known, about)
 
 
 def describe(error: Exception) -> tuple[int, dict[str, Any]]:

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from transom_api.openai.errors import error_body
-
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
@@ -27,9 +25,3 @@ class ModelEntry:
 def model_list(models: Iterable[ModelEntry]) -> dict[str, Any]:
     """The answer to `GET /v1/models`, in the order given."""
     return {"object": "list", "data": [model.to_json() for model in models]}
-
-
-def not_found(name: str) -> dict[str, Any]:
-    """The body of the 404 that says so; clients look at its `code`."""
-    message = f"the model {name!r:.200} does not exist here"
-    return error_body(message, "invalid_request_error", "model_not_found", "model")
