@@ -99,6 +99,25 @@ def test_system_and_turns_reach_the_template(client: anthropic.Anthropic) -> Non
     assert prompt_tokens(long) > prompt_tokens(short) + 20
 
 
+def test_tokens_are_counted(client: anthropic.Anthropic) -> None:
+    turns: list[anthropic.types.MessageParam] = [
+        HELLO,
+        {"role": "assistant", "content": "well"},
+        HELLO,
+    ]
+    for messages in ([HELLO], turns):
+        counted = client.messages.count_tokens(
+            model="mine", system="be brief", messages=messages
+        ).input_tokens
+        message = client.messages.create(
+            model="mine", max_tokens=1, system="be brief", messages=messages
+        )
+        cached = message.usage.cache_read_input_tokens or 0
+        assert counted == message.usage.input_tokens + cached
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.count_tokens(model="nobody", messages=[HELLO])
+
+
 def test_a_stop_sequence_is_named(client: anthropic.Anthropic) -> None:
     first = client.messages.create(model="tiny", max_tokens=40, messages=[HELLO]).content[0]
     assert first.type == "text"

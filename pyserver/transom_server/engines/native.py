@@ -68,21 +68,38 @@ class NativeModels:
         self, chat: Chat, cancelled: Cancelled
     ) -> Generator[Loaded | Plan | TokenEvent | Done, None, None]:
         """`Loaded`, the `Plan`, then what the engine says. Closing it ends the work."""
+        with self._planned(chat, cancelled) as (used, planned):
+            yield Loaded(used.load_seconds)
+            yield planned
+            with closing(used.engine.generate(planned.request, used.cancelled)) as events:
+                yield from events
+
+    def count_tokens(self, chat: Chat, cancelled: Cancelled) -> int:
+        """Tokens of the prompt that this conversation becomes."""
+        with self._planned(chat, cancelled) as (used, planned):
+            if not planned.request.images:
+                return len(used.engine.tokenize(planned.request.prompt, around=True))
+            # What a picture takes only its encoder knows.
+            request = GenerateRequest(
+                planned.request.prompt, images=planned.request.images, max_tokens=1
+            )
+            with closing(used.engine.generate(request, used.cancelled)) as events:
+                return next(event.prompt_tokens for event in events if isinstance(event, Done))
+
+    @contextmanager
+    def _planned(self, chat: Chat, cancelled: Cancelled) -> Iterator[tuple[InUse, Plan]]:
+        """The model of a conversation while it is used, and what it is asked."""
         model = read_native_model(self._store, ModelName.parse(chat.model))
         key = self._key(model, {**model.texts.parameters, **chat.options})
         keep = DEFAULT_KEEP_SECONDS if chat.keep_seconds is None else chat.keep_seconds
         with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
-            yield Loaded(used.load_seconds)
             defaults = ModelDefaults(
                 system=model.texts.system,
                 messages=model.texts.messages,
                 parameters=model.texts.parameters,
                 template=None if chat.raw_prompt else chat_template(self._store, model),
             )
-            planned = plan(chat, defaults, used.engine.facts, self._templates.render)
-            yield planned
-            with closing(used.engine.generate(planned.request, used.cancelled)) as events:
-                yield from events
+            yield used, plan(chat, defaults, used.engine.facts, self._templates.render)
 
     def answer(self, asked: Asked, cancelled: Cancelled) -> Iterator[Loaded | TokenEvent | Done]:
         """`Loaded`, then what the engine says. Closing it ends the work."""

@@ -2,12 +2,12 @@
 
 import secrets
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 
-from transom_api.anthropic.messages import read_messages
+from transom_api.anthropic.messages import read_count_tokens, read_messages
 from transom_api.anthropic.writer import MessagesWriter
 from transom_api.openai.request import CONTEXT_HEADER
-from transom_server.hosting import Host, read_body
+from transom_server.hosting import Host, client_gone, read_body, uncached
 
 
 def blueprint(host: Host) -> Blueprint:
@@ -17,5 +17,11 @@ def blueprint(host: Host) -> Blueprint:
     def messages() -> Response:
         asked = read_messages(read_body(), request.headers.get(CONTEXT_HEADER))
         return host.answer(asked.chat, MessagesWriter(asked, f"msg_{secrets.token_hex(12)}"))
+
+    @routes.post("/v1/messages/count_tokens")
+    def count_tokens() -> Response:
+        chat = read_count_tokens(read_body(), request.headers.get(CONTEXT_HEADER))
+        tokens = host.models.count_tokens(chat, client_gone())
+        return uncached(jsonify({"input_tokens": tokens}))
 
     return routes
