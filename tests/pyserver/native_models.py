@@ -24,9 +24,12 @@ def put_native(
     template: str | None = None,
     parameters: Mapping[str, Any] = OPTIONS,
     messages: Sequence[Mapping[str, str]] = (),
+    projector: bytes | None = None,
 ) -> Digest:
     """A model of the `native/gguf` platform; the tiny random llama unless given another."""
     layers = [(media_types.OLLAMA_MODEL, tiny_llama().to_bytes() if gguf is None else gguf)]
+    if projector is not None:
+        layers.append((media_types.OLLAMA_PROJECTOR, projector))
     if system is not None:
         layers.append((media_types.OLLAMA_SYSTEM, system.encode()))
     if template is not None:

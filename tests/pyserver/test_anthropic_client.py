@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from tests.fakes.fake_engine import FakeLoader
+from tests.fakes.pictures import png
+from tests.fakes.tiny_projector import tiny_projector
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
 from transom_server.app import create_app
@@ -22,7 +24,6 @@ from transom_server.store import Store
 
 SECONDS = 30
 HELLO: anthropic.types.MessageParam = {"role": "user", "content": "hello"}
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     put_native(store, "tiny")
     template = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}"
     put_native(store, "mine", template=template, parameters={**OPTIONS, "num_ctx": 128})
+    put_native(store, "seeing", projector=tiny_projector().to_bytes())
     return folder
 
 
@@ -157,18 +159,31 @@ def test_a_refusal_says_the_field(client: anthropic.Anthropic) -> None:
     assert body["error"]["message"].startswith("messages[0].content[0].source.type: ")
 
 
-def test_a_model_that_sees_nothing(client: anthropic.Anthropic) -> None:
-    picture: anthropic.types.ImageBlockParam = {
+def picture(seed: int) -> anthropic.types.ImageBlockParam:
+    data = base64.b64encode(png(seed)).decode()
+    return {
         "type": "image",
-        "source": {
-            "type": "base64",
-            "media_type": "image/png",
-            "data": base64.b64encode(PNG).decode(),
-        },
+        "source": {"type": "base64", "media_type": "image/png", "data": data},
     }
+
+
+def test_a_picture(client: anthropic.Anthropic) -> None:
+    def asked(seed: int) -> anthropic.types.MessageParam:
+        return {"role": "user", "content": [picture(seed), {"type": "text", "text": "and?"}]}
+
+    def look(seed: int) -> anthropic.types.Message:
+        return client.messages.create(model="seeing", max_tokens=20, messages=[asked(seed)])
+
+    assert len({str(look(seed).content) for seed in range(6)}) > 1
+    counted = client.messages.count_tokens(model="seeing", messages=[asked(0)])
+    usage = look(0).usage
+    assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+
+
+def test_a_model_that_sees_nothing(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.BadRequestError, match="sees no images"):
         client.messages.create(
-            model="tiny", max_tokens=5, messages=[{"role": "user", "content": [picture]}]
+            model="tiny", max_tokens=5, messages=[{"role": "user", "content": [picture(0)]}]
         )
 
 

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.fakes.pictures import png
 from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, tiny_llama
 from tests.fakes.tiny_projector import tiny_projector
 from transom_api.engine import (
@@ -187,23 +186,6 @@ def seeing(tiny: Path) -> Iterator[LlamaCpp]:
     engine = LlamaCpp(files, LoadOptions(threads=1), never)
     yield engine
     engine.close()
-
-
-def png(seed: int) -> bytes:
-    """28 x 28 pixels of noise."""
-    rows = np.random.default_rng(seed).integers(0, 256, (28, 28 * 3), dtype=np.uint8)
-    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + crc(kind + data)
-
-    def crc(data: bytes) -> bytes:
-        return struct.pack(">I", zlib.crc32(data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 2, 0, 0, 0))
-    return (
-        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
-    )
 
 
 def test_a_picture_is_part_of_the_prompt(seeing: LlamaCpp) -> None:
