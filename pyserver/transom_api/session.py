@@ -12,7 +12,7 @@ randomness.
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from transom_api.chat import ToolCall
@@ -104,6 +104,8 @@ class Session:
         self._readers = [readers(choice) for choice in range(choices)]
         self._decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in self._readers]
         self._answers = [Answer() for _ in self._readers]
+        self._reasons = [False] * len(self._readers)
+        self._reasoning_tokens = 0
         self._load_seconds = 0.0
         self._usage = Usage(0, 0, 0)
 
@@ -121,8 +123,8 @@ class Session:
             text = self._decoders[choice].decode(event.text)
             deltas = list(self._readers[choice].feed(text)) if text else []
             if event.logprobs:
-                # Beside the words they belong to, or alone where those are held back.
-                deltas.append(Content(choice, "", event.logprobs))
+                deltas = _with_logprobs(deltas, choice, event.logprobs)
+            self._count_reasoning(event, deltas)
         else:
             rest = self._decoders[choice].decode(b"", final=True)
             deltas = [*(self._readers[choice].feed(rest) if rest else ())]
@@ -165,7 +167,23 @@ class Session:
             prompt_tokens=done.prompt_tokens,
             cached_tokens=max(before.cached_tokens, done.cached_tokens),
             completion_tokens=before.completion_tokens + done.completion_tokens,
+            reasoning_tokens=self._reasoning_tokens,
             load_seconds=self._load_seconds,
             prompt_seconds=max(before.prompt_seconds, done.prompt_seconds),
             completion_seconds=max(before.completion_seconds, done.completion_seconds),
         )
+
+    def _count_reasoning(self, event: TokenEvent, deltas: Sequence[Delta]) -> None:
+        """A token counts as what was said last: also one whose words are held back."""
+        for delta in deltas:
+            self._reasons[event.choice] = isinstance(delta, Reasoning)
+        if self._reasons[event.choice]:
+            self._reasoning_tokens += len(event.token_ids)
+
+
+def _with_logprobs(deltas: list[Delta], choice: int, logprobs: tuple[Logprobs, ...]) -> list[Delta]:
+    """Beside the words they belong to, or alone where those are held back."""
+    for number, delta in enumerate(deltas):
+        if isinstance(delta, Content):
+            return [*deltas[:number], replace(delta, logprobs=logprobs), *deltas[number + 1 :]]
+    return [*deltas, Content(choice, "", logprobs)]

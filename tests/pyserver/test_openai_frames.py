@@ -286,6 +286,47 @@ def test_a_session_ends_as_it_streams() -> None:
     assert rows[-2]["choices"][0]["finish_reason"] == "length"
 
 
+def test_words_and_their_log_probabilities_come_together() -> None:
+    writer = chat_writer(stream=True, logprobs=True)
+    session = Session(writer, Plain)
+    [frame] = session.feed(TokenEvent((1,), "é".encode(), logprobs=LOGPROBS))
+    row = json.loads(frame[6:])["choices"][0]
+    assert row["delta"] == {"content": "é"}
+    assert len(row["logprobs"]["content"]) == 1
+    # Half a character waits for the other half; what is known of its token does not.
+    [frame] = session.feed(TokenEvent((2,), b"\xc3", logprobs=LOGPROBS))
+    row = json.loads(frame[6:])["choices"][0]
+    assert row["delta"] == {"content": ""}
+    assert len(row["logprobs"]["content"]) == 1
+
+
+class Thinker(Plain):
+    """Reasons up to an empty line, which it holds back."""
+
+    def __init__(self, choice: int) -> None:
+        super().__init__(choice)
+        self.thinks = True
+
+    def feed(self, text: str) -> list[Delta]:
+        if text == "\n":
+            self.thinks = False
+            return []
+        return [Reasoning(self.choice, text) if self.thinks else Content(self.choice, text)]
+
+
+def test_tokens_of_reasoning_are_counted() -> None:
+    writer = chat_writer()
+    session = Session(writer, Thinker, 2)
+    for choice, text in ((0, "hm"), (1, "so"), (0, "\n"), (0, "Hi"), (1, "so")):
+        session.feed(TokenEvent((7,), text.encode(), choice))
+    for choice in (0, 1):
+        session.feed(Done("stop", 5, 0, 3, 0.1, 0.1, choice))
+    usage = session.body()["usage"]
+    # The end of reasoning is a part of it.
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 4}
+    assert usage["completion_tokens"] == 6
+
+
 def completion_writer(**fields: Any) -> CompletionWriter:
     asked = read_completion({"model": "tiny", "prompt": "Once", **fields})
     return asked.writers("cmpl-1", 7)[-1]
