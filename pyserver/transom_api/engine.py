@@ -32,6 +32,10 @@ class SchemaRefused(EngineError):
     """The answer cannot be held to this JSON schema."""
 
 
+class UnknownToken(EngineError):
+    """The model's vocabulary has no such token."""
+
+
 class RequestCancelled(EngineError):
     """Whoever asked has gone."""
 
@@ -122,6 +126,8 @@ class ModelFacts:
     """Stands for an image in a prompt; None when the model sees none."""
     parallel: int = 1
     """How many requests it answers at once."""
+    vocabulary: int | None = None
+    """How many tokens it knows; None when nobody told."""
 
 
 Task = Literal["generate", "embed", "rerank"]

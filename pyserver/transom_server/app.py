@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.config import Config
 from transom_server.engines.native import NativeModels
+from transom_server.engines.native_tasks import NativeTasks
 from transom_server.errors import (
     HostNotAllowed,
     NotWritable,
@@ -31,6 +32,7 @@ from transom_server.routes import (
     openai,
     responses,
     tags,
+    tasks,
     uploads,
     web,
     webllm,
@@ -74,6 +76,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
+    app.register_blueprint(tasks.blueprint(NativeTasks(store, native.loaded)))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
     register_errors(app)

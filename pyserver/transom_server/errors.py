@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from transom_api import openai
 from transom_api.anthropic import errors as anthropic
-from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused
+from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused, UnknownToken
 from transom_api.fields import InvalidField
 from transom_api.ollama_generation import InvalidRequest
 from transom_api.prompting import NoTemplate
@@ -29,6 +29,7 @@ from transom_models.modelfile import (
 )
 from transom_models.name import InvalidName
 from transom_server.engines.native_model import NotNative
+from transom_server.engines.native_tasks import WrongTask
 from transom_server.engines.template_process import TemplateRefused
 from transom_server.model.creation import CannotCreate
 from transom_server.model.gguf_facts import InvalidGguf
@@ -96,6 +97,8 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     InvalidField: (400, "UNSUPPORTED"),
     InvalidParameter: (400, "UNSUPPORTED"),
     NotNative: (400, "UNSUPPORTED"),
+    WrongTask: (400, "UNSUPPORTED"),
+    UnknownToken: (400, "UNSUPPORTED"),
     NoTemplate: (400, "UNSUPPORTED"),
     TemplateRefused: (400, "UNSUPPORTED"),
     ContextOverflow: (400, "CONTEXT_LENGTH_EXCEEDED"),

@@ -36,6 +36,7 @@ from transom_api.engine import (
     Ranking,
     RequestCancelled,
     TokenEvent,
+    UnknownToken,
 )
 from transom_server.engines import llama_cpp_wire as wire
 from transom_server.engines.llama_cpp_client import MAX_ANSWER_BYTES, LlamaCppClient
@@ -123,6 +124,8 @@ class LlamaCpp:
         """See `Engine`."""
         vectors: list[tuple[float, ...]] = []
         tokens = 0
+        for each in inputs:
+            self._check_tokens(() if isinstance(each, str) else each)
         for start in range(0, len(inputs), EMBED_BATCH):
             batch = [
                 each if isinstance(each, str) else list(each)
@@ -152,7 +155,14 @@ class LlamaCpp:
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """See `Engine`."""
+        self._check_tokens(tokens)
         return str(self._client.ask("POST", "/detokenize", {"tokens": list(tokens)})["content"])
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        most = self.facts.vocabulary
+        for token in tokens:
+            if most is not None and not 0 <= token < most:
+                raise UnknownToken(f"there is no token {token}; this model has {most}")
 
     def _run(
         self, request: GenerateRequest, offset: int, lease: Lease, cancelled: Cancelled
@@ -233,6 +243,7 @@ class LlamaCpp:
             adds_bos=bool(bos) and added[:1] == alone[:1],
             image_marker=properties["media_marker"] if sees else None,
             parallel=parallel,
+            vocabulary=self._client.ask("GET", "/v1/models")["data"][0]["meta"]["n_vocab"],
         )
 
 

@@ -1,0 +1,77 @@
+"""`/tokenize` and `/detokenize`, as llama-server and vLLM have them. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from transom_api.fields import Fields, shown
+
+# More than any context window.
+MAX_TOKENS: Final = 2**22
+# Engines keep a token's id in 32 bits.
+MAX_TOKEN_ID: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeRequest:
+    """`around`: with the tokens that the tokenizer puts around any text; `special`: names of
+    special tokens are read as such."""
+
+    model: str
+    text: str
+    around: bool
+    special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizeRequest:
+    model: str
+    tokens: tuple[int, ...]
+
+
+def read_tokenize(body: object) -> TokenizeRequest:
+    """`content` (llama-server) or `prompt` (vLLM). Raises `InvalidField`."""
+    fields = Fields(body)
+    fields.refuse_if_set(
+        {
+            "with_pieces": "/detokenize tells a token's text; leave it out",
+            "return_token_strs": "/detokenize tells a token's text; leave it out",
+            "messages": "the text itself is wanted; send it as content",
+        }
+    )
+    name = "prompt" if "prompt" in fields and "content" not in fields else "content"
+    if name not in fields:
+        fields.refuse("content", "is missing")
+    # vLLM adds them unless told not to.
+    around = fields.flag("add_special", None)
+    if around is None:
+        around = fields.flag("add_special_tokens", name == "prompt")
+    return TokenizeRequest(
+        model=fields.required_text("model"),
+        text=fields.text(name, ""),
+        around=around,
+        special=fields.flag("parse_special", True),
+    )
+
+
+def read_detokenize(body: object) -> DetokenizeRequest:
+    """Raises `InvalidField`."""
+    fields = Fields(body)
+    if "tokens" not in fields:
+        fields.refuse("tokens", "is missing")
+    tokens = fields.items("tokens", most=MAX_TOKENS)
+    for number, token in enumerate(tokens):
+        whole = isinstance(token, int) and not isinstance(token, bool)
+        if not whole or not 0 <= token <= MAX_TOKEN_ID:
+            fields.refuse(f"tokens[{number}]", f"{shown(token)} is not the number of a token")
+    return DetokenizeRequest(fields.required_text("model"), tuple(tokens))
+
+
+def tokenize_body(tokens: Sequence[int], context_tokens: int) -> dict[str, Any]:
+    """llama-server's answer with vLLM's figures."""
+    return {"tokens": list(tokens), "count": len(tokens), "max_model_len": context_tokens}
+
+
+def detokenize_body(text: str) -> dict[str, Any]:
+    """Under llama-server's name and vLLM's."""
+    return {"content": text, "prompt": text}
