@@ -121,7 +121,7 @@ class Session:
         choice = event.choice
         if isinstance(event, TokenEvent):
             text = self._decoders[choice].decode(event.text)
-            deltas = list(self._readers[choice].feed(text)) if text else []
+            deltas = _joined(self._readers[choice].feed(text)) if text else []
             if event.logprobs:
                 deltas = _with_logprobs(deltas, choice, event.logprobs)
             self._count_reasoning(event, deltas)
@@ -179,6 +179,21 @@ class Session:
             self._reasons[event.choice] = isinstance(delta, Reasoning)
         if self._reasons[event.choice]:
             self._reasoning_tokens += len(event.token_ids)
+
+
+def _joined(deltas: Sequence[Delta]) -> list[Delta]:
+    """Words of one kind in one piece, so that they are one frame."""
+    joined: list[Delta] = []
+    for delta in deltas:
+        last = joined[-1] if joined else None
+        if isinstance(delta, Content) and isinstance(last, Content):
+            logprobs = last.logprobs + delta.logprobs
+            joined[-1] = replace(last, text=last.text + delta.text, logprobs=logprobs)
+        elif isinstance(delta, Reasoning) and isinstance(last, Reasoning):
+            joined[-1] = replace(last, text=last.text + delta.text)
+        else:
+            joined.append(delta)
+    return joined
 
 
 def _with_logprobs(deltas: list[Delta], choice: int, logprobs: tuple[Logprobs, ...]) -> list[Delta]:

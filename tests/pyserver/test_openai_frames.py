@@ -535,3 +535,21 @@ def test_errors_of_the_server(row: tuple[Any, ...], expected: tuple[Any, ...]) -
     found = http_error(*row)["error"]
     assert (found["type"], found["code"], found["param"]) == expected
     assert found["message"] == "x"
+
+
+class Stutterer(Plain):
+    """Says each letter by itself."""
+
+    def feed(self, text: str) -> list[Delta]:
+        kinds = {True: Reasoning, False: Content}
+        return [kinds[letter.isupper()](self.choice, letter) for letter in text]
+
+
+def test_words_of_one_kind_are_one_frame() -> None:
+    frames = Session(chat_writer(), Stutterer).feed(TokenEvent((1,), b"ABcdE"))
+    deltas = [json.loads(frame[6:])["choices"][0]["delta"] for frame in frames]
+    assert deltas == [
+        {"reasoning_content": "AB"},
+        {"content": "cd"},
+        {"reasoning_content": "E"},
+    ]
