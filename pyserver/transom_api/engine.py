@@ -85,6 +85,8 @@ class GenerateRequest:
     logprobs: int | None = None
     """Give each token's log-probability, and so many of the likeliest in its place."""
     cache_prompt: bool = True
+    preserved: tuple[str, ...] = ()
+    """Special tokens whose text belongs to the answer, as those that mark calls and reasoning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,42 @@ Knows no dialect, no store and no engine. Pure: templates are rendered, and ids 
 functions given in.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from transom_api import options
-from transom_api.chat import Audio, Chat, Image, Message
+from transom_api.chat import Audio, Chat, Image, Message, Text, Tool
+from transom_api.constraints import grammar_of, schema_of
+from transom_api.conversation import (
+    Row,
+    rows_of,
+    tools_of,
+    with_defaults,
+    with_instructions,
+    without_system,
+)
 from transom_api.deltas import Content, Delta
 from transom_api.engine import GenerateRequest, ModelFacts
 from transom_api.fields import InvalidField
+from transom_api.reasoning import MARKERS, ThinkingReader, closer_of
 from transom_api.session import AnswerReader
+from transom_api.tools import (
+    GENERIC,
+    GPT_OSS,
+    MISTRAL,
+    MISTRAL_NAMED,
+    Forced,
+    Form,
+    NewId,
+    Offer,
+    calls_schema,
+    form_of,
+    instructions,
+    written_out,
+)
 from transom_models.errors import TransomError
 from transom_models.modelfile import Parameters, check_parameters, jinja_template
 
@@ -24,6 +50,9 @@ Render = Callable[..., str]
 # Stands for the text to go on with, while the template is asked what comes before it. Letters only,
 # so that a template that trims or looks for tags leaves it alone.
 _CONTINUED: Final = "qzContinuedqz"
+# Where gpt-oss says what it was asked for.
+_FINAL_CHANNEL: Final = "<|channel|>final<|message|>"
+_SUFFIX: Final = re.compile(r"\bsuffix\b")
 
 
 class NoTemplate(TransomError):
@@ -61,24 +90,88 @@ class _Plain:
         return []
 
 
-def plan(chat: Chat, defaults: ModelDefaults, facts: ModelFacts, render: Render) -> Plan:
-    """Raises `InvalidField`, `InvalidParameter`, `NoTemplate`, and what `render` raises."""
-    if chat.raw_prompt is not None:
-        prompt = chat.raw_prompt
-    else:
-        prompt = _prompt(chat, defaults, facts, render)
+@dataclass(frozen=True, slots=True)
+class _Calling:
+    """How this request goes about tools: `form` to tell and to read, `told` what the template is
+    given, `forced` where a call is a must; `schema` and `grammar` hold the answer."""
+
+    form: Form
+    native: Form
+    tools: tuple[Tool, ...] = ()
+    told: tuple[Tool, ...] = ()
+    forced: Forced | None = None
+    schema: dict[str, Any] | None = None
+    grammar: str | None = None
+
+    @property
+    def is_held(self) -> bool:
+        return self.schema is not None or self.grammar is not None
+
+
+def plan(
+    chat: Chat,
+    defaults: ModelDefaults,
+    facts: ModelFacts,
+    render: Render,
+    new_id: NewId | None = None,
+) -> Plan:
+    """What to generate for a request, and how to read it.
+
+    `new_id` gives each call its id; without one they are counted, and differ in one conversation.
+    An answer that is held to something is not thought about first: the thinking would be held too.
+    Raises `InvalidField`, `InvalidParameter`, `NoTemplate`, and what `render` raises.
+    """
+    template = defaults.template if chat.template is None else jinja_template(chat.template)
+    if chat.raw_prompt is not None and chat.suffix is None:
+        calling = _Calling(
+            GENERIC,
+            GENERIC,
+            schema=schema_of(chat.constraint),
+            grammar=grammar_of(chat.constraint),
+        )
+        return Plan(_request(chat, defaults, facts, chat.raw_prompt, calling), _Plain)
+    if template is None:
+        raise NoTemplate(
+            f"{chat.model} has no chat template; give it one (TEMPLATE in a Modelfile, "
+            "`transom create`), or ask /api/generate or /v1/completions with a prompt alone"
+        )
+    if chat.suffix is not None and _SUFFIX.search(template) is None:
+        raise InvalidField("suffix", f"the template of {chat.model} fills no gaps; leave it out")
+    calling = _calling(chat, form_of(template))
+    prompt = _prompt(chat, defaults, facts, render, template, calling)
+    closer = closer_of(prompt)
+    if calling.is_held:
+        if calling.native is GPT_OSS and not (calling.forced and calling.forced.prefill):
+            prompt += _FINAL_CHANNEL
+        elif closer is not None:
+            prompt = f"{prompt.rstrip()}\n\n{closer}\n\n"
+        closer = None
+    elif chat.continues_last and chat.messages:
+        closer = closer or _unclosed(chat.messages[-1].text)
+    if calling.forced is not None:
+        prompt += calling.forced.prefill
+    # Templates that write it themselves would have it twice.
+    if facts.adds_bos and facts.bos:
+        prompt = prompt.removeprefix(facts.bos)
+    request = _request(chat, defaults, facts, prompt, calling)
+    return Plan(request, _readers(chat, calling, closer, new_id or _counted(chat)))
+
+
+def _request(
+    chat: Chat, defaults: ModelDefaults, facts: ModelFacts, prompt: str, calling: _Calling
+) -> GenerateRequest:
     parameters = {
         **chat.fallback_options,
         **defaults.parameters,
         **check_parameters(chat.options),
     }
-    request = GenerateRequest(
+    return GenerateRequest(
         prompt=prompt,
         sampling=options.sampling_of(parameters),
         max_tokens=options.max_tokens_of(parameters),
         stop=options.stops_of(parameters),
-        json_schema=_schema(chat),
-        grammar=_grammar(chat),
+        json_schema=calling.schema,
+        grammar=calling.grammar,
         images=_images(chat, facts),
         stop_token_ids=chat.stop_token_ids,
         ignore_eos=chat.ignore_eos,
@@ -86,24 +179,74 @@ def plan(chat: Chat, defaults: ModelDefaults, facts: ModelFacts, render: Render)
         choices=chat.choices,
         logprobs=chat.top_logprobs if chat.logprobs else None,
         cache_prompt=chat.cache_prompt,
+        preserved=() if chat.raw_prompt is not None else _preserved(calling),
     )
-    return Plan(request, _Plain)
 
 
-def _schema(chat: Chat) -> dict[str, Any] | None:
-    if chat.constraint is None:
-        return None
-    if chat.constraint.kind == "json_object":
-        return {"type": "object"}
-    if chat.constraint.kind == "json_schema":
-        return dict(chat.constraint.schema or {})
-    return None
+def _calling(chat: Chat, native: Form) -> _Calling:
+    """Which form of calls, and what the answer is held to. Raises `InvalidField`."""
+    choice, constraint = chat.tool_choice, chat.constraint
+    tools = () if choice.mode == "none" else chat.tools
+    if choice.name is not None and choice.name not in {tool.name for tool in tools}:
+        raise InvalidField("tool_choice", f"{choice.name!r:.80} is not one of the tools")
+    if choice.mode == "required" and not tools:
+        raise InvalidField("tool_choice", "a call is required, but there are no tools")
+    schema, grammar = schema_of(constraint), grammar_of(constraint)
+    if not tools:
+        return _Calling(native, native, schema=schema, grammar=grammar)
+    if choice.name is not None or choice.mode == "required":
+        if constraint is not None:
+            raise InvalidField("tool_choice", "a call cannot be held to a format of answers too")
+        wanted = tuple(tool for tool in tools if choice.name in (None, tool.name))
+        forced = native.forces(wanted, choice.parallel)
+        form = native if forced is not None else GENERIC
+        forced = forced or GENERIC.forces(wanted, choice.parallel)
+        assert forced is not None
+        told = () if form is GENERIC else tools
+        return _Calling(form, native, wanted, told, forced, forced.schema)
+    if grammar is not None:
+        raise InvalidField("tools", "an answer held to a grammar has no room for calls")
+    if schema is not None:
+        # Calls are one of the forms that the answer may have.
+        whole = calls_schema(tools, choice.parallel, schema)
+        return _Calling(GENERIC, native, tools, schema=whole)
+    return _Calling(native, native, tools, () if native is GENERIC else tools)
 
 
-def _grammar(chat: Chat) -> str | None:
-    if chat.constraint is None or chat.constraint.kind != "grammar":
-        return None
-    return chat.constraint.text
+def _readers(
+    chat: Chat, calling: _Calling, closer: str | None, new_id: NewId
+) -> Callable[[int], AnswerReader]:
+    names = frozenset(tool.name for tool in calling.tools)
+    offer = Offer(names, new_id, chat.tool_choice.parallel)
+
+    def reader(choice: int) -> AnswerReader:
+        if calling.forced is not None:
+            found = calling.form.reader(choice, offer)
+            # What was written for the model; the call goes on from there.
+            found.feed(calling.forced.prefill)
+            return found
+        if calling.native is GPT_OSS and not calling.is_held:
+            return GPT_OSS.reader(choice, offer)
+        answer: AnswerReader = (
+            calling.form.reader(choice, offer) if calling.tools else _Plain(choice)
+        )
+        return answer if calling.is_held else ThinkingReader(choice, answer, closer)
+
+    return reader
+
+
+def _preserved(calling: _Calling) -> tuple[str, ...]:
+    """Marks that the reader looks for, where they are tokens of their own."""
+    marks = [*MARKERS, *MARKERS.values()]
+    if calling.tools or calling.native is GPT_OSS:
+        marks += calling.form.marks
+    return tuple(dict.fromkeys(marks))
+
+
+def _counted(chat: Chat) -> NewId:
+    taken = {call.id for message in chat.messages for call in message.tool_calls}
+    names = (f"call_{number}" for number in count(len(taken)))
+    return lambda: next(name for name in names if name not in taken)
 
 
 def _images(chat: Chat, facts: ModelFacts) -> tuple[bytes, ...]:
@@ -118,55 +261,82 @@ def _images(chat: Chat, facts: ModelFacts) -> tuple[bytes, ...]:
     return images
 
 
-def _prompt(chat: Chat, defaults: ModelDefaults, facts: ModelFacts, render: Render) -> str:
-    template = defaults.template if chat.template is None else jinja_template(chat.template)
-    if template is None:
-        raise NoTemplate(
-            f"{chat.model} has no chat template; give it one (TEMPLATE in a Modelfile, "
-            "`transom create`), or ask /api/generate or /v1/completions with a prompt alone"
+def _prompt(
+    chat: Chat,
+    defaults: ModelDefaults,
+    facts: ModelFacts,
+    render: Render,
+    template: str,
+    calling: _Calling,
+) -> str:
+    """The template's words for the conversation, in whichever form the template takes it."""
+    own = chat.messages
+    if chat.raw_prompt is not None:
+        own = (Message("user", (Text(chat.raw_prompt),)),)
+    messages = with_defaults(own, defaults.system, defaults.messages)
+    is_generic = calling.form is GENERIC
+    if is_generic and calling.native is GENERIC:
+        messages = written_out(messages)
+    if is_generic and calling.tools:
+        messages = with_instructions(messages, instructions(calling.tools))
+
+    def tell(messages: Sequence[Message], arguments_as_text: bool) -> str:
+        rows = rows_of(
+            messages,
+            facts.image_marker,
+            short_ids=calling.native in (MISTRAL, MISTRAL_NAMED),
+            arguments_as_text=arguments_as_text,
         )
-    messages = _conversation(chat, defaults, facts)
-    asked = {"bos": facts.bos, "eos": facts.eos, "variables": _variables(chat)}
-    if chat.continues_last and messages and messages[-1]["role"] == "assistant":
-        last = str(messages[-1]["content"])
-        marked = [*messages[:-1], {**messages[-1], "content": _CONTINUED}]
-        before, found, _ = render(template, marked, reply_header=False, **asked).rpartition(
-            _CONTINUED
-        )
-        prompt = (before if found else render(template, messages[:-1], **asked)) + last
-    else:
-        prompt = render(template, messages, **asked)
-    # Templates that write it themselves would have it twice.
-    return prompt.removeprefix(facts.bos) if facts.adds_bos and facts.bos else prompt
+        asked = {
+            "bos": facts.bos,
+            "eos": facts.eos,
+            "tools": tools_of(calling.told) or None,
+            "variables": _variables(chat, calling),
+        }
+        return _told(render, template, rows, chat.continues_last, asked)
+
+    try:
+        return tell(messages, False)
+    except TransomError:
+        if any(message.tool_calls for message in messages):
+            return tell(messages, True)
+        if is_generic and calling.tools:
+            # The system text is ours; a template that takes none has it in the question.
+            return tell(without_system(messages), False)
+        raise
 
 
-def _variables(chat: Chat) -> dict[str, Any]:
+def _told(
+    render: Render, template: str, rows: list[Row], continues: bool, asked: dict[str, Any]
+) -> str:
+    if not (continues and rows and rows[-1]["role"] == "assistant"):
+        return render(template, rows, reply_header=True, **asked)
+    marked = [*rows[:-1], {**rows[-1], "content": _CONTINUED}]
+    before, found, _ = render(template, marked, reply_header=False, **asked).rpartition(_CONTINUED)
+    if not found:
+        before = render(template, rows[:-1], reply_header=True, **asked)
+    return before + str(rows[-1]["content"])
+
+
+def _variables(chat: Chat, calling: _Calling) -> dict[str, Any]:
     """Names that templates know besides the conversation."""
     variables: dict[str, Any] = {}
-    if chat.thinks is not None:
+    thinks = False if calling.is_held else chat.thinks
+    if thinks is not None:
         # Qwen's name, and DeepSeek's and Granite's.
-        variables |= {"enable_thinking": chat.thinks, "thinking": chat.thinks}
+        variables |= {"enable_thinking": thinks, "thinking": thinks}
     if chat.effort is not None:
         variables["reasoning_effort"] = chat.effort
     if chat.documents:
         variables["documents"] = [dict(document) for document in chat.documents]
+    if chat.suffix is not None:
+        variables["suffix"] = chat.suffix
     return {**variables, **chat.template_variables}
 
 
-def _conversation(chat: Chat, defaults: ModelDefaults, facts: ModelFacts) -> list[dict[str, Any]]:
-    """The model's system text and seed messages first; the request's own system message takes the
-    place of the model's, as in Ollama."""
-    own = [_message(message, facts) for message in chat.messages]
-    seeds = [{"role": role, "content": content} for role, content in defaults.messages]
-    if own and own[0]["role"] == "system":
-        return [own[0], *seeds, *own[1:]]
-    opening = [{"role": "system", "content": defaults.system}] if defaults.system else []
-    return [*opening, *seeds, *own]
-
-
-def _message(message: Message, facts: ModelFacts) -> dict[str, Any]:
-    marker = facts.image_marker or ""
-    content = "".join(
-        marker if isinstance(part, Image) else getattr(part, "text", "") for part in message.parts
-    )
-    return {"role": message.role, "content": content}
+def _unclosed(text: str) -> str | None:
+    """What closes the thinking that this text is in the middle of, or None."""
+    for opener, closer in MARKERS.items():
+        if text.lstrip().startswith(opener) and closer not in text:
+            return closer
+    return None

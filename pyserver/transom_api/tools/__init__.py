@@ -5,7 +5,7 @@ not know dialects, engines or how prompts are rendered.
 """
 
 from transom_api.tools.form import Forced, Form
-from transom_api.tools.generic import GENERIC, calls_schema, function_of, instructions, written_out
+from transom_api.tools.generic import GENERIC, calls_schema, instructions, written_out
 from transom_api.tools.gpt_oss import GPT_OSS
 from transom_api.tools.mistral import MISTRAL, MISTRAL_NAMED
 from transom_api.tools.reader import NewId, Offer
@@ -22,7 +22,6 @@ __all__ = [
     "Offer",
     "calls_schema",
     "form_of",
-    "function_of",
     "instructions",
     "written_out",
 ]

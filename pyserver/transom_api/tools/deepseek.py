@@ -23,6 +23,7 @@ class DeepSeekReader(JsonReader):
     # A call alone is read too: the marker before all of them is often left out.
     openers = (_CALLS, _CALL, _CALLS_END)
     closers = (_CALL_END,)
+    marks = (_CALLS, _CALL, _SEPARATOR, _CALL_END, _CALLS_END)
 
     def block(self, opener: str) -> Block:
         """See `CallReader.block`."""

@@ -25,6 +25,11 @@ class Form:
     reader: type[CallReader]
     forces: Callable[[Sequence[Tool], bool], Forced | None]
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts that the reader looks for, many of them special tokens."""
+        return self.reader.marks
+
 
 # OpenAI's models make a few dozen calls at once at most; a list without an end fills the context.
 MAX_CALLS: Final = 32

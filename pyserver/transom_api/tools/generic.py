@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from transom_api.chat import Message, Text, Tool
+from transom_api.conversation import function_of
 from transom_api.tools.form import Forced, Form, list_schema, moved_apart
 from transom_api.tools.json_calls import JsonReader
 from transom_api.tools.reader import Block, NotACall
@@ -85,15 +86,6 @@ def instructions(tools: Sequence[Tool]) -> str:
         "The next message then says what they returned. Answer in plain words when no call is "
         "needed."
     )
-
-
-def function_of(tool: Tool) -> dict[str, Any]:
-    """A tool as templates and models know it."""
-    return {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": {"type": "object", "properties": {}, **tool.parameters},
-    }
 
 
 def written_out(messages: Sequence[Message]) -> list[Message]:

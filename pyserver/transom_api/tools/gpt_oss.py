@@ -22,6 +22,7 @@ _MAX_HEAD_CHARS: Final = 240
 class GptOssReader(JsonReader):
     openers = (_CHANNEL, _START, *_ENDS)
     closers = _ENDS
+    marks = (*openers, _MESSAGE, "<|constrain|>")
 
     def block(self, opener: str) -> Block:
         """See `CallReader.block`."""

@@ -11,6 +11,7 @@ from transom_api.tools.json_calls import JsonCalls
 class LlamaReader(JsonCalls):
     openers = ("<|python_tag|>",)
     closers = ("<|eom_id|>", "<|eot_id|>")
+    marks = (*openers, *closers)
     bare = "{["
 
 

@@ -17,6 +17,7 @@ _MAX_HEAD_CHARS: Final = 160
 
 class MistralReader(JsonCalls):
     openers = (_OPENER,)
+    marks = (_OPENER, _ARGS, _CALL_ID)
 
     def block(self, opener: str) -> Block:
         """See `CallReader.block`."""

@@ -11,6 +11,7 @@ from transom_api.tools.json_calls import JsonCalls
 class PhiReader(JsonCalls):
     openers = ("<|tool_call|>", "<tool_call>")
     closers = ("<|/tool_call|>", "</tool_call>")
+    marks = (*openers, *closers)
 
 
 def _forces(tools: Sequence[Tool], parallel: bool) -> Forced:

@@ -22,6 +22,7 @@ _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 class PythonicReader(CallReader):
     openers = ("<|python_start|>", "<|tool_call_start|>", "```tool_code", "```tool_call")
     bare = "["
+    marks = (*openers[:2], *_CLOSERS[:2])
 
     def block(self, opener: str) -> Block:
         """See `CallReader.block`."""

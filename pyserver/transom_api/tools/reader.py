@@ -40,10 +40,12 @@ class CallReader:
     """Reader of one answer; a family says how its calls begin and go on.
 
     `openers` are markers that begin calls; with a character of `bare` a call may begin without one
-    as the first thing of an answer.
+    as the first thing of an answer. `marks` are all texts that it looks for, many of them special
+    tokens, which engines do not show unless told to.
     """
 
     openers: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[str, ...]] = ()
     bare: ClassVar[str] = ""
 
     def __init__(self, choice: int, offer: Offer) -> None:

@@ -48,7 +48,8 @@ class TemplateProcess:
         tools: Sequence[Mapping[str, Any]] | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """The prompt, as `transom_api.chat_template.render` makes it. Raises `TemplateFailed` or `TemplateRefused`."""
+        """The prompt, as `transom_api.chat_template.render` makes it. Raises `TemplateFailed` or
+        `TemplateRefused`."""
         if len(template.encode()) > MAX_TEMPLATE_BYTES:
             raise TemplateFailed(
                 f"the model's chat template is longer than {MAX_TEMPLATE_BYTES} bytes"
