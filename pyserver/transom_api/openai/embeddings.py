@@ -1,14 +1,15 @@
 """`/v1/embeddings`: texts or tokens in, vectors out."""
 
 import base64
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transom_api.fields import Fields, InvalidField, kind_of, shown
+from transom_api.engine import Input
+from transom_api.fields import Fields, kind_of, shown
 from transom_api.openai.request import MAX_TOKEN_ID, keep_seconds_of, read_model
+from transom_api.vectors import shortened
 from transom_models.modelfile import ParameterValue
 
 # OpenAI's cap.
@@ -17,8 +18,6 @@ MAX_INPUTS: Final = 2048
 MAX_INPUT_TOKENS: Final = 2**24
 # No model's vectors are as long.
 MAX_DIMENSIONS: Final = 2**20
-
-Input = str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def embeddings_body(
 ) -> dict[str, Any]:
     """The answer. Raises `InvalidField` when the model's vectors have fewer dimensions than asked
     for."""
-    rows = [_kept(asked, vector) for vector in vectors]
+    rows = [shortened(vector, asked.dimensions) for vector in vectors]
     return {
         "object": "list",
         "data": [
@@ -76,18 +75,6 @@ def embeddings_body(
         "model": asked.asked_model,
         "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
     }
-
-
-def _kept(asked: EmbeddingRequest, vector: Sequence[float]) -> list[float]:
-    count = asked.dimensions
-    if count is None or count == len(vector):
-        return list(vector)
-    if count > len(vector):
-        raise InvalidField("dimensions", f"vectors of {asked.model} have only {len(vector)}")
-    # Models that are made for it have the most in the first ones; a vector keeps the length 1.
-    cut = vector[:count]
-    length = math.sqrt(sum(value * value for value in cut))
-    return [value / length for value in cut] if length else list(cut)
 
 
 def _packed(vector: Sequence[float]) -> str:
