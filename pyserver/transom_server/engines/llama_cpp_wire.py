@@ -53,6 +53,8 @@ def completion(
     if request.logprobs is not None:
         # At least one, else it tells none.
         body["n_probs"] = max(1, request.logprobs)
+    if request.preserved:
+        body["preserved_tokens"] = list(request.preserved)
     if request.stop_token_ids:
         # So that an answer which we end has its figures.
         body["timings_per_token"] = True
