@@ -1,6 +1,7 @@
 """Ollama's options (`transom_models.modelfile.PARAMETERS`) in the engine's words. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from transom_api.engine import LoadOptions, Sampling
@@ -40,13 +41,17 @@ def sampling_of(parameters: Mapping[str, ParameterValue]) -> Sampling:
     return Sampling(**fields, seed=seed % _SEEDS if seed >= 0 else -1)
 
 
-def load_options_of(parameters: Mapping[str, ParameterValue]) -> LoadOptions:
-    """How the model is loaded."""
+def load_options_of(
+    parameters: Mapping[str, ParameterValue],
+    otherwise: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
+) -> LoadOptions:
+    """How the model is loaded; `otherwise` says what the parameters do not."""
     fields: dict[str, Any] = {}
     for name, (attribute, automatic) in _LOAD_FIELDS.items():
         value = parameters.get(name)
-        fields[attribute] = None if value == automatic else value
-    return LoadOptions(**fields)
+        if value is not None:
+            fields[attribute] = None if value == automatic else value
+    return replace(otherwise, **fields)
 
 
 def max_tokens_of(parameters: Mapping[str, ParameterValue]) -> int:

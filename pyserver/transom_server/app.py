@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, request
 
+from transom_api.engine import LoadOptions
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.config import Config
 from transom_server.engines.native import NativeModels
@@ -69,14 +70,15 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(tags.blueprint(store))
     app.register_blueprint(webllm.blueprint(store))
     app.register_blueprint(models.blueprint(store))
-    native = NativeModels(store)
+    loading = LoadOptions(parallel=config.parallel, kv_type=config.kv_type)
+    native = NativeModels(store, loading=loading)
     app.extensions["transom_close"] = native.close
     host = Host(native)
     app.register_blueprint(generation.blueprint(store, native))
     app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
-    app.register_blueprint(tasks.blueprint(NativeTasks(store, native.loaded)))
+    app.register_blueprint(tasks.blueprint(NativeTasks(store, native.loaded, loading)))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
     register_errors(app)

@@ -83,7 +83,26 @@ SETTINGS: Final = (
         "Whether clients may change the store: `yes`, `no`, or `auto` (if only this machine can"
         " connect).",
     ),
+    Setting(
+        "parallel",
+        "TRANSOM_PARALLEL",
+        "auto",
+        "Requests that one model answers at once, each with a context of its own; `auto`: 4, and"
+        " fewer where contexts are over 4096 tokens.",
+    ),
+    Setting(
+        "kv_type",
+        "TRANSOM_KV_TYPE",
+        "f16",
+        "How models keep keys and values: `f32`, `f16`, `bf16`, `q8_0`, `q5_1`, `q5_0`, `q4_1`,"
+        " `q4_0` or `iq4_nl`.",
+    ),
 )
+
+# How llama.cpp can keep keys and values.
+KV_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+# Each has a context of its own; no machine has the memory for more.
+MAX_PARALLEL: Final = 64
 
 _ORIGIN: Final = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\*|\d{1,5}))?")
 # `file:///…` too; no path starts so.
@@ -121,6 +140,8 @@ class Config:
     origins: tuple[OriginRule, ...] | None
     hosts: tuple[str, ...]
     writable: bool
+    parallel: int | None
+    kv_type: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **overrides: str | None) -> Self:
@@ -145,6 +166,8 @@ class Config:
             writable=_is_loopback(texts["host"])
             if texts["writable"] == "auto"
             else _yes(texts["writable"], "TRANSOM_WRITABLE"),
+            parallel=_parallel(texts["parallel"]),
+            kv_type=_kv_type(texts["kv_type"]),
         )
 
 
@@ -177,6 +200,24 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:6]) <= MAX_PORT):
         raise InvalidSetting(f"TRANSOM_PORT: {text!r:.80} is not a port from 0 to {MAX_PORT}")
     return int(text)
+
+
+def _parallel(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (
+        text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= MAX_PARALLEL
+    ):
+        raise InvalidSetting(
+            f"TRANSOM_PARALLEL: {text!r:.80} is not auto or a number from 1 to {MAX_PARALLEL}"
+        )
+    return int(text)
+
+
+def _kv_type(text: str) -> str:
+    if text not in KV_TYPES:
+        raise InvalidSetting(f"TRANSOM_KV_TYPE: {text!r:.80} is not one of {', '.join(KV_TYPES)}")
+    return text
 
 
 def _location(text: str) -> str:

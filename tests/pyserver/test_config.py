@@ -42,6 +42,10 @@ def test_overrides_come_before_the_environment_and_that_before_defaults() -> Non
         ("TRANSOM_REGISTRY", "a/b"),
         ("TRANSOM_REGISTRY", "../a"),
         ("TRANSOM_WRITABLE", "maybe"),
+        ("TRANSOM_PARALLEL", "0"),
+        ("TRANSOM_PARALLEL", "65"),
+        ("TRANSOM_PARALLEL", "many"),
+        ("TRANSOM_KV_TYPE", "q4_k"),
         ("TRANSOM_ACCEPT_LICENSE", "true"),
     ],
 )
@@ -157,3 +161,10 @@ def test_origins_can_be_set() -> None:
     assert origin_allowed("http://a:8080", config)
     assert not origin_allowed("http://localhost", config)
     assert origin_allowed("null", Config.read({"TRANSOM_ORIGINS": "*"}))
+
+
+def test_how_models_are_loaded() -> None:
+    config = Config.read({})
+    assert (config.parallel, config.kv_type) == (None, "f16")
+    config = Config.read({"TRANSOM_PARALLEL": "64", "TRANSOM_KV_TYPE": "q8_0"})
+    assert (config.parallel, config.kv_type) == (64, "q8_0")

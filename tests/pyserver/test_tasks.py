@@ -13,10 +13,12 @@ import ollama
 import openai
 import pytest
 
+from tests.fakes.fake_engine import FakeLoader
 from tests.fakes.tiny_bert import POSITIONS, WIDTH, tiny_bert
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
 from transom_server.config import Config
+from transom_server.engines import native
 from transom_server.serving import Server, serving
 from transom_server.store import Store
 
@@ -172,3 +174,25 @@ def test_a_token_that_there_is_not(server: Server) -> None:
     answer = post(server, "/v1/embeddings", model="bert", input=[[3, 5000]])
     assert (answer.status_code, "no token 5000" in answer.text) == (400, True)
     assert post(server, "/tokenize", model="tiny", content="hello").status_code == 200
+
+
+def test_the_settings_reach_the_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = FakeLoader("a")
+    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    put_native(Store(tmp_path), "tiny", parameters={"num_ctx": 128})
+    app = create_app(
+        Config.read(
+            {
+                "TRANSOM_MODELS": str(tmp_path),
+                "TRANSOM_PARALLEL": "3",
+                "TRANSOM_KV_TYPE": "q8_0",
+            }
+        )
+    )
+    client = app.test_client()
+    for path, body in (("/api/generate", {"prompt": "a"}), ("/api/embed", {"input": "a"})):
+        assert client.post(path, json={"model": "tiny", "stream": False, **body}).status_code == 200
+    app.extensions["transom_close"]()
+    one, two = loader.options
+    assert (one.context_tokens, one.parallel, one.kv_type, one.task) == (128, 3, "q8_0", "generate")
+    assert (two.task, two.pooling, two.parallel) == ("embed", "last", 3)

@@ -15,6 +15,7 @@ from transom_api.engine import (
     Done,
     GenerateRequest,
     LoadEngine,
+    LoadOptions,
     ModelFacts,
     TokenEvent,
 )
@@ -44,8 +45,16 @@ class Loaded:
 class NativeModels:
     """Every model of a store, run natively. Threads may share it."""
 
-    def __init__(self, store: Store, load: LoadEngine = LlamaCpp) -> None:
+    def __init__(
+        self,
+        store: Store,
+        load: LoadEngine = LlamaCpp,
+        *,
+        loading: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
+    ) -> None:
+        """`loading`: what counts where neither a request nor the model says."""
         self._store = store
+        self._loading = loading
         self._templates = TemplateProcess()
         self.loaded: LoadedModels[NativeModel] = LoadedModels(load)
 
@@ -120,7 +129,7 @@ class NativeModels:
     def _key(
         self, model: NativeModel, parameters: Mapping[str, ParameterValue]
     ) -> ModelKey[NativeModel]:
-        loading = options.load_options_of(parameters)
+        loading = options.load_options_of(parameters, self._loading)
         return ModelKey(str(model.name), model.stored.digest, loading, model)
 
     def _request(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> GenerateRequest:

@@ -49,8 +49,12 @@ class Asked:
 class NativeTasks:
     """Threads may share it."""
 
-    def __init__(self, store: Store, loaded: LoadedModels[NativeModel]) -> None:
+    def __init__(
+        self, store: Store, loaded: LoadedModels[NativeModel], loading: LoadOptions
+    ) -> None:
+        """`loading`: what counts where neither a request nor the model says."""
         self._store = store
+        self._loading = loading
         self._loaded = loaded
 
     def embed(
@@ -82,7 +86,8 @@ class NativeTasks:
         """`task` None: what the model is made for, without computing."""
         model = read_native_model(self._store, ModelName.parse(asked.model))
         parameters = {**model.texts.parameters, **asked.options}
-        loading = self._for_task(model, task, options.load_options_of(parameters))
+        loading = options.load_options_of(parameters, self._loading)
+        loading = self._for_task(model, task, loading)
         key = ModelKey(str(model.name), model.stored.digest, loading, model)
         keep = DEFAULT_KEEP_SECONDS if asked.keep_seconds is None else asked.keep_seconds
         with self._loaded.use(
