@@ -4,6 +4,7 @@ The official `anthropic` client asks; llama.cpp answers, with tiny random models
 """
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from transom_server.serving import Server, serving
 from transom_server.store import Store
 
 SECONDS = 30
+# The likeliest token goes on with spaces for ever.
+AT_RANDOM = {"temperature": 50, "seed": 1}
 HELLO: anthropic.types.MessageParam = {"role": "user", "content": "hello"}
 
 
@@ -157,6 +160,26 @@ def test_a_refusal_says_the_field(client: anthropic.Anthropic) -> None:
     assert isinstance(body, dict)
     assert body["type"] == "error"
     assert body["error"]["message"].startswith("messages[0].content[0].source.type: ")
+
+
+def test_an_answer_of_a_schema(client: anthropic.Anthropic) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"sky": {"enum": ["blue", "grey"]}},
+        "required": ["sky"],
+        "additionalProperties": False,
+    }
+    message = client.messages.create(
+        model="tiny",
+        max_tokens=100,
+        messages=[HELLO],
+        extra_body=AT_RANDOM,
+        output_config={"format": {"type": "json_schema", "schema": schema}},
+    )
+    (block,) = message.content
+    assert block.type == "text"
+    assert json.loads(block.text)["sky"] in ("blue", "grey")
+    assert message.stop_reason == "end_turn"
 
 
 def picture(seed: int) -> anthropic.types.ImageBlockParam:

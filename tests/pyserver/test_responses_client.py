@@ -5,9 +5,11 @@ The official `openai` client asks; llama.cpp answers, with tiny random models.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import openai
+import pydantic
 import pytest
 
 from tests.fakes.fake_engine import FakeLoader
@@ -20,6 +22,8 @@ from transom_server.serving import Server, serving
 from transom_server.store import Store
 
 SECONDS = 30
+# The likeliest token goes on with spaces for ever.
+AT_RANDOM = {"temperature": 50, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +149,29 @@ def test_log_probabilities(client: openai.OpenAI) -> None:
     assert part.type == "output_text"
     assert part.logprobs is not None
     assert [len(row.top_logprobs) for row in part.logprobs] == [2, 2, 2]
+
+
+class Sky(pydantic.BaseModel):
+    colour: Literal["blue", "grey"]
+
+
+def test_an_answer_of_a_schema(client: openai.OpenAI) -> None:
+    response = client.responses.parse(
+        model="tiny",
+        input="hello",
+        text_format=Sky,
+        extra_body=AT_RANDOM,
+    )
+    assert response.status == "completed"
+    assert response.output_parsed is not None
+    assert response.output_parsed.colour in ("blue", "grey")
+
+
+def test_tokens_are_counted(client: openai.OpenAI) -> None:
+    counted = client.responses.input_tokens.count(model="tiny", input="hello")
+    assert counted.object == "response.input_tokens"
+    # <|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n
+    assert counted.input_tokens == 20
 
 
 def test_a_refusal_says_the_field(client: openai.OpenAI) -> None:

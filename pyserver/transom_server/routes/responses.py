@@ -9,7 +9,7 @@ from transom_api.openai.request import CONTEXT_HEADER
 from transom_api.openai_responses.request import read_response_request
 from transom_api.openai_responses.writer import ResponseWriter
 from transom_server.errors import error_response
-from transom_server.hosting import Host, read_body, uncached
+from transom_server.hosting import Host, client_gone, read_body, uncached
 from transom_server.kept_responses import KeptResponses
 
 
@@ -24,6 +24,13 @@ def blueprint(host: Host) -> Blueprint:
         # Whoever knows it can read the conversation.
         token = secrets.token_hex(24)
         return host.answer(asked.chat, ResponseWriter(asked, token, int(time.time()), kept))
+
+    @routes.post("/v1/responses/input_tokens")
+    def count() -> Response:
+        context = request.headers.get(CONTEXT_HEADER)
+        chat = read_response_request(read_body(), kept, context).chat
+        tokens = host.models.count_tokens(chat, client_gone())
+        return uncached(jsonify({"object": "response.input_tokens", "input_tokens": tokens}))
 
     @routes.get("/v1/responses/<response_id>")
     def get(response_id: str) -> Response:
