@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from openai.types.chat import ChatCompletionUserMessageParam
+from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionUserMessageParam
 
 from tests.fakes.fake_engine import FakeLoader
 from tests.fakes.tiny_gguf import TOKENS
@@ -30,6 +30,22 @@ HELLO: ChatCompletionUserMessageParam = {"role": "user", "content": "hello"}
 SCHEMA = {"enum": ["yes", "no"]}
 
 
+# As Hermes and Qwen have it.
+CALLING = (
+    "{% for tool in tools %}<tools>{{ tool | tojson }}</tools>{% endfor %}"
+    "{% for m in messages %}[{{ m.role }}:{{ m.content }}"
+    "{% for call in m.tool_calls %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}]"
+    "{% endfor %}"
+)
+ADD: ChatCompletionFunctionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("openai") / "models"
@@ -38,6 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     template = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}"
     put_native(store, "mine", template=template, parameters={**OPTIONS, "num_ctx": 128})
     put_native(store, "me/own:q4", parameters={"num_thread": 1})
+    put_native(store, "caller", template=CALLING)
+    put_native(store, "filler", template="<a>{{ messages[-1].content }}<b>{{ suffix }}<c>")
     return folder
 
 
@@ -230,7 +248,72 @@ def test_the_context_can_be_asked_for(faked: openai.OpenAI, loader: FakeLoader, 
     assert [options.context_tokens for options in loader.options] == [96]
 
 
+# Tools
+
+
+@pytest.fixture
+def calling(loader: FakeLoader) -> FakeLoader:
+    """Engines that call a tool."""
+    loader._pieces = (
+        "Sure",
+        ".<tool_",
+        'call>\n{"name": "add", ',
+        '"arguments": {"a": 1}}\n</tool_call>',
+    )
+    return loader
+
+
+def test_a_loop_of_tools(calling: FakeLoader, faked: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "caller", "tools": [ADD]}
+    answer = faked.chat.completions.create(messages=[HELLO], **asked)
+    (choice,) = answer.choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "Sure."
+    (call,) = choice.message.tool_calls or ()
+    assert call.type == "function"
+    assert call.function.name == "add"
+    assert json.loads(call.function.arguments) == {"a": 1}
+    said: Any = choice.message.model_dump(exclude_none=True)
+    result = {"role": "tool", "tool_call_id": call.id, "content": "2"}
+    faked.chat.completions.create(messages=[HELLO, said, result], **asked)
+    prompt = calling.loaded[-1].requests[-1].prompt
+    assert '"name": "add"' in prompt
+    assert "[tool:2]" in prompt
+
+
+def test_calls_are_streamed(calling: FakeLoader, faked: openai.OpenAI) -> None:
+    with faked.chat.completions.stream(model="caller", messages=[HELLO], tools=[ADD]) as stream:
+        kinds = [event.type for event in stream]
+        (choice,) = stream.get_final_completion().choices
+    assert "tool_calls.function.arguments.done" in kinds
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "Sure."
+    (call,) = choice.message.tool_calls or ()
+    assert json.loads(call.function.arguments) == {"a": 1}
+
+
+def test_functions_of_old(calling: FakeLoader, faked: openai.OpenAI) -> None:
+    answer = faked.chat.completions.create(
+        model="caller", messages=[HELLO], functions=[ADD["function"]]
+    )
+    (choice,) = answer.choices
+    assert choice.finish_reason == "function_call"
+    assert choice.message.function_call is not None
+    assert choice.message.function_call.name == "add"
+
+
 # Completions
+
+
+def test_a_gap_is_filled_where_the_template_says_how(
+    faked: openai.OpenAI, loader: FakeLoader
+) -> None:
+    answer = faked.completions.create(model="filler", prompt="def f(", suffix="): pass")
+    assert answer.choices[0].text == "one two three"
+    assert loader.loaded[-1].requests[-1].prompt == "<a>def f(<b>): pass<c>"
+    with pytest.raises(openai.BadRequestError) as refused:
+        faked.completions.create(model="tiny", prompt="def f(", suffix="): pass")
+    assert refused.value.param == "suffix"
 
 
 def test_a_completion_goes_on_with_the_text(client: openai.OpenAI) -> None:
@@ -272,7 +355,7 @@ def test_the_best_of_several(client: openai.OpenAI) -> None:
 
 def test_models(client: openai.OpenAI) -> None:
     names = {model.id for model in client.models.list()}
-    assert names == {"tiny", "mine", "me/own:q4"}
+    assert names == {"tiny", "mine", "me/own:q4", "caller", "filler"}
     for name in names:
         assert client.models.retrieve(name).id == name
     with pytest.raises(openai.NotFoundError) as missing:

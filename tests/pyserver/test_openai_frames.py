@@ -406,7 +406,7 @@ def test_prompts_of_one_request_are_numbered_through() -> None:
         ({"prompt": ["a"] * 129}, "prompt"),
         ({"prompt": {"a": 1}}, "prompt"),
         ({"prompt": ["a", "b"], "stream": True}, "prompt"),
-        ({"suffix": "x"}, "suffix"),
+        ({"suffix": 3}, "suffix"),
         ({"best_of": 1, "n": 2}, "best_of"),
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"logprobs": 21}, "logprobs"),

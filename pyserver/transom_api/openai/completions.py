@@ -17,7 +17,6 @@ from transom_api.session import Answer
 # Each is a request of its own; evaluation harnesses send batches of some dozens.
 MAX_PROMPTS: Final = 128
 _REFUSED: Final[Mapping[str, str]] = {
-    "suffix": "gaps are not filled; put what comes before into prompt",
     "prompt_embeds": "a prompt is text",
 }
 
@@ -66,6 +65,7 @@ def read_completion(body: object, context: str | None = None) -> CompletionReque
         # How good an answer is, its log-probabilities say.
         logprobs=top is not None or answers > kept,
         top_logprobs=top or 0,
+        suffix=fields.text("suffix", None) or None,
         **{**asked.fields, "choices": answers},
     )
     if len(prompts) > 1 and chat.stream:

@@ -106,7 +106,10 @@ class NativeModels:
                 system=model.texts.system,
                 messages=model.texts.messages,
                 parameters=model.texts.parameters,
-                template=None if chat.raw_prompt else chat_template(self._store, model),
+                # Text alone needs none; a gap in it is filled as the template says.
+                template=None
+                if chat.raw_prompt is not None and chat.suffix is None
+                else chat_template(self._store, model),
             )
             yield used, plan(chat, defaults, used.engine.facts, self._templates.render)
 
