@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import httpx
@@ -14,6 +15,7 @@ import pytest
 
 from tests.fakes.fake_engine import FakeLoader
 from tests.fakes.pictures import png
+from tests.fakes.tiny_gguf import tiny_llama
 from tests.fakes.tiny_projector import tiny_projector
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
@@ -24,6 +26,7 @@ from transom_server.serving import Server, serving
 from transom_server.store import Store
 
 SECONDS = 30
+LONG = tiny_llama(metadata={"llama.context_length": 8192}).to_bytes()
 # The likeliest token goes on with spaces for ever.
 AT_RANDOM = {"temperature": 50, "seed": 1}
 HELLO: anthropic.types.MessageParam = {"role": "user", "content": "hello"}
@@ -34,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("anthropic") / "models"
     store = Store(folder)
     put_native(store, "tiny")
+    put_native(store, "long", LONG, parameters={**OPTIONS, "num_ctx": 4096})
     template = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}"
     put_native(store, "mine", template=template, parameters={**OPTIONS, "num_ctx": 128})
     put_native(store, "seeing", projector=tiny_projector().to_bytes())
@@ -180,6 +184,58 @@ def test_an_answer_of_a_schema(client: anthropic.Anthropic) -> None:
     assert block.type == "text"
     assert json.loads(block.text)["sky"] in ("blue", "grey")
     assert message.stop_reason == "end_turn"
+
+
+SKY: anthropic.types.ToolParam = {
+    "name": "sky",
+    "description": "The colour of the sky over a town.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"town": {"enum": ["Oulu", "Rome"]}},
+        "required": ["town"],
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_is_called_and_answers(client: anthropic.Anthropic, stream: bool) -> None:
+    messages = [HELLO]
+    choices: list[anthropic.types.ToolChoiceParam] = [
+        {"type": "any", "disable_parallel_tool_use": True},
+        {"type": "tool", "name": "sky", "disable_parallel_tool_use": True},
+    ]
+    for choice in choices:
+        fields: dict[str, Any] = {
+            "model": "long",
+            "max_tokens": 150,
+            "messages": messages,
+            "tools": [SKY],
+            "tool_choice": choice,
+            "extra_body": AT_RANDOM,
+        }
+        if stream:
+            with client.messages.stream(**fields) as events:
+                message = events.get_final_message()
+        else:
+            message = client.messages.create(**fields)
+        assert message.stop_reason == "tool_use"
+        (call,) = message.content
+        assert call.type == "tool_use"
+        assert call.name == "sky"
+        assert call.input["town"] in ("Oulu", "Rome")
+        answer: anthropic.types.ToolResultBlockParam = {
+            "type": "tool_result",
+            "tool_use_id": call.id,
+            "content": "blue",
+        }
+        messages += [message_param(message), {"role": "user", "content": [answer]}]
+    last = client.messages.create(model="long", max_tokens=3, messages=messages, tools=[SKY])
+    assert last.usage.output_tokens == 3
+
+
+def message_param(message: anthropic.types.Message) -> anthropic.types.MessageParam:
+    return {"role": "assistant", "content": message.content}
 
 
 def picture(seed: int) -> anthropic.types.ImageBlockParam:

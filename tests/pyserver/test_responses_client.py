@@ -3,9 +3,10 @@
 The official `openai` client asks; llama.cpp answers, with tiny random models.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 import openai
@@ -13,6 +14,7 @@ import pydantic
 import pytest
 
 from tests.fakes.fake_engine import FakeLoader
+from tests.fakes.tiny_gguf import tiny_llama
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
 from transom_server.app import create_app
@@ -22,6 +24,7 @@ from transom_server.serving import Server, serving
 from transom_server.store import Store
 
 SECONDS = 30
+LONG = tiny_llama(metadata={"llama.context_length": 8192}).to_bytes()
 # The likeliest token goes on with spaces for ever.
 AT_RANDOM = {"temperature": 50, "seed": 1}
 
@@ -31,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("responses") / "models"
     store = Store(folder)
     put_native(store, "tiny")
+    put_native(store, "long", LONG, parameters={**OPTIONS, "num_ctx": 4096})
     template = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}"
     put_native(store, "mine", template=template, parameters={**OPTIONS, "num_ctx": 256})
     return folder
@@ -165,6 +169,52 @@ def test_an_answer_of_a_schema(client: openai.OpenAI) -> None:
     assert response.status == "completed"
     assert response.output_parsed is not None
     assert response.output_parsed.colour in ("blue", "grey")
+
+
+SKY: openai.types.responses.FunctionToolParam = {
+    "type": "function",
+    "name": "sky",
+    "description": "The colour of the sky over a town.",
+    "parameters": {
+        "type": "object",
+        "properties": {"town": {"enum": ["Oulu", "Rome"]}},
+        "required": ["town"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_is_called_and_answers(client: openai.OpenAI, stream: bool) -> None:
+    asked: Any = "what colour is it?"
+    before: str | None = None
+    for choice in ("required", {"type": "function", "name": "sky"}):
+        fields: dict[str, Any] = {
+            "model": "long",
+            "input": asked,
+            "tools": [SKY],
+            "tool_choice": choice,
+            "parallel_tool_calls": False,
+            "previous_response_id": before,
+            "extra_body": AT_RANDOM,
+        }
+        if stream:
+            with client.responses.stream(**fields) as events:
+                response = events.get_final_response()
+        else:
+            response = client.responses.create(**fields)
+        assert response.status == "completed"
+        (call,) = response.output
+        assert call.type == "function_call"
+        assert call.name == "sky"
+        assert json.loads(call.arguments)["town"] in ("Oulu", "Rome")
+        before = response.id
+        asked = [{"type": "function_call_output", "call_id": call.call_id, "output": "blue"}]
+    last = client.responses.create(
+        model="long", input=asked, tools=[SKY], previous_response_id=before, max_output_tokens=3
+    )
+    assert last.status == "incomplete"
 
 
 def test_tokens_are_counted(client: openai.OpenAI) -> None:
