@@ -5,6 +5,7 @@ Each answer is a line of the log (INFO), for whoever turns it on.
 
 import logging
 import os
+import re
 from typing import Final
 from urllib.parse import quote
 
@@ -44,6 +45,8 @@ from transom_server.store import open_store
 SHARED_PREFIXES: Final = ("/v1/", "/v2/", "/api/", "/webllm/")
 _EXPOSED: Final = "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag"
 _REQUEST_HEADERS: Final = "Content-Type, If-None-Match, If-Range, Range"
+# Clients of the APIs send headers of their own, and new ones with each release: keys, versions.
+_ASKED_HEADERS: Final = re.compile(r"[A-Za-z0-9-]{1,64}(,[ ]?[A-Za-z0-9-]{1,64}){0,63}")
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Whoever may send to these changes the store. The rest of `/api/` only asks questions of models.
@@ -74,7 +77,7 @@ def create_app(config: Config | None = None) -> Flask:
     native = NativeModels(store, loading=loading)
     app.extensions["transom_close"] = native.close
     host = Host(native)
-    app.register_blueprint(generation.blueprint(store, native))
+    app.register_blueprint(generation.blueprint(store, host))
     app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
@@ -126,12 +129,19 @@ def _guard(app: Flask, config: Config) -> None:
                 response.headers["Access-Control-Expose-Headers"] = _EXPOSED
                 if request.method == "OPTIONS":
                     response.headers["Access-Control-Allow-Methods"] = _METHODS
-                    response.headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
+                    response.headers["Access-Control-Allow-Headers"] = _allowed_headers()
                     response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
         # Quoted again: what was asked for must not write lines of its own into the log.
         address = quote(request.full_path.rstrip("?"), safe="/?&=:@,;")
         _LOG.info("%s %s %s", request.method, address, response.status_code)
         return response
+
+
+def _allowed_headers() -> str:
+    """Those that this preflight asks about: whose pages are allowed may send what they like."""
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    known = _ASKED_HEADERS.fullmatch(asked) is not None
+    return f"{_REQUEST_HEADERS}, {asked}" if known else _REQUEST_HEADERS
 
 
 def _own_or_allowed(origin: str, config: Config) -> bool:

@@ -418,3 +418,31 @@ def test_other_addresses(client: openai.OpenAI) -> None:
     answer = post(client, "nothing", {})
     assert answer.status_code in (404, 405)
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("asked", "extra"),
+    [
+        (
+            "authorization,content-type,x-stainless-lang",
+            ", authorization,content-type,x-stainless-lang",
+        ),
+        ("x-api-key", ", x-api-key"),
+        ("", ""),
+        ("a: b", ""),
+        ("x," * 70, ""),
+    ],
+)
+def test_pages_may_send_what_their_clients_send(server: Server, asked: str, extra: str) -> None:
+    headers = {
+        "Origin": "http://localhost:5173",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": asked,
+    }
+    answer = httpx.options(f"{server.url}/v1/chat/completions", headers=headers)
+    allowed = answer.headers["Access-Control-Allow-Headers"]
+    assert allowed == "Content-Type, If-None-Match, If-Range, Range" + extra
+    strange = httpx.options(
+        f"{server.url}/v1/chat/completions", headers={**headers, "Origin": "http://evil.example"}
+    )
+    assert "Access-Control-Allow-Headers" not in strange.headers
