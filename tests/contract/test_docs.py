@@ -21,6 +21,7 @@ DOCUMENTS = [
     "docs/create.md",
     "docs/modelfile.md",
     "docs/object-storage.md",
+    "docs/openai.md",
     "docs/run.md",
 ]
 WALK = (ROOT / "docs" / "walk.md").read_text()

@@ -114,6 +114,11 @@ def test_a_chat(client: openai.OpenAI) -> None:
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (20, 5)
 
 
+def test_tokens_are_counted_before(client: openai.OpenAI) -> None:
+    answer = post(client, "chat/completions/input_tokens", {"model": "tiny", "messages": [HELLO]})
+    assert answer.json() == {"object": "chat.input_tokens", "input_tokens": 20}
+
+
 def test_a_stream_says_what_a_whole_answer_says(client: openai.OpenAI) -> None:
     whole = client.chat.completions.create(model="tiny", messages=[HELLO], max_tokens=5)
     chunks = list(

@@ -4,13 +4,13 @@ ask. Knows no engine."""
 import secrets
 import time
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 
 from transom_api.openai.chat import read_chat
 from transom_api.openai.chat_writer import ChatWriter
 from transom_api.openai.completions import read_completion
 from transom_api.openai.request import CONTEXT_HEADER
-from transom_server.hosting import Host, read_body
+from transom_server.hosting import Host, client_gone, read_body, uncached
 
 
 def blueprint(host: Host) -> Blueprint:
@@ -21,6 +21,12 @@ def blueprint(host: Host) -> Blueprint:
         asked = read_chat(read_body(), request.headers.get(CONTEXT_HEADER))
         writer = ChatWriter(asked, f"chatcmpl-{secrets.token_hex(12)}", int(time.time()))
         return host.answer(asked.chat, writer)
+
+    @routes.post("/v1/chat/completions/input_tokens")
+    def input_tokens() -> Response:
+        asked = read_chat(read_body(), request.headers.get(CONTEXT_HEADER))
+        tokens = host.models.count_tokens(asked.chat, client_gone())
+        return uncached(jsonify({"object": "chat.input_tokens", "input_tokens": tokens}))
 
     @routes.post("/v1/completions")
     def completion() -> Response:
