@@ -217,7 +217,13 @@ def _readers(
     chat: Chat, calling: _Calling, closer: str | None, new_id: NewId
 ) -> Callable[[int], AnswerReader]:
     names = frozenset(tool.name for tool in calling.tools)
-    offer = Offer(names, new_id, chat.tool_choice.parallel)
+    kinds = {
+        (tool.name, name): schema.get("type")
+        for tool in calling.tools
+        for name, schema in (tool.parameters.get("properties") or {}).items()
+        if isinstance(schema, dict)
+    }
+    offer = Offer(names, new_id, chat.tool_choice.parallel, kinds)
 
     def reader(choice: int) -> AnswerReader:
         if calling.forced is not None:

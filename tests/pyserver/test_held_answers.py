@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from tests.fakes.tiny_gguf import tiny_llama
 from transom_api import chat_template
 from transom_api.chat import Chat, Constraint, Message, Text, Tool, ToolChoice
+from transom_api.deltas import Delta
 from transom_api.engine import GenerateRequest, LoadOptions, ModelFiles, Sampling, TokenEvent
 from transom_api.prompting import ModelDefaults, plan
 from transom_api.session import Answer
@@ -59,7 +59,7 @@ def answer(engine: LlamaCpp, template: str = TURNS, **fields: Any) -> Answer:
     chat = Chat("m", asked, options={"temperature": 0}, logit_bias=blank, **fields)
     planned = plan(chat, ModelDefaults(template=template), engine.facts, render)
     reader, whole = planned.reader(0), Answer()
-    deltas = []
+    deltas: list[Delta] = []
     for event in engine.generate(planned.request, lambda: False):
         if isinstance(event, TokenEvent):
             deltas += reader.feed(event.text.decode())

@@ -15,8 +15,10 @@ from transom_api.tools.hermes import HERMES
 from transom_api.tools.llama import LLAMA
 from transom_api.tools.phi import PHI
 from transom_api.tools.pythonic import PYTHONIC
+from transom_api.tools.qwen_coder import QWEN_CODER
 
 NAMES = frozenset({"weather", "add", "get-time", "ns.f"})
+KINDS = {("add", "city"): "string"}
 PARIS = '{"city": "Paris"}'
 # Braces, quotes, markers and letters of other alphabets inside of strings.
 HARD = (
@@ -32,7 +34,7 @@ def read(
 ) -> list[str]:
     """What comes out, folded: C content, R reasoning, name and arguments of calls."""
     numbers = count()
-    reader = form.reader(0, Offer(names, lambda: f"id{next(numbers)}", parallel))
+    reader = form.reader(0, Offer(names, lambda: f"id{next(numbers)}", parallel, KINDS))
     deltas: list[Delta] = []
     for piece in pieces:
         deltas += reader.feed(piece)
@@ -78,6 +80,11 @@ def oss(name: str, arguments: str) -> str:
     return (
         f"<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}<|call|>"
     )
+
+
+def coder(name: str, **values: str) -> str:
+    rows = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in values.items())
+    return f"<tool_call>\n<function={name}>\n{rows}</function>\n</tool_call>"
 
 
 def pair(name: str, arguments: str, key: str = "arguments") -> str:
@@ -164,6 +171,12 @@ CALLS: list[tuple[Form, str, list[str]]] = [
         'I look.\n```tool_code\nprint(default_api.weather(city="Paris, ) \']", n=-1))\n```\nDone.',
         ["C I look.", 'weather({"city": "Paris, ) \']", "n": -1}', "C \nDone."],
     ),
+    (
+        QWEN_CODER,
+        "Ok.\n\n" + coder("add", a="1", city="5", b="<x>\n</y>") + "\n" + coder("weather"),
+        ["C Ok.", 'add({"a": 1, "city": "5", "b": "<x>\\n</y>"}', "weather({}"],
+    ),
+    (QWEN_CODER, "<function=add>\n</function> end", ["add({}", "C  end"]),
     (GENERIC, f'{{"tool_calls": [{pair("weather", PARIS)}]}}', [f"weather({PARIS}"]),
     (
         GENERIC,
@@ -206,6 +219,9 @@ WORDS: list[tuple[Form, str]] = [
     (PYTHONIC, "[unknown(a=1)]"),
     (PYTHONIC, "[weather(city=Paris)]"),
     (PYTHONIC, "[weather(city='Par"),
+    (QWEN_CODER, "<tool_call><function=unknown><parameter=a>1</parameter>"),
+    (QWEN_CODER, "<tool_call> none"),
+    (QWEN_CODER, "<function=add><parameter"),
     (GENERIC, '{"tool_calls": []}'),
     (GENERIC, '{"tools": 1}'),
     (GENERIC, '{"tool_calls": "none"}'),
@@ -286,6 +302,21 @@ def test_arguments_stream_while_they_come() -> None:
 def test_broken_arguments_are_the_clients_to_judge() -> None:
     broken = '<tool_call>{"name": "add", "arguments": {"a": oh} </tool_call> after'
     assert read(HERMES, [broken]) == ['add({"a": oh} ', "C  after"]
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [
+        (PYTHONIC, "[add(a=1, b='x", ['add({"a": 1', "C  b='x"]),
+        (
+            QWEN_CODER,
+            "<function=add><parameter=a>1</parameter><parameter=b>2",
+            ['add({"a": 1', "C <parameter=b>2"],
+        ),
+    ],
+)
+def test_a_call_that_breaks_off_is_not_closed(form: Form, text: str, expected: list[str]) -> None:
+    assert read(form, [text]) == expected
 
 
 def test_content_is_held_back_no_longer_than_needed() -> None:

@@ -78,8 +78,7 @@ class PythonicReader(CallReader):
             except ValueError:
                 if not written:
                     raise NotACall from None
-                self.arguments("}")
-                self.settle()
+                # Not closed: nobody shall run a call that lacks arguments.
                 return text + end
             if not written:
                 self.begin(name)

@@ -6,8 +6,8 @@ a marker, and gives back as content what turned out to be no call: no word is lo
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import ClassVar
 
@@ -29,11 +29,14 @@ class Enough(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a reader has to know: the names that may be called, and how calls get their ids."""
+    """What a reader has to know: the names that may be called, and how calls get their ids.
+
+    `kinds` are JSON Schema's types of arguments, by (name of the tool, of the argument)."""
 
     names: frozenset[str]
     new_id: NewId
     parallel: bool = True
+    kinds: Mapping[tuple[str, str], object] = field(default_factory=dict, hash=False)
 
 
 class CallReader:
@@ -50,7 +53,7 @@ class CallReader:
 
     def __init__(self, choice: int, offer: Offer) -> None:
         self._choice = choice
-        self._offer = offer
+        self.offer = offer
         self._queue: deque[str] = deque()
         self._deltas: list[Delta] = []
         self._space = ""
@@ -85,12 +88,12 @@ class CallReader:
 
     def begin(self, name: str) -> None:
         """A call begins. Raises `NotACall` for a name that was not offered."""
-        if name not in self._offer.names:
+        if name not in self.offer.names:
             raise NotACall
-        if self._calls and not self._offer.parallel:
+        if self._calls and not self.offer.parallel:
             raise Enough
         self.accept()
-        self._deltas.append(CallBegins(self._choice, self._calls, self._offer.new_id(), name))
+        self._deltas.append(CallBegins(self._choice, self._calls, self.offer.new_id(), name))
         self._calls += 1
 
     @property
@@ -104,7 +107,8 @@ class CallReader:
 
     def reason(self, text: str) -> None:
         """Words that are thought, in families that think between calls."""
-        self._deltas.append(Reasoning(self._choice, text))
+        if text:
+            self._deltas.append(Reasoning(self._choice, text))
 
     def say(self, text: str) -> None:
         """Words of the answer inside of a block."""
@@ -171,7 +175,7 @@ class CallReader:
         except StopIteration as stop:
             self._block = None
             self._queue.extendleft(reversed(stop.value))
-            self._is_over = bool(self._calls) and not self._offer.parallel
+            self._is_over = bool(self._calls) and not self.offer.parallel
         except NotACall:
             self._fall_back()
         except Enough:
