@@ -5,10 +5,10 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
+from transom_api.openai.errors import error_body
 from transom_api.openai.request import CONTEXT_HEADER
 from transom_api.openai_responses.request import read_response_request
 from transom_api.openai_responses.writer import ResponseWriter
-from transom_server.errors import error_response
 from transom_server.hosting import Host, client_gone, read_body, uncached
 from transom_server.kept_responses import KeptResponses
 
@@ -50,4 +50,7 @@ def blueprint(host: Host) -> Blueprint:
 
 
 def _not_kept(response_id: str) -> Response:
-    return error_response(404, "response_not_found", f"{response_id:.80}: no such response is kept")
+    message = f"{response_id:.80}: no such response is kept"
+    response = uncached(jsonify(error_body(message, "invalid_request_error")))
+    response.status_code = 404
+    return response
