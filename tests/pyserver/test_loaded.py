@@ -3,14 +3,16 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 
 import pytest
 
-from tests.fakes.fake_engine import FakeLoader
+from tests.fakes.fake_engine import FakeEngine, FakeLoader
 from transom_api.engine import EngineError, LoadOptions, ModelFiles, RequestCancelled
 from transom_models.digest import Digest
+from transom_server.engines.budget import Budget, NeverFits
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.waiting import Overloaded, WaitingLine
 
 SECONDS = 10
 DIGEST = Digest.of(b"model")
@@ -259,3 +261,157 @@ def test_close_ends_all_and_nothing_begins_after_it(
         assert all(engine.closed.is_set() for engine in loader.loaded)
     with pytest.raises(EngineError, match="ending"), use(models, "one"):
         pass
+
+
+def budgeted(loader: FakeLoader, total: int, *pinned: str) -> LoadedModels[None]:
+    return LoadedModels(loader, budget=Budget(total, frozenset(pinned)))
+
+
+def take(
+    models: LoadedModels[None], name: str, size: int, keep: float = 100.0, client: str = ""
+) -> AbstractContextManager[InUse]:
+    key = ModelKey(name, DIGEST, LoadOptions(), None)
+    return models.use(
+        key,
+        lambda: ModelFiles("weights"),
+        keep,
+        lambda: False,
+        client=client,
+        needed_bytes=lambda: size,
+    )
+
+
+def test_as_many_make_room_as_memory_wants(loader: FakeLoader) -> None:
+    with closing(budgeted(loader, 100_000)) as held:
+        for name, size in (("one", 40_000), ("two", 30_000), ("three", 30_000)):
+            with take(held, name, size):
+                pass
+        assert sorted(names(held)) == ["one", "three", "two"]
+        with take(held, "four", 60_000):
+            assert [engine.closed.is_set() for engine in loader.loaded] == [
+                True,
+                True,
+                False,
+                False,
+            ]
+        assert sorted(names(held)) == ["four", "three"]
+
+
+def test_what_takes_more_than_was_said_counts_as_it_is(
+    loader: FakeLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(budgeted(loader, 100_000)) as held:
+        with take(held, "one", 40_000):
+            pass
+        monkeypatch.setattr(FakeEngine, "resident_bytes", lambda _: 70_000)
+        with take(held, "two", 40_000):
+            assert names(held) == ["two"]
+
+
+def test_a_model_larger_than_the_budget_is_refused_and_moves_nobody(loader: FakeLoader) -> None:
+    with closing(budgeted(loader, 100_000)) as held:
+        with take(held, "one", 40_000):
+            pass
+        with pytest.raises(NeverFits, match="num_ctx"), take(held, "two", 100_001):
+            pass
+        assert names(held) == ["one"]
+
+
+def test_memory_in_use_is_waited_for(loader: FakeLoader) -> None:
+    entered = threading.Event()
+
+    def second() -> None:
+        with take(held, "two", 60_000):
+            entered.set()
+
+    with closing(budgeted(loader, 100_000)) as held:
+        thread = threading.Thread(target=second)
+        with take(held, "one", 60_000):
+            thread.start()
+            assert not entered.wait(0.2)
+        assert entered.wait(SECONDS)
+        thread.join()
+
+
+def test_a_small_model_does_not_pass_a_large_one_that_waits(loader: FakeLoader) -> None:
+    order: list[str] = []
+
+    def enter(name: str, size: int) -> None:
+        with take(held, name, size):
+            order.append(name)
+
+    with closing(budgeted(loader, 100_000)) as held:
+        with take(held, "one", 60_000):
+            threads = []
+            for name, size in (("large", 90_000), ("small", 10_000)):
+                threads.append(threading.Thread(target=enter, args=(name, size)))
+                threads[-1].start()
+                time.sleep(0.2)
+            assert order == []
+        for thread in threads:
+            thread.join(SECONDS)
+        assert order == ["large", "small"]
+
+
+def test_a_pinned_model_stays(loader: FakeLoader) -> None:
+    with closing(budgeted(loader, 100_000, "one")) as held:
+        for keep in (0.0, 0.01):
+            with take(held, "one", 40_000, keep):
+                pass
+        with take(held, "two", 40_000):
+            pass
+        with take(held, "three", 40_000):
+            pass
+        assert sorted(names(held)) == ["one", "three"]
+        assert held.unload("one")  # whoever says so
+        assert names(held) == ["three"]
+
+
+def test_clients_take_turns(loader: FakeLoader) -> None:
+    order: list[str] = []
+
+    def enter(client: str) -> None:
+        with take(held, "one", 1, client=client):
+            order.append(client)
+
+    with closing(budgeted(loader, 100_000)) as held:
+        threads = []
+        with take(held, "one", 1):
+            for client in ("a", "a", "a", "b"):
+                threads.append(threading.Thread(target=enter, args=(client,)))
+                threads[-1].start()
+                time.sleep(0.1)
+        for thread in threads:
+            thread.join(SECONDS)
+        assert order == ["a", "b", "a", "a"]
+
+
+def test_a_full_line_turns_away_and_so_does_a_long_wait(loader: FakeLoader) -> None:
+    line = WaitingLine(most=2, patience_seconds=0.3)
+    with closing(LoadedModels[None](loader, line=line)) as held:
+        failed: list[Exception] = []
+
+        def wait(client: str) -> None:
+            try:
+                with take(held, "one", 1, client=client):
+                    pass
+            except EngineError as error:
+                failed.append(error)
+
+        with take(held, "one", 1):
+            threads = [threading.Thread(target=wait, args=(client,)) for client in "ab"]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.15)
+            with (
+                pytest.raises(Overloaded, match="wait already"),
+                take(held, "one", 1, client="c"),
+            ):
+                pass
+            for thread in threads:
+                thread.join(SECONDS)
+        assert [str(error) for error in failed] == 2 * [
+            "no place for this request within 0.3 seconds; ask again in 5 seconds"
+        ]
+        with take(held, "one", 1):
+            assert len(line) == 0

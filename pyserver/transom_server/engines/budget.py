@@ -16,6 +16,8 @@ MACHINE_SHARE: Final = 0.8
 # Where the system does not say how much it has.
 UNKNOWN_MACHINE_BYTES: Final = 8 * 2**30
 
+UNLIMITED_BYTES: Final = 2**63
+
 Item = TypeVar("Item")
 
 
@@ -39,7 +41,7 @@ class Held(Generic[Item]):
 class Budget:
     """Bytes that all loaded models may take. Those whose name is `pinned` are never let go of."""
 
-    total: int
+    total: int = UNLIMITED_BYTES
     pinned: frozenset[str] = frozenset()
 
     def is_pinned(self, name: str) -> bool:

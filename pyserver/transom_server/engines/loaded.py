@@ -1,6 +1,7 @@
 """Which models are loaded: on demand, as many requests at once as each takes, let go when unused.
 
-Whoever asks for a model first is served first, also when that means to load it otherwise.
+Clients take turns, and each one's first request comes first, also when that means to load a model
+otherwise. What has to go so that a model fits is `Budget`'s to say.
 
 Knows when and in what order; how a model is loaded is the `LoadEngine` it is given. Must not know
 HTTP, templates or the store.
@@ -8,7 +9,6 @@ HTTP, templates or the store.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,9 +25,11 @@ from transom_api.engine import (
     Task,
 )
 from transom_models.digest import Digest
+from transom_server.engines.budget import Budget, Held
+from transom_server.engines.waiting import Ticket, WaitingLine
 
-# Ollama's for one device. Memory is not counted yet, so it is few.
-MAX_LOADED: Final = 3
+# Memory is what limits them (`Budget`); each is a process with a dozen threads, too.
+MAX_LOADED: Final = 16
 # How often a wait looks whether anybody still waits for it.
 POLL_SECONDS: Final = 0.1
 # Ollama's "for ever": Go's longest duration.
@@ -77,6 +79,8 @@ class _Entry(Generic[Tag]):
     """Monotonic seconds."""
     leave: bool = False
     """Let go as soon as it is not busy."""
+    needed_bytes: int = 0
+    """What it was said to take, before it was loaded."""
 
     @property
     def busy(self) -> bool:
@@ -110,11 +114,19 @@ class InUse:
 class LoadedModels(Generic[Tag]):
     """All loaded models of a server. Threads may share it."""
 
-    def __init__(self, load: LoadEngine, most: int = MAX_LOADED) -> None:
+    def __init__(
+        self,
+        load: LoadEngine,
+        most: int = MAX_LOADED,
+        budget: Budget | None = None,
+        line: WaitingLine | None = None,
+    ) -> None:
+        """Without a budget memory is not counted."""
         self._load = load
         self._most = most
+        self._budget = Budget() if budget is None else budget
+        self._line = WaitingLine() if line is None else line
         self._entries: dict[_Place, _Entry[Tag]] = {}
-        self._queues: dict[_Place, deque[object]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._reaper: threading.Thread | None = None
@@ -128,14 +140,17 @@ class LoadedModels(Generic[Tag]):
         cancelled: Cancelled,
         *,
         computes: bool = True,
+        client: str = "",
+        needed_bytes: Callable[[], int] = lambda: 0,
     ) -> Iterator[InUse]:
         """The model for as long as the block runs, then for `keep_seconds` more.
 
-        Waits for its turn, unless it `computes` nothing and the model is there. `files` is asked
-        when it has to be loaded. Raises `EngineError`, `RequestCancelled`.
+        Waits for its turn among those of all clients, unless it `computes` nothing and the model
+        is there. `files` and `needed_bytes` are asked when it has to be loaded. Raises
+        `EngineError`: `Overloaded` where too many wait, `NeverFits`; `RequestCancelled`.
         """
         place = int(computes)
-        entry = self._take(key, place, cancelled)
+        entry = self._take(_Wish(key, place, client, needed_bytes, cancelled))
         entry.keep_seconds = keep_seconds
         try:
             started = time.monotonic()
@@ -194,54 +209,74 @@ class LoadedModels(Generic[Tag]):
         if self._reaper is not None:
             self._reaper.join()
 
-    def _take(self, key: ModelKey[Tag], place: int, cancelled: Cancelled) -> _Entry[Tag]:
-        """An entry that is loaded as `key` says, or this request's to load."""
-        ticket = object()
+    def _take(self, wish: "_Wish[Tag]") -> _Entry[Tag]:
+        """An entry that is loaded as wished, or this request's to load."""
+        key, place = wish.key, wish.place
         with self._changed:
-            self._check(cancelled)
+            self._check(wish.cancelled)
             entry = self._entries.get(key.place)
             if not place and entry is not None and entry.takes(key, place):
                 return _enter(entry, place)
-            queue = self._queues.setdefault(key.place, deque())
-            queue.append(ticket)
+            ticket = self._line.enter(wish.client, key.place, time.monotonic())
         try:
-            return self._wait(key, place, cancelled, queue, ticket)
+            return self._wait(wish, ticket)
         finally:
             with self._changed:
-                queue.remove(ticket)
-                if not queue:
-                    del self._queues[key.place]
+                self._line.leave(ticket)
                 self._changed.notify_all()
 
-    def _wait(
-        self,
-        key: ModelKey[Tag],
-        place: int,
-        cancelled: Cancelled,
-        queue: deque[object],
-        ticket: object,
-    ) -> _Entry[Tag]:
+    def _wait(self, wish: "_Wish[Tag]", ticket: Ticket) -> _Entry[Tag]:
+        key, place = wish.key, wish.place
+        needed: int | None = None
         while True:
-            unwanted: _Entry[Tag] | None
             with self._changed:
-                self._check(cancelled)
+                self._check(wish.cancelled)
+                self._line.check(ticket, time.monotonic())
                 entry = self._entries.get(key.place)
-                if queue[0] is ticket and entry is not None and entry.takes(key, place):
+                is_next = self._line.is_next(ticket)
+                if is_next and entry is not None and entry.takes(key, place):
+                    self._line.served(ticket)
                     return _enter(entry, place)
-                if queue[0] is not ticket or (entry is not None and entry.busy):
+                if not is_next or (entry is not None and entry.busy):
                     self._changed.wait(POLL_SECONDS)
                     continue
-                unwanted = entry or self._surplus()
-                if unwanted is None and len(self._entries) >= self._most:
+                leaving = None if needed is None else self._leaving(key, needed, entry, ticket)
+                if needed is not None and leaving is None:
                     self._changed.wait(POLL_SECONDS)
                     continue
-                if unwanted is not None:
-                    del self._entries[unwanted.key.place]
-                entry = self._entries[key.place] = _enter(_Entry(key), place)
-                self._start_reaper()
-            if unwanted is not None:
+                if leaving is not None:
+                    for unwanted in leaving:
+                        del self._entries[unwanted.key.place]
+                    entry = _Entry(key, needed_bytes=needed or 0)
+                    self._entries[key.place] = _enter(entry, place)
+                    self._line.served(ticket)
+                    self._start_reaper()
+            if leaving is None:
+                # It reads a file, so not while others wait for the lock.
+                needed = wish.needed_bytes()
+                continue
+            for unwanted in leaving:
                 _close(unwanted)
+            assert entry is not None
             return entry
+
+    def _leaving(
+        self, key: ModelKey[Tag], needed: int, same: _Entry[Tag] | None, ticket: Ticket
+    ) -> list[_Entry[Tag]] | None:
+        """Models to let go of so that this one can be loaded, the one in its own place first; None:
+        wait. Raises `NeverFits`."""
+        ticket.wants_room = True
+        others = [_held(entry) for entry in self._entries.values() if entry is not same]
+        leaving = self._budget.room(key.name, needed, others)
+        if leaving is None or not self._line.may_make_room(ticket):
+            return None
+        if len(others) - len(leaving) >= self._most:
+            rest = [held for held in others if held.item not in leaving]
+            oldest = self._budget.oldest(rest)
+            if oldest is None:
+                return None
+            leaving = [*leaving, oldest]
+        return leaving if same is None else [same, *leaving]
 
     def _check(self, cancelled: Cancelled) -> None:
         if self._closed:
@@ -252,21 +287,14 @@ class LoadedModels(Generic[Tag]):
     def _or_closed(self, cancelled: Cancelled) -> Cancelled:
         return lambda: self._closed or cancelled()
 
-    def _surplus(self) -> _Entry[Tag] | None:
-        """The model to let go of so that another one fits: of those not in use, the one unused
-        longest."""
-        if len(self._entries) < self._most:
-            return None
-        idle = [entry for entry in self._entries.values() if not entry.busy]
-        return min(idle, key=lambda entry: entry.idle_since, default=None)
-
     def _give_back(self, entry: _Entry[Tag], place: int) -> None:
         with self._changed:
             entry.users -= 1
             entry.places -= place
             entry.idle_since = time.monotonic()
+            is_over = entry.keep_seconds <= 0 and not self._budget.is_pinned(entry.key.name)
             leaves = not entry.busy and (
-                entry.leave or self._closed or entry.keep_seconds <= 0 or not _alive(entry)
+                entry.leave or self._closed or is_over or not _alive(entry)
             )
             if leaves:
                 del self._entries[entry.key.place]
@@ -285,7 +313,11 @@ class LoadedModels(Generic[Tag]):
             with self._changed:
                 if self._closed:
                     return
-                idle = [entry for entry in self._entries.values() if not entry.busy]
+                idle = [
+                    entry
+                    for entry in self._entries.values()
+                    if not (entry.busy or self._budget.is_pinned(entry.key.name))
+                ]
                 over = [entry for entry in idle if entry.deadline <= time.monotonic()]
                 for entry in over:
                     del self._entries[entry.key.place]
@@ -297,6 +329,29 @@ class LoadedModels(Generic[Tag]):
                 self._changed.notify_all()
             for entry in over:
                 _close(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish(Generic[Tag]):
+    """What a request waits for."""
+
+    key: ModelKey[Tag]
+    place: int
+    client: str
+    needed_bytes: Callable[[], int]
+    cancelled: Cancelled
+
+
+def _held(entry: _Entry[Tag]) -> Held[_Entry[Tag]]:
+    now = 0 if entry.engine is None else entry.engine.resident_bytes()
+    return Held(
+        entry,
+        entry.key.name,
+        max(now, entry.needed_bytes) if entry.needed_bytes else 0,
+        entry.busy,
+        entry.idle_since,
+        entry.keep_seconds >= FOREVER_SECONDS,
+    )
 
 
 def _enter(entry: _Entry[Tag], place: int) -> _Entry[Tag]:
