@@ -7,10 +7,11 @@ is how the model was made, not a problem. Must not know shards, libraries or whe
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from transom_api.tools import GENERIC, form_of
 from transom_compile.template_sandbox import (
     Message,
     Refused,
@@ -209,34 +210,11 @@ def _check_tools(
     elif RESULT not in called.text:
         findings.problems.append("a tool's result is dropped without a word")
     # A template may say how to call without being able to repeat a call.
-    name = next(_tool_formats(called.text or offered.text, offered.text, template), None)
-    if name is None:
+    form = form_of(template, called.text or offered.text)
+    if form is GENERIC:
         findings.notes.append("tools are offered in a form that is not recognised")
-    return name
-
-
-def _tool_formats(called: str, offered: str, template: str) -> Iterator[str]:
-    """Names of the forms that fit, the most particular first."""
-    if "<|channel|>" in template and "functions." in called:
-        yield "gpt-oss"
-    if "<｜tool▁call" in template:  # noqa: RUF001
-        yield "deepseek"
-    if "[TOOL_CALLS]" in template:
-        yield "mistral"
-    if "<|start_of_role|>" in template:
-        yield "granite"
-    if "<|tool|>" in offered or "<|tool_call|>" in called:
-        yield "phi"
-    if "<function=" in called:
-        yield "qwen-coder"
-    if "<tool_call>" in called:
-        yield "hermes"
-    if re.search(rf"\b{FUNCTION}\({ARGUMENT}=", called):
-        yield "pythonic"
-    if re.search(rf'"name": ?"{FUNCTION}", ?"parameters": ?', called) or "<|python_tag|>" in called:
-        yield "llama-json"
-    if "```tool_code" in template or "```tool_call" in template:
-        yield "pythonic"
+        return None
+    return form.name
 
 
 def _conversations() -> dict[str, dict[str, Any]]:
