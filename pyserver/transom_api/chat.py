@@ -138,3 +138,5 @@ class Chat:
     """Text to go on with as it is, instead of messages: completions, Ollama's `raw`."""
     suffix: str | None = None
     """What comes after the gap that is to be filled."""
+    is_prompt: bool = False
+    """The last message is a prompt, which a model without a template goes on with as it is."""

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,69 @@ def test_json(client: ollama.Client) -> None:
     assert json.loads(answer.response) in ("yes", "no")
 
 
+def test_log_probabilities(client: ollama.Client) -> None:
+    asked: dict[str, Any] = {"logprobs": True, "top_logprobs": 2, "options": SHORT}
+    whole = client.chat("tiny", [HELLO], **asked)
+    assert whole.logprobs is not None
+    assert [len(row.top_logprobs or ()) for row in whole.logprobs] == [2] * len(whole.logprobs)
+    assert whole.logprobs[0].logprob == whole.logprobs[0].top_logprobs[0].logprob  # type: ignore[index]
+    parts = list(client.chat("tiny", [HELLO], stream=True, **asked))
+    streamed = [row for part in parts for row in part.logprobs or ()]
+    assert [row.token for row in streamed] == [row.token for row in whole.logprobs]
+    generated = client.generate("tiny", "hello", **asked)
+    assert [row.token for row in generated.logprobs or ()] == [row.token for row in streamed]
+
+
+CALLS = "{{ messages[-1].content }}{% if tools %}<tool_call>{{ tools | tojson }}{% endif %}"
+
+
+def test_thoughts_are_told_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with saying("hm", "m</think>", "\n\nyes", folder=folder, monkeypatch=monkeypatch) as server:
+        client = ollama.Client(server.url, timeout=SECONDS)
+        put_native(Store(folder), "thinker", template="{{ messages[-1].content }}<think>\n")
+        parts = list(client.chat("thinker", [HELLO], stream=True, think=True))
+        whole = client.generate("thinker", "hello", think="high")
+        client._client.close()
+    assert "".join(part.message.thinking or "" for part in parts) == "hmm"
+    assert "".join(part.message.content or "" for part in parts).strip() == "yes"
+    assert (whole.thinking, whole.response.strip()) == ("hmm", "yes")
+
+
+def test_calls_of_tools_have_their_arguments_as_objects(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": [2]}}\n</tool_call>'
+    pieces = [said[start : start + 9] for start in range(0, len(said), 9)]
+    add = {
+        "type": "function",
+        "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},
+    }
+    with saying(*pieces, folder=folder, monkeypatch=monkeypatch) as server:
+        client = ollama.Client(server.url, timeout=SECONDS)
+        put_native(Store(folder), "caller", template=CALLS)
+        whole = client.chat("caller", [HELLO], tools=[add])
+        parts = list(client.chat("caller", [HELLO], tools=[add], stream=True))
+        again = [HELLO, whole.message, {"role": "tool", "tool_name": "add", "content": "3"}]
+        assert client.chat("caller", again, tools=[add]).done_reason == "stop"
+        client._client.close()
+    assert whole.message.tool_calls is not None
+    (call,) = whole.message.tool_calls
+    assert (call.function.name, call.function.arguments) == ("add", {"a": 1, "b": [2]})
+    (part,) = (part for part in parts if part.message.tool_calls)
+    assert part.message.tool_calls[0].function == call.function  # type: ignore[index]
+    assert [part.done_reason for part in parts if part.done] == ["stop"]
+
+
+@contextmanager
+def saying(*pieces: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server whose models all say this."""
+    loader = FakeLoader(*pieces)
+    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    config = Config.read({"TRANSOM_MODELS": str(folder)}, host="127.0.0.1", port="0")
+    with serving(create_app(config), config) as running:
+        yield running
+
+
 # What is loaded
 
 
@@ -213,7 +277,7 @@ def test_nothing_is_left_when_the_server_ends(folder: Path) -> None:
     [
         ("chat", b"{", 400, "not JSON"),
         ("chat", b"[" * 100_000, 400, "not JSON"),
-        ("chat", {"messages": [HELLO]}, 400, "model is missing"),
+        ("chat", {"messages": [HELLO]}, 400, "model: is missing"),
         ("chat", {"model": "../x", "messages": [HELLO]}, 400, "model name"),
         ("chat", {"model": "none", "messages": [HELLO]}, 404, "no model none in the store"),
         ("chat", {"model": "tiny", "messages": [HELLO], "tools": [{}]}, 400, "tools"),

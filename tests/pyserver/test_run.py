@@ -106,7 +106,7 @@ def test_form_and_figures(command: Run) -> None:
     [
         (["none", "hello"], "no model none in the store"),
         (["../x", "hello"], "model name"),
-        (["tiny", "hello", "--think", "true"], "think: "),
+        (["tiny", "hello", "--think", "often"], "'--think'"),
         (["tiny", "hello", "--keepalive", "soon"], "keep_alive: 'soon'"),
         (["tiny", "hello" * 2000], "num_ctx"),
     ],
@@ -123,7 +123,7 @@ def test_a_picture_for_a_model_that_sees_none(command: Run, tmp_path: Path) -> N
     picture = tmp_path / "a b.png"
     picture.write_bytes(b"GIF89a")
     code, _, err = command("run", "tiny", f"what is in '{picture}'")
-    assert (code, err) == (2, "error: images: tiny sees no images; leave them out\n")
+    assert (code, err) == (2, "error: messages: tiny sees no images; leave them out\n")
 
 
 def test_a_model_that_is_missing_is_pulled_first(

@@ -29,7 +29,6 @@ from transom_api.engine import (
     EngineFailed,
     GenerateRequest,
     Input,
-    LoadEngine,
     LoadOptions,
     ModelFacts,
     ModelFiles,
@@ -53,20 +52,6 @@ EMBED_BATCH: Final = 32
 _SEEDS: Final = 2**32 - 1
 
 _MISSING: Final = "llama.cpp is missing; install it with: pip install 'transom[native]'"
-
-
-def llama_cpp(parallel: int | None = None, kv_type: str | None = None) -> LoadEngine:
-    """Loads models with these settings where a request does not say."""
-
-    def load(files: ModelFiles, options: LoadOptions, cancelled: Cancelled) -> LlamaCpp:
-        filled = replace(
-            options,
-            parallel=options.parallel or parallel,
-            kv_type=options.kv_type or kv_type,
-        )
-        return LlamaCpp(files, filled, cancelled)
-
-    return load
 
 
 class LlamaCpp:

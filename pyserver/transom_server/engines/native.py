@@ -6,10 +6,9 @@ Knows the order and no HTTP; what a request says is `transom_api`'s business.
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transom_api import options
-from transom_api.chat import Chat
+from transom_api.chat import Chat, Image
 from transom_api.engine import (
     Cancelled,
     Done,
@@ -19,9 +18,9 @@ from transom_api.engine import (
     ModelFacts,
     TokenEvent,
 )
-from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS, Asked, conversation
-from transom_api.prompting import ModelDefaults, NoTemplate, Plan, plan
-from transom_models.modelfile import ParameterValue, jinja_template
+from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
+from transom_api.prompting import ModelDefaults, Plan, plan
+from transom_models.modelfile import ParameterValue
 from transom_models.name import ModelName
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
@@ -63,15 +62,15 @@ class NativeModels:
         self.loaded.close()
         self._templates.close()
 
-    def load(self, asked: Asked, cancelled: Cancelled) -> Loaded:
+    def load(self, chat: Chat, cancelled: Cancelled) -> Loaded:
         """Load a model and keep it as asked."""
-        model = read_native_model(self._store, ModelName.parse(asked.model))
-        with self._use(model, asked, cancelled) as used:
+        model = read_native_model(self._store, ModelName.parse(chat.model))
+        with self._use(model, chat, cancelled) as used:
             return Loaded(used.load_seconds)
 
-    def unload(self, asked: Asked) -> None:
+    def unload(self, name: str) -> None:
         """Let go of a model. Raises `ModelNotFound`; no error when it was not loaded."""
-        self.loaded.unload(str(self._store.get_index(ModelName.parse(asked.model)).name))
+        self.loaded.unload(str(self._store.get_index(ModelName.parse(name)).name))
 
     def converse(
         self, chat: Chat, cancelled: Cancelled
@@ -99,33 +98,26 @@ class NativeModels:
     def _planned(self, chat: Chat, cancelled: Cancelled) -> Iterator[tuple[InUse, Plan]]:
         """The model of a conversation while it is used, and what it is asked."""
         model = read_native_model(self._store, ModelName.parse(chat.model))
-        key = self._key(model, {**model.texts.parameters, **chat.options})
-        keep = DEFAULT_KEEP_SECONDS if chat.keep_seconds is None else chat.keep_seconds
-        with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
+        with self._use(model, chat, cancelled) as used:
+            # Text alone needs none; a gap in it is filled as the template says.
+            is_text = chat.raw_prompt is not None and chat.suffix is None
+            template = None if is_text else chat_template(self._store, model)
             defaults = ModelDefaults(
                 system=model.texts.system,
                 messages=model.texts.messages,
                 parameters=model.texts.parameters,
-                # Text alone needs none; a gap in it is filled as the template says.
-                template=None
-                if chat.raw_prompt is not None and chat.suffix is None
-                else chat_template(self._store, model),
+                template=template,
             )
-            yield used, plan(chat, defaults, used.engine.facts, self._templates.render)
-
-    def answer(self, asked: Asked, cancelled: Cancelled) -> Iterator[Loaded | TokenEvent | Done]:
-        """`Loaded`, then what the engine says. Closing it ends the work."""
-        model = read_native_model(self._store, ModelName.parse(asked.model))
-        with self._use(model, asked, cancelled) as used:
-            yield Loaded(used.load_seconds)
-            request = self._request(asked, model, used.engine.facts)
-            with closing(used.engine.generate(request, used.cancelled)) as events:
-                yield from events
+            facts = used.engine.facts
+            yield (
+                used,
+                plan(_as_text(chat, defaults, facts), defaults, facts, self._templates.render),
+            )
 
     @contextmanager
-    def _use(self, model: NativeModel, asked: Asked, cancelled: Cancelled) -> Iterator[InUse]:
-        key = self._key(model, {**model.texts.parameters, **asked.options})
-        keep = DEFAULT_KEEP_SECONDS if asked.keep_seconds is None else asked.keep_seconds
+    def _use(self, model: NativeModel, chat: Chat, cancelled: Cancelled) -> Iterator[InUse]:
+        key = self._key(model, {**model.texts.parameters, **chat.options})
+        keep = DEFAULT_KEEP_SECONDS if chat.keep_seconds is None else chat.keep_seconds
         with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
             yield used
 
@@ -135,38 +127,14 @@ class NativeModels:
         loading = options.load_options_of(parameters, self._loading)
         return ModelKey(str(model.name), model.stored.digest, loading, model)
 
-    def _request(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> GenerateRequest:
-        parameters = {**model.texts.parameters, **asked.options}
-        return GenerateRequest(
-            prompt=self._prompt(asked, model, facts),
-            sampling=options.sampling_of(parameters),
-            max_tokens=options.max_tokens_of(parameters),
-            stop=options.stops_of(parameters),
-            json_schema=asked.json_schema,
-            images=asked.images,
-        )
 
-    def _prompt(self, asked: Asked, model: NativeModel, facts: ModelFacts) -> str:
-        if asked.raw:
-            (only,) = conversation(replace(asked, system=None), None, (), facts.image_marker)
-            return str(only["content"])
-        messages = conversation(asked, model.texts.system, model.texts.messages, facts.image_marker)
-        if asked.template is not None:
-            template: str | None = jinja_template(asked.template)
-        else:
-            template = chat_template(self._store, model)
-        if template is None:
-            if asked.kind == "generate" and len(messages) == 1:
-                return str(messages[0]["content"])
-            raise NoTemplate(
-                f"{model.name} has no chat template; give it one (TEMPLATE in a Modelfile, "
-                "`transom create`), or ask /api/generate with a prompt alone"
-            )
-        variables: dict[str, Any] = {}
-        if asked.thinks is not None:
-            variables["enable_thinking"] = asked.thinks
-        prompt = self._templates.render(
-            template, messages, bos=facts.bos, eos=facts.eos, variables=variables
-        )
-        # Templates that write it themselves would have it twice.
-        return prompt.removeprefix(facts.bos) if facts.adds_bos and facts.bos else prompt
+def _as_text(chat: Chat, defaults: ModelDefaults, facts: ModelFacts) -> Chat:
+    """A prompt for a model without a template is text to go on with; in such a text, marks of its
+    pictures come first."""
+    bare = defaults.template is None and chat.template is None and not defaults.system
+    if chat.is_prompt and bare and len(chat.messages) == 1 and not defaults.messages:
+        chat = replace(chat, raw_prompt=chat.messages[0].text)
+    if chat.raw_prompt is None or not facts.image_marker:
+        return chat
+    pictures = sum(isinstance(part, Image) for each in chat.messages for part in each.parts)
+    return replace(chat, raw_prompt=facts.image_marker * pictures + chat.raw_prompt)
