@@ -7,7 +7,7 @@ functions given in.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final
 
@@ -283,6 +283,12 @@ def _prompt(
     is_generic = calling.form is GENERIC
     if is_generic and calling.native is GENERIC:
         messages = written_out(messages)
+    if calling.native is GPT_OSS:
+        # Its template takes words or thoughts beside a call, not both.
+        messages = [
+            replace(message, reasoning=None) if message.tool_calls and message.text else message
+            for message in messages
+        ]
     if is_generic and calling.tools:
         messages = with_instructions(messages, instructions(calling.tools))
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from transom_api.deltas import Delta, Reasoning
 from transom_api.session import AnswerReader
+from transom_api.tools.reader import MAX_SPACE
 
 # What opens thinking, and what closes it: Qwen and DeepSeek, Mistral, Cohere, Seed, Granite.
 MARKERS: Final = {
@@ -68,35 +69,32 @@ class ThinkingReader:
         """Before the first word of either."""
         self._held += char
         word = self._held.lstrip()
-        if self._has_thought:
-            # White space between the two is layout.
-            if not word:
+        if len(self._held) <= MAX_SPACE:
+            if self._has_thought and not word:
                 return []
-        elif word in MARKERS:
-            self._closer, self._held = MARKERS[word], ""
-            return []
-        elif any(opener.startswith(word) for opener in MARKERS):
-            return []
+            if not self._has_thought and word in MARKERS:
+                self._closer, self._held = MARKERS[word], ""
+                return []
+            if not self._has_thought and any(opener.startswith(word) for opener in MARKERS):
+                return []
         self._is_answer = True
+        # White space between the two is layout.
         said, self._held = (word if self._has_thought else self._held), ""
-        return list(self._answer.feed(said))
+        return list(self._answer.feed(said)) if said else []
 
     def _think(self, char: str, closer: str) -> str:
         """Words of the thinking that are sure to be some; white space at its ends is layout."""
         self._held += char
-        space = len(self._held) - len(self._held.lstrip())
-        word = self._held[space:]
+        word = self._held.lstrip()
         said = ""
         if word == closer:
             self._closer, self._held, self._has_thought = None, "", True
-        elif not closer.startswith(word):
+        elif not closer.startswith(word) or len(self._held) > MAX_SPACE:
+            # The longest end of it that may be white space and the beginning of a closer.
             keep = next(
-                (
-                    at
-                    for at in range(len(self._held) + 1)
-                    if closer.startswith(self._held[at:].lstrip())
-                ),
-                len(self._held),
+                at
+                for at in range(1, len(self._held) + 1)
+                if closer.startswith(self._held[at:].lstrip())
             )
             said, self._held = self._held[:keep], self._held[keep:]
         if not self._has_words:

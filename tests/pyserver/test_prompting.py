@@ -286,6 +286,23 @@ def test_gpt_oss_is_held_in_the_channel_where_it_answers() -> None:
     assert "<|channel|>" in free.request.preserved
 
 
+def test_gpt_oss_takes_words_or_thoughts_beside_a_call() -> None:
+    refuses = (
+        "{% for m in messages %}{% if m.tool_calls and m.content and m.thinking %}"
+        "{{ raise_exception('both') }}{% endif %}{{ m.thinking }}{% endfor %}" + OSS
+    )
+    call = (ToolCall("c", "add", "{}"),)
+    both = Message("assistant", (Text("I add."),), reasoning="Hm", tool_calls=call)
+    assert "I add." in prompt(refuses, (ASKED, both))
+    assert "Hm" in prompt(refuses, (ASKED, Message("assistant", reasoning="Hm", tool_calls=call)))
+
+
+def test_what_ends_an_answer_is_not_shown() -> None:
+    found = planned("<|python_tag|>" + HERMES.replace("<tool_call>", ""), tools=(ADD,))
+    assert "<|python_tag|>" in found.request.preserved
+    assert "<|eot_id|>" not in found.request.preserved
+
+
 def test_thinking_that_the_prompt_opens_is_reasoning() -> None:
     whole = answer(planned(THINKS), "Hm\n</think>\n\nFour")
     assert (whole.reasoning, whole.content) == ("Hm", "Four")

@@ -70,6 +70,16 @@ def test_any_text_reads_the_same_however_cut(
     assert read(pieces, closer) == read([text], closer)
 
 
+@pytest.mark.parametrize("text", ["{} <think>a</think>b", "<think>{}a</think>{}b", "a{}b", "{}"])
+def test_white_space_without_end_is_not_held_for_ever(text: str) -> None:
+    text = text.replace("{}", " \n" * 500)
+    whole = read([text])
+    assert read(list(text)) == whole
+    assert "".join(whole).split() == text.replace("<think>", "").replace(
+        "</think>", ""
+    ).split() or (text.startswith(" ") and whole == ("", text))
+
+
 def test_the_end_of_a_prompt_may_open_it() -> None:
     assert closer_of("<|im_start|>assistant\n<think>\n") == "</think>"
     assert closer_of("<|im_start|>assistant\n<think>\n\n</think>\n\n") is None

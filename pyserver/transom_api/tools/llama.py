@@ -11,7 +11,8 @@ from transom_api.tools.json_calls import JsonCalls
 class LlamaReader(JsonCalls):
     openers = ("<|python_tag|>",)
     closers = ("<|eom_id|>", "<|eot_id|>")
-    marks = (*openers, *closers)
+    # Not the closers: they end an answer, and would be its last words.
+    marks = openers
     bare = "{["
 
 

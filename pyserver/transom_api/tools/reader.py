@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from transom_api.deltas import CallArguments, CallBegins, Content, Delta, Reasoning
 
@@ -17,6 +17,9 @@ NewId = Callable[[], str]
 Block = Generator[None, str, str]
 """Sent one character after the other, "" when the text is over; returns text to read again."""
 Sink = Callable[[str], None]
+
+# White space held back because a call may follow; models that are held to JSON write it for ever.
+MAX_SPACE: Final = 256
 
 
 class NotACall(Exception):
@@ -147,7 +150,7 @@ class CallReader:
             self._say(self._space + marker[0])
             self._space = ""
             self._queue.extendleft(reversed(marker[1:]))
-        elif char.isspace():
+        elif char.isspace() and len(self._space) < MAX_SPACE:
             self._space += char
         elif self._is_start and char in self.bare:
             self._open(char)
