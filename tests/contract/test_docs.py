@@ -21,7 +21,9 @@ DOCUMENTS = [
     "docs/create.md",
     "docs/modelfile.md",
     "docs/object-storage.md",
+    "docs/anthropic.md",
     "docs/openai.md",
+    "docs/responses.md",
     "docs/run.md",
 ]
 WALK = (ROOT / "docs" / "walk.md").read_text()
