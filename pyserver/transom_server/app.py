@@ -12,10 +12,13 @@ from urllib.parse import quote
 from flask import Flask, Response, request
 
 from transom_api.engine import LoadOptions
+from transom_models.name import ModelName
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.config import Config
+from transom_server.engines.budget import Budget, default_total
 from transom_server.engines.native import NativeModels
 from transom_server.engines.native_tasks import NativeTasks
+from transom_server.engines.waiting import WaitingLine
 from transom_server.errors import (
     HostNotAllowed,
     NotWritable,
@@ -74,7 +77,16 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(webllm.blueprint(store))
     app.register_blueprint(models.blueprint(store))
     loading = LoadOptions(parallel=config.parallel, kv_type=config.kv_type)
-    native = NativeModels(store, loading=loading)
+    native = NativeModels(
+        store,
+        loading=loading,
+        budget=Budget(
+            default_total() if config.memory is None else config.memory,
+            frozenset(str(ModelName.parse(name)) for name in config.pinned),
+        ),
+        line=WaitingLine(config.queue),
+        client=lambda: request.remote_addr or "",
+    )
     app.extensions["transom_close"] = native.close
     host = Host(native)
     app.register_blueprint(generation.blueprint(store, host))

@@ -13,6 +13,8 @@ from typing import Final, Self
 from transom_models.errors import TransomError
 
 MAX_PORT: Final = 65535
+# Each that waits holds a thread or a connection.
+MAX_QUEUE: Final = 100_000
 ANY_ADDRESS: Final = ("0.0.0.0", "::")
 
 
@@ -97,6 +99,26 @@ SETTINGS: Final = (
         "How models keep keys and values: `f32`, `f16`, `bf16`, `q8_0`, `q5_1`, `q5_0`, `q4_1`,"
         " `q4_0` or `iq4_nl`.",
     ),
+    Setting(
+        "memory",
+        "TRANSOM_MEMORY",
+        "auto",
+        "Memory that loaded models may take, as `8G` or in bytes; `auto` is four fifths of what"
+        " this machine, or its control group, has.",
+    ),
+    Setting(
+        "pinned",
+        "TRANSOM_PINNED",
+        "",
+        "Models that stay once they are loaded, until they are stopped.",
+    ),
+    Setting(
+        "queue",
+        "TRANSOM_QUEUE",
+        "512",
+        "Requests that may wait for a model; one client's, half of them. More are turned away"
+        " (503, 429).",
+    ),
 )
 
 # How llama.cpp can keep keys and values.
@@ -108,6 +130,8 @@ _ORIGIN: Final = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\*|\d
 # `file:///…` too; no path starts so.
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 _REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+_UNITS: Final = ("", "K", "M", "G", "T")
+_MEMORY: Final = re.compile(r"([0-9]{1,15})([KMGT]?)(?:I?B)?")
 _HOST_NAME: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
@@ -142,6 +166,9 @@ class Config:
     writable: bool
     parallel: int | None
     kv_type: str
+    memory: int | None
+    pinned: tuple[str, ...]
+    queue: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **overrides: str | None) -> Self:
@@ -168,6 +195,9 @@ class Config:
             else _yes(texts["writable"], "TRANSOM_WRITABLE"),
             parallel=_parallel(texts["parallel"]),
             kv_type=_kv_type(texts["kv_type"]),
+            memory=None if texts["memory"] == "auto" else _memory(texts["memory"]),
+            pinned=tuple(_parts(texts["pinned"])),
+            queue=_queue(texts["queue"]),
         )
 
 
@@ -235,6 +265,19 @@ def _size(text: str, env: str) -> int:
     # 18 digits: more than any disk, and a number that everything can hold.
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise InvalidSetting(f"{env}: {text!r:.80} is not a number of bytes")
+    return int(text)
+
+
+def _memory(text: str) -> int:
+    match = _MEMORY.fullmatch(text.upper())
+    if match is None:
+        raise InvalidSetting(f"TRANSOM_MEMORY: {text!r:.80} is not auto, bytes, or as 8G or 512M")
+    return int(match[1]) << 10 * _UNITS.index(match[2])
+
+
+def _queue(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:7]) <= MAX_QUEUE):
+        raise InvalidSetting(f"TRANSOM_QUEUE: {text!r:.80} is not a number from 1 to {MAX_QUEUE}")
     return int(text)
 
 

@@ -28,9 +28,11 @@ from transom_models.modelfile import (
     UntranslatableTemplate,
 )
 from transom_models.name import InvalidName
+from transom_server.engines.budget import NeverFits
 from transom_server.engines.native_model import NotNative
 from transom_server.engines.native_tasks import WrongTask
 from transom_server.engines.template_process import TemplateRefused
+from transom_server.engines.waiting import ClientOverShare, Overloaded
 from transom_server.model.creation import CannotCreate
 from transom_server.model.gguf_facts import InvalidGguf
 from transom_server.registry.manifest_upload import (
@@ -102,6 +104,9 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     NoTemplate: (400, "UNSUPPORTED"),
     TemplateRefused: (400, "UNSUPPORTED"),
     ContextOverflow: (400, "CONTEXT_LENGTH_EXCEEDED"),
+    NeverFits: (400, "UNSUPPORTED"),
+    Overloaded: (503, "TOOMANYREQUESTS"),
+    ClientOverShare: (429, "TOOMANYREQUESTS"),
     SchemaRefused: (400, "INVALID_SCHEMA"),
     # nginx's word for a client that closed the connection; nobody reads it.
     RequestCancelled: (499, "UNKNOWN"),
@@ -160,7 +165,10 @@ def register_errors(app: Flask) -> None:
         if status >= 500:
             _LOG.error("%s %s: %s", request.method, request.path, error)
         param = error.param if isinstance(error, InvalidField) else None
-        return error_response(status, code, str(error), param)
+        response = error_response(status, code, str(error), param)
+        if isinstance(error, Overloaded):
+            response.headers["Retry-After"] = str(error.retry_seconds)
+        return response
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

@@ -168,3 +168,25 @@ def test_how_models_are_loaded() -> None:
     assert (config.parallel, config.kv_type) == (None, "f16")
     config = Config.read({"TRANSOM_PARALLEL": "64", "TRANSOM_KV_TYPE": "q8_0"})
     assert (config.parallel, config.kv_type) == (64, "q8_0")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("auto", None), ("1000", 1000), ("8G", 8 * 2**30), ("512mib", 512 * 2**20), ("1TB", 2**40)],
+)
+def test_memory(text: str, expected: int | None) -> None:
+    assert Config.read({"TRANSOM_MEMORY": text}).memory == expected
+
+
+@pytest.mark.parametrize("text", ["-1", "8 G", "8.5G", "G", "8X", "9" * 30])
+def test_memory_that_is_none(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="TRANSOM_MEMORY"):
+        Config.read({"TRANSOM_MEMORY": text})
+
+
+def test_who_waits_and_who_stays() -> None:
+    config = Config.read({"TRANSOM_QUEUE": "7", "TRANSOM_PINNED": "a, b:8b"})
+    assert (config.queue, config.pinned) == (7, ("a", "b:8b"))
+    for text in ("0", "-1", "x", "100001", "9" * 5000):
+        with pytest.raises(InvalidSetting, match="TRANSOM_QUEUE"):
+            Config.read({"TRANSOM_QUEUE": text})

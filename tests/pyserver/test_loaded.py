@@ -43,7 +43,7 @@ def use(
     return models.use(key, lambda: ModelFiles("weights"), keep, lambda: cancelled)
 
 
-def names(models: LoadedModels[None]) -> list[str]:
+def names(models: LoadedModels[None] | LoadedModels[int]) -> list[str]:
     return [row.key.name for row in models.rows()]
 
 
@@ -263,22 +263,24 @@ def test_close_ends_all_and_nothing_begins_after_it(
         pass
 
 
-def budgeted(loader: FakeLoader, total: int, *pinned: str) -> LoadedModels[None]:
-    return LoadedModels(loader, budget=Budget(total, frozenset(pinned)))
+def budgeted(
+    loader: FakeLoader, total: int, *pinned: str, line: WaitingLine | None = None
+) -> LoadedModels[int]:
+    """Models whose tag is their size; a client is a thread."""
+    return LoadedModels(
+        loader,
+        budget=Budget(total, frozenset(pinned)),
+        line=line,
+        needs=lambda key: key.tag,
+        client=lambda: threading.current_thread().name,
+    )
 
 
 def take(
-    models: LoadedModels[None], name: str, size: int, keep: float = 100.0, client: str = ""
+    models: LoadedModels[int], name: str, size: int, keep: float = 100.0
 ) -> AbstractContextManager[InUse]:
-    key = ModelKey(name, DIGEST, LoadOptions(), None)
-    return models.use(
-        key,
-        lambda: ModelFiles("weights"),
-        keep,
-        lambda: False,
-        client=client,
-        needed_bytes=lambda: size,
-    )
+    key = ModelKey(name, DIGEST, LoadOptions(), size)
+    return models.use(key, lambda: ModelFiles("weights"), keep, lambda: False)
 
 
 def test_as_many_make_room_as_memory_wants(loader: FakeLoader) -> None:
@@ -370,15 +372,15 @@ def test_a_pinned_model_stays(loader: FakeLoader) -> None:
 def test_clients_take_turns(loader: FakeLoader) -> None:
     order: list[str] = []
 
-    def enter(client: str) -> None:
-        with take(held, "one", 1, client=client):
-            order.append(client)
+    def enter() -> None:
+        with take(held, "one", 1):
+            order.append(threading.current_thread().name)
 
     with closing(budgeted(loader, 100_000)) as held:
         threads = []
         with take(held, "one", 1):
             for client in ("a", "a", "a", "b"):
-                threads.append(threading.Thread(target=enter, args=(client,)))
+                threads.append(threading.Thread(target=enter, name=client))
                 threads[-1].start()
                 time.sleep(0.1)
         for thread in threads:
@@ -388,24 +390,24 @@ def test_clients_take_turns(loader: FakeLoader) -> None:
 
 def test_a_full_line_turns_away_and_so_does_a_long_wait(loader: FakeLoader) -> None:
     line = WaitingLine(most=2, patience_seconds=0.3)
-    with closing(LoadedModels[None](loader, line=line)) as held:
+    with closing(budgeted(loader, 100_000, line=line)) as held:
         failed: list[Exception] = []
 
-        def wait(client: str) -> None:
+        def wait() -> None:
             try:
-                with take(held, "one", 1, client=client):
+                with take(held, "one", 1):
                     pass
             except EngineError as error:
                 failed.append(error)
 
         with take(held, "one", 1):
-            threads = [threading.Thread(target=wait, args=(client,)) for client in "ab"]
+            threads = [threading.Thread(target=wait, name=client) for client in "ab"]
             for thread in threads:
                 thread.start()
             time.sleep(0.15)
             with (
                 pytest.raises(Overloaded, match="wait already"),
-                take(held, "one", 1, client="c"),
+                take(held, "one", 1),
             ):
                 pass
             for thread in threads:

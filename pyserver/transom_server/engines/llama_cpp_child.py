@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 # A prompt cache in RAM beside the KV cache (llama.cpp's default is 8 GiB) would be memory that
 # nobody asked for.
 CACHE_RAM_MIB: Final = 0
+# Copies of the keys and values of sliding windows, to take a conversation up again. One of a large
+# model is hundreds of megabytes, and llama.cpp keeps 32 a slot. `memory` counts these.
+CONTEXT_CHECKPOINTS: Final = 2
 # What cannot be read as a picture llama.cpp would hand to ffmpeg, as a film. No program lies here.
 NO_FFMPEG: Final = os.devnull
 # llama.cpp runs the model's own template when it loads, and gives up where it cannot read it. Ours
@@ -59,6 +62,7 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     chosen.fit_params = False
     chosen.ctx_shift = False
     chosen.cache_ram_mib = CACHE_RAM_MIB
+    chosen.n_ctx_checkpoints = CONTEXT_CHECKPOINTS
     if order["projector"] is not None:
         chosen.mmproj.path = order["projector"]
     chosen.video_ffmpeg_bin_dir = NO_FFMPEG

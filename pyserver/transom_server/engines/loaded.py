@@ -120,8 +120,14 @@ class LoadedModels(Generic[Tag]):
         most: int = MAX_LOADED,
         budget: Budget | None = None,
         line: WaitingLine | None = None,
+        *,
+        needs: Callable[[ModelKey[Tag]], int] = lambda key: 0,
+        client: Callable[[], str] = lambda: "",
     ) -> None:
-        """Without a budget memory is not counted."""
+        """`needs` says what a model will take, `client` who asks in this thread. Without a budget
+        memory is not counted."""
+        self._needs = needs
+        self._client = client
         self._load = load
         self._most = most
         self._budget = Budget() if budget is None else budget
@@ -140,17 +146,15 @@ class LoadedModels(Generic[Tag]):
         cancelled: Cancelled,
         *,
         computes: bool = True,
-        client: str = "",
-        needed_bytes: Callable[[], int] = lambda: 0,
     ) -> Iterator[InUse]:
         """The model for as long as the block runs, then for `keep_seconds` more.
 
         Waits for its turn among those of all clients, unless it `computes` nothing and the model
-        is there. `files` and `needed_bytes` are asked when it has to be loaded. Raises
-        `EngineError`: `Overloaded` where too many wait, `NeverFits`; `RequestCancelled`.
+        is there. `files` is asked when it has to be loaded. Raises `EngineError`: `Overloaded`
+        where too many wait, `NeverFits`; `RequestCancelled`.
         """
         place = int(computes)
-        entry = self._take(_Wish(key, place, client, needed_bytes, cancelled))
+        entry = self._take(key, place, cancelled)
         entry.keep_seconds = keep_seconds
         try:
             started = time.monotonic()
@@ -209,28 +213,28 @@ class LoadedModels(Generic[Tag]):
         if self._reaper is not None:
             self._reaper.join()
 
-    def _take(self, wish: "_Wish[Tag]") -> _Entry[Tag]:
-        """An entry that is loaded as wished, or this request's to load."""
-        key, place = wish.key, wish.place
+    def _take(self, key: ModelKey[Tag], place: int, cancelled: Cancelled) -> _Entry[Tag]:
+        """An entry that is loaded as `key` says, or this request's to load."""
         with self._changed:
-            self._check(wish.cancelled)
+            self._check(cancelled)
             entry = self._entries.get(key.place)
             if not place and entry is not None and entry.takes(key, place):
                 return _enter(entry, place)
-            ticket = self._line.enter(wish.client, key.place, time.monotonic())
+            ticket = self._line.enter(self._client(), key.place, time.monotonic())
         try:
-            return self._wait(wish, ticket)
+            return self._wait(key, place, cancelled, ticket)
         finally:
             with self._changed:
                 self._line.leave(ticket)
                 self._changed.notify_all()
 
-    def _wait(self, wish: "_Wish[Tag]", ticket: Ticket) -> _Entry[Tag]:
-        key, place = wish.key, wish.place
+    def _wait(
+        self, key: ModelKey[Tag], place: int, cancelled: Cancelled, ticket: Ticket
+    ) -> _Entry[Tag]:
         needed: int | None = None
         while True:
             with self._changed:
-                self._check(wish.cancelled)
+                self._check(cancelled)
                 self._line.check(ticket, time.monotonic())
                 entry = self._entries.get(key.place)
                 is_next = self._line.is_next(ticket)
@@ -253,7 +257,7 @@ class LoadedModels(Generic[Tag]):
                     self._start_reaper()
             if leaving is None:
                 # It reads a file, so not while others wait for the lock.
-                needed = wish.needed_bytes()
+                needed = self._needs(key)
                 continue
             for unwanted in leaving:
                 _close(unwanted)
@@ -329,17 +333,6 @@ class LoadedModels(Generic[Tag]):
                 self._changed.notify_all()
             for entry in over:
                 _close(entry)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish(Generic[Tag]):
-    """What a request waits for."""
-
-    key: ModelKey[Tag]
-    place: int
-    client: str
-    needed_bytes: Callable[[], int]
-    cancelled: Cancelled
 
 
 def _held(entry: _Entry[Tag]) -> Held[_Entry[Tag]]:

@@ -86,6 +86,8 @@ def estimate(
     sizes = _Sizes(facts)
     cells = _rounded(shape.tokens)
     batch = min(MICRO_BATCH_TOKENS, options.batch_tokens or MICRO_BATCH_TOKENS, cells)
+    if options.task != "generate":  # a text is computed in one piece
+        batch = cells
     window_cells = min(cells, _rounded(sizes.window + batch))
     full, windowed = sizes.cell_bytes(shape)
     masks = (cells if full else 0) + (window_cells if windowed else 0)

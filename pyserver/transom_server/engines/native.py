@@ -3,7 +3,7 @@
 Knows the order and no HTTP; what a request says is `transom_api`'s business.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,7 @@ from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
 from transom_api.prompting import ModelDefaults, Plan, plan
 from transom_models.modelfile import ParameterValue
 from transom_models.name import ModelName
+from transom_server.engines.budget import Budget
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
 from transom_server.engines.native_model import (
@@ -30,7 +31,9 @@ from transom_server.engines.native_model import (
     files_of,
     read_native_model,
 )
+from transom_server.engines.needs import needed_bytes
 from transom_server.engines.template_process import TemplateProcess
+from transom_server.engines.waiting import WaitingLine
 from transom_server.store import Store
 
 
@@ -50,12 +53,22 @@ class NativeModels:
         load: LoadEngine = LlamaCpp,
         *,
         loading: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
+        budget: Budget | None = None,
+        line: WaitingLine | None = None,
+        client: Callable[[], str] = lambda: "",
     ) -> None:
-        """`loading`: what counts where neither a request nor the model says."""
+        """`loading`: what counts where neither a request nor the model says. `client`: who asks in
+        this thread. Without a budget memory is not counted."""
         self._store = store
         self._loading = loading
         self._templates = TemplateProcess()
-        self.loaded: LoadedModels[NativeModel] = LoadedModels(load)
+        self.loaded: LoadedModels[NativeModel] = LoadedModels(
+            load,
+            budget=budget,
+            line=line,
+            needs=lambda key: needed_bytes(store, key.tag, key.options) if budget else 0,
+            client=client,
+        )
 
     def close(self) -> None:
         """Let go of all models; requests that run end with an error."""
