@@ -171,7 +171,7 @@ def test_without_a_template_a_prompt_alone_is_continued(
 def test_json(client: ollama.Client) -> None:
     schema = {"enum": ["yes", "no"]}
     answer = client.generate("tiny", "hello", format=schema)
-    assert json.loads(answer.response) in ("yes", "no")
+    assert json.loads(answer.response or "") in ("yes", "no")
 
 
 def test_log_probabilities(client: ollama.Client) -> None:
@@ -179,7 +179,7 @@ def test_log_probabilities(client: ollama.Client) -> None:
     whole = client.chat("tiny", [HELLO], **asked)
     assert whole.logprobs is not None
     assert [len(row.top_logprobs or ()) for row in whole.logprobs] == [2] * len(whole.logprobs)
-    assert whole.logprobs[0].logprob == whole.logprobs[0].top_logprobs[0].logprob  # type: ignore[index]
+    assert whole.logprobs[0].logprob == whole.logprobs[0].top_logprobs[0].logprob
     parts = list(client.chat("tiny", [HELLO], stream=True, **asked))
     streamed = [row for part in parts for row in part.logprobs or ()]
     assert [row.token for row in streamed] == [row.token for row in whole.logprobs]
@@ -199,7 +199,7 @@ def test_thoughts_are_told_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         client._client.close()
     assert "".join(part.message.thinking or "" for part in parts) == "hmm"
     assert "".join(part.message.content or "" for part in parts).strip() == "yes"
-    assert (whole.thinking, whole.response.strip()) == ("hmm", "yes")
+    assert (whole.thinking, (whole.response or "").strip()) == ("hmm", "yes")
 
 
 def test_calls_of_tools_have_their_arguments_as_objects(
@@ -216,7 +216,11 @@ def test_calls_of_tools_have_their_arguments_as_objects(
         put_native(Store(folder), "caller", template=CALLS)
         whole = client.chat("caller", [HELLO], tools=[add])
         parts = list(client.chat("caller", [HELLO], tools=[add], stream=True))
-        again = [HELLO, whole.message, {"role": "tool", "tool_name": "add", "content": "3"}]
+        again: list[Any] = [
+            HELLO,
+            whole.message,
+            {"role": "tool", "tool_name": "add", "content": "3"},
+        ]
         assert client.chat("caller", again, tools=[add]).done_reason == "stop"
         client._client.close()
     assert whole.message.tool_calls is not None
