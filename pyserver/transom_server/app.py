@@ -26,12 +26,14 @@ from transom_server.errors import (
     register_errors,
 )
 from transom_server.hosting import Host
+from transom_server.metrics import Metrics
 from transom_server.routes import (
     anthropic,
     blobs,
     generation,
     health,
     manifests,
+    metrics,
     models,
     ollama,
     openai,
@@ -77,6 +79,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(webllm.blueprint(store))
     app.register_blueprint(models.blueprint(store))
     loading = LoadOptions(parallel=config.parallel, kv_type=config.kv_type)
+    counted = Metrics()
     native = NativeModels(
         store,
         loading=loading,
@@ -86,6 +89,7 @@ def create_app(config: Config | None = None) -> Flask:
         ),
         line=WaitingLine(config.queue),
         client=lambda: request.remote_addr or "",
+        heard=lambda done: counted.tokens(done.prompt_tokens, done.completion_tokens),
     )
     app.extensions["transom_close"] = native.close
     host = Host(native)
@@ -96,6 +100,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(tasks.blueprint(NativeTasks(store, native.loaded, loading)))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
+    app.register_blueprint(metrics.blueprint(counted, native))
+    metrics.count_answers(app, counted)
     register_errors(app)
     _guard(app, config)
     return app

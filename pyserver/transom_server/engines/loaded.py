@@ -201,6 +201,18 @@ class LoadedModels(Generic[Tag]):
                 )
         return sorted(rows, key=lambda row: -row.expires)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        with self._changed:
+            return len(self._line)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be turned away."""
+        with self._changed:
+            return self._line.is_full
+
     def close(self) -> None:
         """Let go of all, whatever they do; requests that wait or run end with an error."""
         with self._changed:

@@ -56,9 +56,11 @@ class NativeModels:
         budget: Budget | None = None,
         line: WaitingLine | None = None,
         client: Callable[[], str] = lambda: "",
+        heard: Callable[[Done], None] = lambda done: None,
     ) -> None:
         """`loading`: what counts where neither a request nor the model says. `client`: who asks in
-        this thread. Without a budget memory is not counted."""
+        this thread; `heard` is told of each end. Without a budget memory is not counted."""
+        self._heard = heard
         self._store = store
         self._loading = loading
         self._templates = TemplateProcess()
@@ -93,7 +95,10 @@ class NativeModels:
             yield Loaded(used.load_seconds)
             yield planned
             with closing(used.engine.generate(planned.request, used.cancelled)) as events:
-                yield from events
+                for event in events:
+                    if isinstance(event, Done):
+                        self._heard(event)
+                    yield event
 
     def count_tokens(self, chat: Chat, cancelled: Cancelled) -> int:
         """Tokens of the prompt that this conversation becomes."""

@@ -61,9 +61,13 @@ class WaitingLine:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._tickets) >= self._most
+
     def enter(self, client: str, model: Hashable, now: float) -> Ticket:
         """A new place. `now` in seconds. Raises `Overloaded`, `ClientOverShare`."""
-        if len(self._tickets) >= self._most:
+        if self.is_full:
             raise Overloaded(
                 f"{self._most} requests wait already, and no more may (TRANSOM_QUEUE); "
                 f"ask again in {RETRY_SECONDS} seconds"
