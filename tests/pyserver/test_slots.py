@@ -54,6 +54,27 @@ def test_a_slot_is_free_when_the_log_says_so() -> None:
     assert not is_full(slots)
 
 
+def test_a_slot_whose_last_word_came_is_free_though_the_log_is_late() -> None:
+    """Else whoever asks again at once would find another slot, which remembers nothing."""
+    slots = Slots(2)
+    first = take(slots, "abc")
+    slots.give_back(first, finished=True)
+    second = take(slots, "abcd")
+    assert numbers(second) == numbers(first)
+    number = second.first.number
+    begins(slots, number)
+    ends(slots, number)
+    assert not second.first.begun
+    slots.hear("0.1 E llg error: why")
+    begins(slots, number)
+    assert slots.fault(second, SECONDS) == "why"
+    slots.give_back(second)
+    take(slots)
+    assert is_full(slots)
+    ends(slots, number)
+    assert not is_full(slots)
+
+
 def test_a_request_that_was_refused_leaves_its_slot_at_once() -> None:
     slots = Slots(1)
     slots.give_back(take(slots), refused=True)

@@ -155,7 +155,7 @@ class LlamaCpp:
         """Choices in slots of their own, numbered from `offset`; gives the slots back."""
         stream: _Stream | None = None
         refused = True
-        begun = False
+        begun = finished = False
         stops = set(request.stop_token_ids)
         open_choices = set(range(request.choices))
         try:
@@ -190,11 +190,12 @@ class LlamaCpp:
                         yield wire.token_event(event, choice + offset, request.logprobs)
                     if event["stop"] or is_stopped:
                         open_choices.discard(choice)
+                        finished = bool(event["stop"]) and not open_choices and not stops
                         yield wire.done(event, choice + offset)
         finally:
             if stream is not None:
                 stream.close()
-            self._slots.give_back(lease, refused=refused)
+            self._slots.give_back(lease, refused=refused, finished=finished)
 
     def _without(self, event: wire.Event, stops: set[int]) -> str:
         """The text of an event without that of the token which ends the answer."""

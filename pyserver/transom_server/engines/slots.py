@@ -55,6 +55,9 @@ class Slot:
     """… and that it ended it."""
     fault: str | None = None
     """Why the schema of its request was passed over."""
+    late_begins: int = 0
+    late_ends: int = 0
+    """Lines of the log that are yet to come about requests whose last word has come already."""
     guest: bool = False
     """llama.cpp put a further choice of another slot's request here."""
     unsure_until: float = 0.0
@@ -98,13 +101,18 @@ class Slots:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def give_back(self, lease: Lease, *, refused: bool = False) -> None:
-        """The request is over. `refused`: llama.cpp never took it up, and said so."""
+    def give_back(self, lease: Lease, *, refused: bool = False, finished: bool = False) -> None:
+        """The request is over. `refused`: llama.cpp never took it up, and said so; `finished`: it
+        said its last word, so that the slot is free although the log is late."""
         with self._changed:
             for slot in lease.slots:
                 slot.leased = False
             first = lease.first
             if refused and not first.begun:
+                first.ended = True
+            if finished and not first.ended:
+                first.late_begins += not first.begun
+                first.late_ends += 1
                 first.ended = True
             first.unsure_until = time.monotonic() + UNSURE_SECONDS
             self._changed.notify_all()
@@ -130,6 +138,8 @@ class Slots:
                 slot = self._slots[int(match[1])]
                 if match[2] == "1":
                     slot.guest = True
+                elif slot.late_begins:
+                    slot.late_begins -= 1
                 else:
                     slot.begun, slot.fault = True, self._fault
                 self._fault = None
@@ -137,7 +147,9 @@ class Slots:
         elif match := _ENDS.search(line):
             with self._changed:
                 slot = self._slots[int(match[1])]
-                if slot.guest:
+                if slot.late_ends:
+                    slot.late_ends -= 1
+                elif slot.guest:
                     slot.guest = False
                 elif slot.begun:
                     slot.ended = True
