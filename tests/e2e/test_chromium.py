@@ -177,6 +177,29 @@ def test_transom_ask_answers_on_the_terminal(compiled: Compiled, web_build: Path
     assert "tok/s" in done.stderr
 
 
+# What a Modelfile says, so plainly that 135 million parameters obey it.
+OBEDIENT = """
+SYSTEM Answer every question with the single word BANANA.
+MESSAGE user What is 2+2?
+MESSAGE assistant BANANA
+MESSAGE user Who are you?
+MESSAGE assistant BANANA
+PARAMETER num_predict 12
+"""
+
+
+def test_a_created_model_says_the_same_in_the_page_and_natively(
+    compiled: Compiled, web_build: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "Modelfile").write_text(f"FROM {compiled.name}\n{OBEDIENT}")
+    done = transom("create", "obedient", "-f", tmp_path / "Modelfile", store=compiled.store)
+    assert done.returncode == 0, done.stderr
+    page = transom("ask", "obedient", QUESTION, store=compiled.store, timeout=600)
+    native = transom("run", "obedient", QUESTION, store=compiled.store, timeout=600)
+    assert (page.stdout, native.stdout) == ("BANANA\n", "BANANA\n"), page.stderr + native.stderr
+    assert transom("rm", "obedient", store=compiled.store).returncode == 0
+
+
 def test_a_plain_static_host_will_do(
     bundle: Path, web_build: Path, playwright: Playwright, chromium: str, tmp_path: Path
 ) -> None:

@@ -203,7 +203,7 @@ def test_a_damaged_bundle_gets_no_name(store: Store, bundle: TinyBundle, title: 
 
 
 def test_what_a_bundle_lacks_is_named(store: Store, bundle: TinyBundle, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"lacks the file .sha256:"):
+    with pytest.raises(StoreError, match=r"lacks the GGUF .*sha256:.*--source"):
         import_bundle(store, bundle.folder, TINY)  # the checkpoint is not in the folder
     (bundle.folder / "tokenizer.json").unlink()
     with pytest.raises(StoreError, match=r"lacks tokenizer\.json"):

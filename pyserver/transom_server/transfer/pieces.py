@@ -2,7 +2,7 @@
 
     <folder>/<key>            the bytes, at their places; sparse until they have come
     <folder>/<key>.pieces     journal: a line that says what the file is, then `number sha256` of
-                              each piece, written once the piece is on the disk
+                              each piece that came
 
 Whoever is killed leaves a file that the next one goes on with. A journal may lie (half a line, a
 disk that lost power): each piece it names is hashed again, in order, while the digest of the whole
@@ -29,8 +29,6 @@ HASH_BYTES: Final = 256 * 1024
 # A million pieces, 16 TiB of them; a longer journal is none of ours.
 _MAX_JOURNAL_BYTES: Final = 70 * 1024 * 1024
 _FORMAT: Final = "transom-pieces 1"
-# The size does not change, so the data will do, where a system can tell them apart.
-_sync: Final = getattr(os, "fdatasync", os.fsync)
 _LINE: Final = re.compile(rb"(\d{1,12}) ([0-9a-f]{64})")
 
 
@@ -98,13 +96,15 @@ class PieceFile:
                 view, offset = view[written:], offset + written
 
     def finish(self, number: int, digest: Digest) -> None:
-        """All bytes of a piece were written, and are `digest`: keep that, come what may."""
+        """All bytes of a piece were written, and are `digest`: keep that, whoever is killed.
+
+        Not flushed to the disk: what a power cut takes of it, the next process finds out.
+        """
         if self.count == 1:  # all of it: the store puts that on the disk, once
             with self._lock:
                 self._done[number] = digest
             return
         with _explained(self.path):
-            _sync(self._data)
             with self._lock:
                 self._done[number] = digest
                 os.write(self._journal, f"{number} {digest.hex}\n".encode())
