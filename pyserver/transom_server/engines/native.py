@@ -3,6 +3,7 @@
 Knows the order and no HTTP; what a request says is `transom_api`'s business.
 """
 
+import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -129,7 +130,13 @@ class NativeModels:
             facts = used.engine.facts
             yield (
                 used,
-                plan(_as_text(chat, defaults, facts), defaults, facts, self._templates.render),
+                plan(
+                    _as_text(chat, defaults, facts),
+                    defaults,
+                    facts,
+                    self._templates.render,
+                    new_id=lambda: f"call_{secrets.token_hex(12)}",
+                ),
             )
 
     @contextmanager
