@@ -92,17 +92,19 @@ def run_batch(form: str, first: int, count: int, folder: Path) -> None:
 def _once(data: bytes, path: Path, open_it: Open) -> tuple[str, bool]:
     """(what is wrong with how this file was taken, or nothing; whether it was refused)."""
     path.write_bytes(data)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        open_it(path)
+        # Two blocks, so that a signal which comes as the timer ends is still a finding.
+        try:
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            open_it(path)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
     except TransomError as error:
         return _fault_of(str(error), path), True
     except TooSlow:
         return f"took more than {SECONDS} s", False
     except BaseException as error:
         return f"{type(error).__name__}: {str(error)[:200]}", False
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
     return "", False
 
 
