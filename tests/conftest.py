@@ -9,7 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-E2E = Path(__file__).parent / "e2e"
+# Folders that are stages of .ci/run, by their markers.
+STAGES = {Path(__file__).parent / name: name for name in ("e2e", "api")}
 GEMMA_PARTS = ("", "-part1", "-part2", "-part3", "-part4")
 
 
@@ -43,10 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in tests/e2e is for the last stage of .ci/run; the folder says so once for all."""
+    """Everything in these folders is for a stage of its own; the folder says so once for all."""
     for item in items:
-        if E2E in item.path.parents:
-            item.add_marker("e2e")
+        for folder, marker in STAGES.items():
+            if folder in item.path.parents:
+                item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)

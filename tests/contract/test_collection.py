@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "compile", "build", "pyserver")
-PYTHON_TESTS = {"models", "compile", "build", "pyserver", "contract", "hostile", "e2e"}
+PYTHON_TESTS = {"models", "compile", "build", "pyserver", "contract", "hostile", "e2e", "api"}
 
 
 def test_every_test_file_is_collected() -> None:

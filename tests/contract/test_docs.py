@@ -85,7 +85,7 @@ def test_make_targets_in_documents_exist() -> None:
 
 def test_stages_of_ci_in_documents_exist() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    for stage in ("lint", "py", "web", "e2e"):
+    for stage in ("lint", "py", "web", "e2e", "api"):
         assert f"{stage}() {{" in script
         assert f"`{stage}`" in (ROOT / "docs" / "contributing.md").read_text()
 

@@ -56,6 +56,7 @@ class Server:
 
     address: str
     log_path: Path
+    pid: int
 
     def log(self) -> list[str]:
         """What it has printed so far, requests among it."""
@@ -110,7 +111,13 @@ def read_prompts() -> list[Prompt]:
 
 
 @contextmanager
-def serve(store: Path, log_path: Path) -> Iterator[Server]:
+def serve(
+    store: Path,
+    log_path: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    command: Path = TRANSOM,
+) -> Iterator[Server]:
     """`transom serve` on a free port until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -118,8 +125,13 @@ def serve(store: Path, log_path: Path) -> Iterator[Server]:
     address = f"http://127.0.0.1:{port}"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [str(TRANSOM), "serve", "--port", str(port)],
-            env={**os.environ, "TRANSOM_MODELS": str(store), "PYTHONUNBUFFERED": "1"},
+            [str(command), "serve", "--port", str(port), *arguments],
+            env={
+                **os.environ,
+                "TRANSOM_MODELS": str(store),
+                "PYTHONUNBUFFERED": "1",
+                **(environment or {}),
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -127,9 +139,10 @@ def serve(store: Path, log_path: Path) -> Iterator[Server]:
         )
         try:
             _wait_until_healthy(address, process, log_path)
-            yield Server(address, log_path)
+            yield Server(address, log_path, process.pid)
         finally:
-            process.terminate()
+            if process.poll() is None:
+                process.terminate()
             process.wait(timeout=30)
 
 
