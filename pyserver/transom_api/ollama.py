@@ -29,7 +29,7 @@ MAX_SHOWN_ITEMS: Final = 300_000
 # How Ollama aligns the lines of `parameters`.
 _NAME_WIDTH: Final = 30
 # Fields of /api/create that this server cannot do: field -> the way out.
-_REFUSED: Final[Mapping[str, str]] = {
+REFUSED: Final[Mapping[str, str]] = {
     "renderer": "it names code inside Ollama; give the chat template as template",
     "parser": "it names code inside Ollama; leave it out",
     "draft_files": "drafting with a second model is not supported; leave it out",
@@ -37,11 +37,11 @@ _REFUSED: Final[Mapping[str, str]] = {
     "remote_host": "models of other hosts are pulled first, then named in from",
 }
 # Schemes as llama.cpp names them; which ones there are is the quantizer's to say.
-_SCHEME: Final = re.compile(r"[A-Za-z0-9_]{1,20}")
+SCHEME: Final = re.compile(r"[A-Za-z0-9_]{1,20}")
 # Parts of a checkpoint that is no GGUF. Pickles (.bin, .pth) run code when they are read.
 _CHECKPOINT_PARTS: Final = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-_LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,11 @@ def read_create(body: Mapping[str, Any]) -> CreateRequest:
     Paths are never taken: weights are named by the digests of blobs that were sent before.
     """
     model = _model(body)
-    for field, way_out in _REFUSED.items():
+    for field, way_out in REFUSED.items():
         if body.get(field):
             raise InvalidRequest(f"{field}: {way_out}")
     quantize = _text(body, "quantize") or _text(body, "quantization") or None
-    if quantize is not None and _SCHEME.fullmatch(quantize) is None:
+    if quantize is not None and SCHEME.fullmatch(quantize) is None:
         raise InvalidRequest(f"quantize: {quantize!r:.40} is no scheme as q4_K_M")
     base, files = _text(body, "from"), _files(body, "files")
     if not base and not files:
@@ -225,7 +225,7 @@ def _files(body: Mapping[str, Any], field: str) -> dict[str, Digest]:
         raise InvalidRequest(f"{field}: more than {MAX_FILES} files")
     found = {}
     for label, digest in rows.items():
-        if len(label) > MAX_LABEL_CHARS or _LABEL.fullmatch(label) is None:
+        if len(label) > MAX_LABEL_CHARS or LABEL.fullmatch(label) is None:
             raise InvalidRequest(f"{field}: {label!r:.80} is not the plain name of a file")
         if label.lower().endswith(_PICKLES):
             raise InvalidRequest(f"{field}.{label:.80}: pickles are not read; send safetensors")

@@ -29,9 +29,9 @@ Kind = Literal["chat", "generate"]
 
 MAX_IMAGES: Final = 64
 MAX_CALLS: Final = 1000
-_ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant", "tool")
-_EFFORTS: Final = ("low", "medium", "high", "max")
-_REFUSED: Final[Mapping[str, str]] = {
+ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant", "tool")
+EFFORTS: Final = ("low", "medium", "high", "max")
+REFUSED: Final[Mapping[str, str]] = {
     "context": "nothing is kept between requests; send the conversation to /api/chat",
     "truncate": "a conversation is never cut; ask with a larger num_ctx, or shorten it",
     "shift": "a context is never shifted; ask with a larger num_ctx",
@@ -88,7 +88,7 @@ def read_generate(body: object) -> Asked:
 def _common(fields: Fields) -> dict[str, Any]:
     """What both kinds have, as arguments of `Chat`."""
     # Empty, false and 0 ask for nothing.
-    fields.refuse_if_set(_REFUSED)
+    fields.refuse_if_set(REFUSED)
     thinks, effort = _thinks(fields)
     logprobs = fields.flag("logprobs", False)
     top = fields.whole("top_logprobs", 0, least=0, most=MAX_TOP_LOGPROBS)
@@ -113,7 +113,7 @@ def _thinks(fields: Fields) -> tuple[bool | None, str | None]:
         return value, None
     if not isinstance(value, str):
         fields.refuse("think", f"must be true, false or a level, not {kind_of(value)}")
-    return True, fields.text("think", None, choices=_EFFORTS)
+    return True, fields.text("think", None, choices=EFFORTS)
 
 
 def _constraint(fields: Fields) -> Constraint | None:
@@ -130,8 +130,8 @@ def _constraint(fields: Fields) -> Constraint | None:
 def _message(row: Fields) -> Message:
     # Images first, as models were trained; Ollama puts them there too.
     content = row.text("content", "")
-    role = row.text("role", None, choices=_ROLES)
-    for known in _ROLES:
+    role = row.text("role", None, choices=ROLES)
+    for known in ROLES:
         if role == known:
             return Message(
                 role=known,

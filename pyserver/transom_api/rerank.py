@@ -11,6 +11,13 @@ from transom_models.modelfile import ParameterValue
 
 # A page of search results is a hundred; each costs a pass through the model.
 MAX_DOCUMENTS: Final = 4096
+# Cohere's clients have read `top_n` as 1 at least; 0 asks for all.
+MAX_TOP: Final = 2**31 - 1
+REFUSED: Final[Mapping[str, str]] = {
+    "max_chunks_per_doc": "documents are not cut; send their parts",
+    "max_tokens_per_doc": "documents are not cut; send their parts",
+    "truncate_prompt_tokens": "documents are not cut; send their parts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +36,11 @@ class RerankRequest:
 def read_rerank(body: object) -> RerankRequest:
     """Raises `InvalidField`."""
     fields = Fields(body)
-    fields.refuse_if_set(
-        {
-            "max_chunks_per_doc": "documents are not cut; send their parts",
-            "max_tokens_per_doc": "documents are not cut; send their parts",
-            "truncate_prompt_tokens": "documents are not cut; send their parts",
-        }
-    )
+    fields.refuse_if_set(REFUSED)
     name = "texts" if "texts" in fields and "documents" not in fields else "documents"
     if name not in fields:
         fields.refuse("documents", "is missing")
-    # Cohere's clients have read `top_n` as 1 at least; 0 asks for all.
-    most = fields.whole("top_n", None, least=0, most=2**31 - 1)
+    most = fields.whole("top_n", None, least=0, most=MAX_TOP)
     return RerankRequest(
         model=fields.required_text("model"),
         query=fields.required_text("query"),

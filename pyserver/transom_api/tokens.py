@@ -1,6 +1,6 @@
 """`/tokenize` and `/detokenize`, as llama-server and vLLM have them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,11 @@ from transom_api.fields import Fields, shown
 MAX_TOKENS: Final = 2**22
 # Engines keep a token's id in 32 bits.
 MAX_TOKEN_ID: Final = 2**31 - 1
+REFUSED: Final[Mapping[str, str]] = {
+    "with_pieces": "/detokenize tells a token's text; leave it out",
+    "return_token_strs": "/detokenize tells a token's text; leave it out",
+    "messages": "the text itself is wanted; send it as content",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +37,7 @@ class DetokenizeRequest:
 def read_tokenize(body: object) -> TokenizeRequest:
     """`content` (llama-server) or `prompt` (vLLM). Raises `InvalidField`."""
     fields = Fields(body)
-    fields.refuse_if_set(
-        {
-            "with_pieces": "/detokenize tells a token's text; leave it out",
-            "return_token_strs": "/detokenize tells a token's text; leave it out",
-            "messages": "the text itself is wanted; send it as content",
-        }
-    )
+    fields.refuse_if_set(REFUSED)
     name = "prompt" if "prompt" in fields and "content" not in fields else "content"
     if name not in fields:
         fields.refuse("content", "is missing")

@@ -16,7 +16,7 @@ from transom_api.image_files import read_base64, refuse_elsewhere
 
 # More pictures would not fit into any context.
 MAX_IMAGES: Final = 100
-_ROLES: Final = ("user", "assistant", "system")
+ROLES: Final = ("user", "assistant", "system")
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "url": "documents are not fetched from addresses; send the text itself",
     "file": "there are no stored files; send the text itself",
@@ -78,7 +78,7 @@ def _append(found: list[Message], message: Message) -> None:
 
 
 def _read_turn(fields: Fields, names: dict[str, str]) -> Iterator[Message]:
-    role = fields.text("role", None, choices=_ROLES)
+    role = fields.text("role", None, choices=ROLES)
     if role is None:
         fields.refuse("role", "is missing")
     content = fields.raw("content")

@@ -22,9 +22,9 @@ MAX_TOKENS: Final = 2**31 - 1
 # Anthropic's.
 LEAST_BUDGET: Final = 1024
 MAX_EXAMPLES: Final = 100
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
-_REFUSED: Final[Mapping[str, str]] = {
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
+REFUSED: Final[Mapping[str, str]] = {
     "container": "there are no containers here; leave it out",
     "mcp_servers": "the server calls no MCP servers; give their tools as custom ones",
     "diagnostics": "nothing is told about caches; leave it out",
@@ -61,7 +61,7 @@ def read_count_tokens(body: object, context: str | None = None) -> Chat:
 
 
 def _read(fields: Fields, max_tokens: int, context: str | None) -> MessagesRequest:
-    fields.refuse_if_set(_REFUSED)
+    fields.refuse_if_set(REFUSED)
     _pass_over(fields)
     model, options = read_model(fields, context)
     stops = fields.texts("stop_sequences", most=MAX_STOPS)
@@ -139,7 +139,7 @@ def _thinking(fields: Fields, max_tokens: int) -> tuple[bool | None, Mapping[str
 def _output(fields: Fields) -> tuple[str | None, Constraint | None]:
     """How hard the model thinks, and what its answer has to be."""
     config = fields.object("output_config")
-    effort = None if config is None else config.text("effort", None, choices=_EFFORTS)
+    effort = None if config is None else config.text("effort", None, choices=EFFORTS)
     form = None if config is None else config.object("format")
     form = form or fields.object("output_format")  # its place before
     if form is None:
@@ -167,7 +167,7 @@ def _tool(row: Fields) -> Tool:
         way_out = "give a custom tool with an input_schema instead"
         row.refuse("type", f"{kind:.60} is a tool of Anthropic's; {way_out}")
     name = row.required_text("name")
-    if _NAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         row.refuse("name", "must be 1 to 128 letters, digits, _ and -")
     schema = row.mapping("input_schema")
     if schema is None:

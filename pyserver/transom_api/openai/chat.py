@@ -18,8 +18,8 @@ from transom_api.openai.request import read_common
 from transom_api.openai.tools import read_tools
 
 MAX_DOCUMENTS: Final = 1_000
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_REFUSED: Final[Mapping[str, str]] = {
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+REFUSED: Final[Mapping[str, str]] = {
     "audio": "answers are text; leave it out",
     "web_search_options": "nothing is searched for; give what was found as documents",
     "moderation": "nothing is judged; leave it out",
@@ -29,7 +29,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "grammar_json_functions": "tools and tool_choice constrain calls; leave it out",
 }
 # What a template is given by fields of their own.
-_TAKEN_VARIABLES: Final = ("messages", "tools", "documents", "add_generation_prompt")
+TAKEN_VARIABLES: Final = ("messages", "tools", "documents", "add_generation_prompt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ChatRequest:
 def read_chat(body: object, context: str | None = None) -> ChatRequest:
     """`context` is the value of the header `CONTEXT_HEADER`. Raises `InvalidField`."""
     fields = Fields(body)
-    fields.refuse_if_set(_REFUSED)
+    fields.refuse_if_set(REFUSED)
     for number, way in enumerate(fields.texts("modalities", most=2)):
         if way != "text":
             fields.refuse(f"modalities[{number}]", "answers are text")
@@ -88,9 +88,9 @@ def _thinking(fields: Fields) -> tuple[bool | None, str | None]:
         fields.refuse("reasoning_format", "reasoning is told apart where the model marks it")
     reasoning = fields.object("reasoning") or Fields({}, "reasoning")
     reasoning.refuse_if_set({"max_tokens": "reasoning has no budget of its own; leave it out"})
-    effort = fields.text("reasoning_effort", None, choices=_EFFORTS)
+    effort = fields.text("reasoning_effort", None, choices=EFFORTS)
     if effort is None:
-        effort = reasoning.text("effort", None, choices=_EFFORTS)
+        effort = reasoning.text("effort", None, choices=EFFORTS)
     thinks = reasoning.flag("enabled", None)
     if thinks is None:
         thinks = fields.flag("enable_thinking", None)
@@ -109,7 +109,7 @@ def _thinking(fields: Fields) -> tuple[bool | None, str | None]:
 
 def _variables(fields: Fields) -> Mapping[str, Any]:
     variables = fields.mapping("chat_template_kwargs") or {}
-    for name in _TAKEN_VARIABLES:
+    for name in TAKEN_VARIABLES:
         if name in variables:
             fields.refuse(f"chat_template_kwargs.{name}", f"send it as {name}")
     return variables

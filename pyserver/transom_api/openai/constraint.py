@@ -11,7 +11,7 @@ from transom_api.fields import Fields, kind_of
 # vLLM's `choice`: each is a branch of the grammar.
 MAX_CHOICES: Final = 1024
 _NO_TAGS: Final = "structural tags are not read; a grammar can say the same"
-_FORMATS: Final = ("text", "json_object", "json_schema", "grammar", "regex")
+FORMATS: Final = ("text", "json_object", "json_schema", "grammar", "regex")
 
 
 def read_constraint(body: Fields) -> Constraint | None:
@@ -35,7 +35,7 @@ def _response_format(body: Fields, name: str) -> Constraint | None:
     kind = form.required_text("type")
     if kind == "structural_tag":
         form.refuse("type", _NO_TAGS)
-    form.text("type", "", choices=_FORMATS)
+    form.text("type", "", choices=FORMATS)
     if kind == "text":
         return None
     if kind == "json_object":

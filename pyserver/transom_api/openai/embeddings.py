@@ -18,6 +18,11 @@ MAX_INPUTS: Final = 2048
 MAX_INPUT_TOKENS: Final = 2**24
 # No model's vectors are as long.
 MAX_DIMENSIONS: Final = 2**20
+FORMATS: Final = ("float", "base64")
+REFUSED: Final[Mapping[str, str]] = {
+    "truncate_prompt_tokens": "a text is never cut; send less",
+    "messages": "chats are not embedded; send their text as input",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +42,9 @@ class EmbeddingRequest:
 def read_embeddings(body: object, context: str | None = None) -> EmbeddingRequest:
     """`context` is the value of the header `CONTEXT_HEADER`. Raises `InvalidField`."""
     fields = Fields(body)
-    fields.refuse_if_set(
-        {
-            "truncate_prompt_tokens": "a text is never cut; send less",
-            "messages": "chats are not embedded; send their text as input",
-        }
-    )
+    fields.refuse_if_set(REFUSED)
     model, options = read_model(fields, context)
-    form = fields.text("encoding_format", "float", choices=("float", "base64"))
+    form = fields.text("encoding_format", "float", choices=FORMATS)
     return EmbeddingRequest(
         model=model,
         asked_model=fields.required_text("model"),

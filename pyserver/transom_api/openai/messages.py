@@ -20,7 +20,7 @@ from transom_api.chat import (
 from transom_api.fields import Fields, shown
 from transom_api.image_files import read_data_url
 
-_ROLES: Final[dict[str, Role]] = {
+ROLES: Final[dict[str, Role]] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -29,14 +29,14 @@ _ROLES: Final[dict[str, Role]] = {
     "function": "tool",
 }
 # Who may say what.
-_PARTS: Final[dict[Role, tuple[str, ...]]] = {
+PARTS: Final[dict[Role, tuple[str, ...]]] = {
     "system": ("text",),
     "user": ("text", "image_url", "input_audio"),
     "assistant": ("text", "refusal"),
     # A tool may answer with a picture, as a screenshot.
     "tool": ("text", "image_url"),
 }
-_AUDIO_FORMATS: Final = ("wav", "mp3")
+AUDIO_FORMATS: Final = ("wav", "mp3")
 
 
 def read_messages(body: Fields) -> tuple[Message, ...]:
@@ -52,8 +52,8 @@ def read_messages(body: Fields) -> tuple[Message, ...]:
 
 def _message(row: Fields, number: int, before: list[Message]) -> Message:
     said = row.required_text("role")
-    row.text("role", "", choices=tuple(_ROLES))
-    role = _ROLES[said]
+    row.text("role", "", choices=tuple(ROLES))
+    role = ROLES[said]
     row.refuse_if_set({"audio": "answers are not kept; send the words as content"})
     if role == "assistant":
         return _assistant(row, number)
@@ -122,7 +122,7 @@ def _parts(row: Fields, role: Role) -> tuple[Part, ...]:
     parts: list[Part] = []
     for part in row.objects("content", most=MAX_PARTS):
         kind = part.required_text("type")
-        part.text("type", "", choices=_PARTS[role])
+        part.text("type", "", choices=PARTS[role])
         if kind == "text":
             if "text" not in part:
                 part.refuse("text", "is missing")
@@ -151,7 +151,7 @@ def _audio(part: Fields) -> Audio:
     if inner is None:
         part.refuse("input_audio", "is missing")
     inner.required_text("format")
-    kind = inner.text("format", "", choices=_AUDIO_FORMATS)
+    kind = inner.text("format", "", choices=AUDIO_FORMATS)
     try:
         return Audio(base64.b64decode(inner.required_text("data"), validate=True), kind)
     except (ValueError, binascii.Error):

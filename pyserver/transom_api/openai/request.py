@@ -25,13 +25,13 @@ MAX_BIAS: Final = 100.0
 MAX_STOP_TOKENS: Final = 1024
 # No vocabulary is near it; engines keep a token's id in 32 bits.
 MAX_TOKEN_ID: Final = 2**31 - 1
-_SEEDS: Final = 2**63
+SEEDS: Final = 2**63
 # `smollm2:ctx=8192`: "=" cannot be in a name.
 _CONTEXT_SUFFIX: Final = re.compile(r"(.+):ctx=([0-9]{1,10})", re.DOTALL)
 _TOKEN_ID: Final = re.compile(r"[0-9]{1,10}")
 
 # Other words for our options: field -> option.
-_OTHER_WORDS: Final[Mapping[str, str]] = {
+OTHER_WORDS: Final[Mapping[str, str]] = {
     "repetition_penalty": "repeat_penalty",
     "max_tokens": "num_predict",
     "max_completion_tokens": "num_predict",
@@ -39,9 +39,9 @@ _OTHER_WORDS: Final[Mapping[str, str]] = {
     "n_keep": "num_keep",
 }
 # Read by their own rules below.
-_OWN_RULES: Final = frozenset({"seed", "stop"})
+OWN_RULES: Final = frozenset({"seed", "stop"})
 # Field -> values that ask for nothing (beside null, false, 0 and empty), and the way out.
-_REFUSED: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
+REFUSED: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
     name: (neutral, f"{why}; leave it out")
     for names, neutral, why in (
         (("use_beam_search",), (), "there is no beam search; n gives several answers"),
@@ -87,7 +87,7 @@ class Asked:
 
 def read_common(body: Fields, context: str | None) -> Asked:
     """`context` is the header's value. Raises `InvalidField`."""
-    for name, (neutral, way_out) in _REFUSED.items():
+    for name, (neutral, way_out) in REFUSED.items():
         value = body.raw(name)
         if value and value not in neutral:
             body.refuse(name, way_out)
@@ -137,11 +137,11 @@ def _options(body: Fields) -> dict[str, ParameterValue]:
         for name in PARAMETERS:
             if name in inner:
                 found[name] = _checked(inner, name)
-    for name in PARAMETERS.keys() - _OWN_RULES:
+    for name in PARAMETERS.keys() - OWN_RULES:
         if name in body:
             found[name] = _checked(body, name)
     said: dict[str, str] = {name: name for name in PARAMETERS if name in body}
-    for name, option in _OTHER_WORDS.items():
+    for name, option in OTHER_WORDS.items():
         if name not in body:
             continue
         value = _length(body, name) if option == "num_predict" else _checked(body, name, option)
@@ -150,7 +150,7 @@ def _options(body: Fields) -> dict[str, ParameterValue]:
         found[option], said[option] = value, name
     if "seed" in body:
         # OpenAI's seeds have 64 bits. A seed is a seed, whichever of ours it becomes.
-        seed = body.whole("seed", 0, least=-_SEEDS, most=_SEEDS - 1)
+        seed = body.whole("seed", 0, least=-SEEDS, most=SEEDS - 1)
         found["seed"] = seed % int(PARAMETERS["seed"].maximum) if seed >= 0 else -1
     stops = _stops(body)
     if stops:

@@ -8,8 +8,8 @@ from transom_api.chat import MAX_TOOLS, Tool, ToolChoice
 from transom_api.fields import Fields, shown
 
 # OpenAI's own are shorter and have no dots; MCP's have.
-_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
-_MODES: Final = ("none", "auto", "required")
+NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+MODES: Final = ("none", "auto", "required")
 
 
 def read_tools(body: Fields) -> tuple[tuple[Tool, ...], ToolChoice, bool]:
@@ -39,7 +39,7 @@ def _wrapped_tool(row: Fields) -> Tool:
 
 def _tool(row: Fields) -> Tool:
     name = row.required_text("name")
-    if _NAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         row.refuse("name", f"{shown(name)} has other characters than letters, digits and _.:/-")
     return Tool(
         name=name,
@@ -61,7 +61,7 @@ def _choice(body: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
     parallel = body.flag("parallel_tool_calls", True)
     value = body.raw("tool_choice")
     if not isinstance(value, dict):
-        mode = body.text("tool_choice", "auto", choices=_MODES)
+        mode = body.text("tool_choice", "auto", choices=MODES)
         if mode == "required":
             if not tools:
                 body.refuse("tool_choice", "there are no tools to call")

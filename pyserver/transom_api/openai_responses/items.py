@@ -20,13 +20,13 @@ from transom_api.chat import (
 from transom_api.fields import Fields
 from transom_api.image_files import read_data_url, refuse_elsewhere
 
-_ROLES: Final[Mapping[str, Role]] = {
+ROLES: Final[Mapping[str, Role]] = {
     "user": "user",
     "assistant": "assistant",
     "system": "system",
     "developer": "system",
 }
-_STATES: Final = ("in_progress", "completed", "incomplete")
+STATES: Final = ("in_progress", "completed", "incomplete")
 
 
 def read_input(fields: Fields, before: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -45,7 +45,7 @@ def read_input(fields: Fields, before: tuple[Message, ...]) -> tuple[Message, ..
 def _read_item(item: Fields, found: list[Message], own: bool) -> None:
     """`own`: the last message is of this very input, so that more of it may follow."""
     kind = item.text("type", "message")
-    item.text("status", None, choices=_STATES)
+    item.text("status", None, choices=STATES)
     last = found[-1] if own else None
     model_speaks = last is not None and last.role == "assistant"
     if kind == "message":
@@ -85,12 +85,12 @@ def _only_thought(message: Message) -> bool:
 
 
 def _message(item: Fields) -> Message:
-    role = item.text("role", None, choices=tuple(_ROLES))
+    role = item.text("role", None, choices=tuple(ROLES))
     if role is None:
         item.refuse("role", "is missing")
     if "content" not in item:
         item.refuse("content", "is missing")
-    return Message(_ROLES[role], _parts(item, "content"))
+    return Message(ROLES[role], _parts(item, "content"))
 
 
 def _thought(item: Fields) -> str:

@@ -21,10 +21,10 @@ MAX_TOKENS: Final = 2**31 - 1
 # OpenAI's caps.
 MAX_METADATA: Final = 16
 MAX_METADATA_CHARS: Final = 512
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_SUMMARIES: Final = ("auto", "concise", "detailed")
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+SUMMARIES: Final = ("auto", "concise", "detailed")
 _LOGPROBS: Final = "message.output_text.logprobs"
-_INCLUDED: Final = (
+INCLUDED: Final = (
     _LOGPROBS,
     # Thoughts come in plain words.
     "reasoning.encrypted_content",
@@ -36,7 +36,7 @@ _INCLUDED: Final = (
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 )
-_REFUSED: Final[Mapping[str, str]] = {
+REFUSED: Final[Mapping[str, str]] = {
     "background": "nothing goes on without its client; leave it out",
     "conversation": "no conversations are kept; use previous_response_id",
     "prompt": "no prompts are kept; send instructions and input",
@@ -66,7 +66,7 @@ def read_response_request(
     `InvalidField`."""
     fields = Fields(body)
     model, options = read_model(fields, context)
-    fields.refuse_if_set(_REFUSED)
+    fields.refuse_if_set(REFUSED)
     _pass_over(fields)
     instructions = fields.text("instructions", None)
     messages = read_input(fields, _before(fields, store))
@@ -137,9 +137,9 @@ def _options(fields: Fields, options: dict[str, ParameterValue]) -> dict[str, Pa
 
 
 def _include(fields: Fields) -> tuple[str, ...]:
-    found = fields.texts("include", most=len(_INCLUDED))
+    found = fields.texts("include", most=len(INCLUDED))
     for number, name in enumerate(found):
-        if name not in _INCLUDED:
+        if name not in INCLUDED:
             fields.refuse(f"include[{number}]", f"{name:.60} is not known")
     return found
 
@@ -163,9 +163,9 @@ def _reasoning(fields: Fields) -> tuple[dict[str, Any], bool | None, str | None]
     reasoning = fields.object("reasoning")
     if reasoning is None:
         return {"effort": None, "summary": None}, None, None
-    effort = reasoning.text("effort", None, choices=_EFFORTS)
-    summary = reasoning.text("summary", None, choices=_SUMMARIES)
-    summary = summary or reasoning.text("generate_summary", None, choices=_SUMMARIES)
+    effort = reasoning.text("effort", None, choices=EFFORTS)
+    summary = reasoning.text("summary", None, choices=SUMMARIES)
+    summary = summary or reasoning.text("generate_summary", None, choices=SUMMARIES)
     if reasoning.text("mode", "standard") != "standard":
         reasoning.refuse("mode", "there is one mode here; leave it out")
     repeated = {"effort": effort, "summary": summary}

@@ -6,8 +6,8 @@ from typing import Any, Final
 from transom_api.chat import MAX_TOOLS, Tool, ToolChoice
 from transom_api.fields import Fields, shown
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
-_MODES: Final = ("none", "auto", "required")
+NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+MODES: Final = ("none", "auto", "required")
 
 
 def read_tools(fields: Fields) -> tuple[Tool, ...]:
@@ -27,7 +27,7 @@ def read_tool_choice(
     """How the model may call, and which of the tools."""
     parallel = fields.flag("parallel_tool_calls", True)
     if not isinstance(fields.raw("tool_choice"), dict):
-        mode = fields.text("tool_choice", "auto", choices=_MODES)
+        mode = fields.text("tool_choice", "auto", choices=MODES)
         if mode == "required" and not tools:
             fields.refuse("tool_choice", "there are no tools to choose from")
         return _choice(mode, parallel), tools
@@ -75,7 +75,7 @@ def _tool(row: Fields) -> Tool:
         way_out = "give a function with its parameters instead"
         row.refuse("type", f"{kind:.60} is a tool of OpenAI's; {way_out}")
     name = row.required_text("name")
-    if _NAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         row.refuse("name", "must be 1 to 128 letters, digits and _ . : / -")
     if row.flag("defer_loading", False):
         row.refuse("defer_loading", "tools are not searched; leave it out")
