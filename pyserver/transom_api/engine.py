@@ -97,6 +97,8 @@ class TokenEvent:
     text: bytes
     choice: int = 0
     logprobs: tuple[Logprobs, ...] = ()
+    prompt_tokens: int = 0
+    """Those of the whole prompt; 0 from an engine that tells only in the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from transom_api.deltas import (
 )
 from transom_api.ollama_chat import Asked
 from transom_api.session import Answer
+from transom_models.errors import public_text
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -36,7 +37,7 @@ class OllamaWriter:
         self._finish: Finish = "stop"
         self._usage = Usage(0, 0, 0)
 
-    def begin(self) -> list[bytes]:
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
         return []
 
     def write(self, delta: Delta) -> list[bytes]:
@@ -63,7 +64,7 @@ class OllamaWriter:
         return [_line({**self._said(""), **self._last(self._finish, self._usage)})]
 
     def fail(self, error: Exception) -> list[bytes]:
-        return [_line({"error": str(error)})]
+        return [_line({"error": public_text(error)})]
 
     def body(self, answers: Sequence[Answer], usage: Usage) -> Mapping[str, Any]:
         (answer,) = answers

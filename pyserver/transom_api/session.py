@@ -2,7 +2,7 @@
 Flask's and an event loop of Pyodide's host it alike.
 
     session = Session(writer, readers)
-    frames = session.begin()
+    frames = session.begin(prompt_tokens)
     frames = session.feed(event)      # for each TokenEvent and Done
     frames = session.end() | session.fail(error)
 
@@ -73,8 +73,8 @@ class Writer(Protocol):
 
     content_type: str
 
-    def begin(self) -> list[bytes]:
-        """Frames before the first token."""
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
+        """Frames before the first token; 0: nobody knows yet how long the prompt is."""
         ...
 
     def write(self, delta: Delta) -> list[bytes]:
@@ -109,8 +109,8 @@ class Session:
         self._load_seconds = 0.0
         self._usage = Usage(0, 0, 0)
 
-    def begin(self) -> list[bytes]:
-        return self._writer.begin()
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
+        return self._writer.begin(prompt_tokens)
 
     def loaded(self, seconds: float) -> None:
         """How long the model took to load; 0 when it was there."""

@@ -20,7 +20,7 @@ from transom_api.fields import InvalidField
 from transom_api.ollama_generation import InvalidRequest
 from transom_api.prompting import NoTemplate
 from transom_models.digest import InvalidDigest
-from transom_models.errors import TransomError
+from transom_models.errors import TransomError, public_text
 from transom_models.modelfile import (
     AmbiguousTemplate,
     InvalidParameter,
@@ -183,4 +183,4 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> Response:
         _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
-        return error_response(500, "UNKNOWN", "the server failed; its log says why")
+        return error_response(500, "UNKNOWN", public_text(error))

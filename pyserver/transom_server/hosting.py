@@ -6,6 +6,7 @@ gets a status; what fails later is the writer's last frame. Knows no dialect.
 """
 
 import json
+import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Final
@@ -17,11 +18,13 @@ from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
 from transom_api.fields import InvalidField
 from transom_api.prompting import Plan
 from transom_api.session import Session, Writer
-from transom_models.errors import TransomError
+from transom_models.errors import TransomError, public_text
 from transom_server.engines.native import Loaded, NativeModels
 from transom_server.request_body import MAX_BODY_BYTES
 
 JSON: Final = "application/json"
+
+_LOG = logging.getLogger(__name__)
 
 
 class Host:
@@ -63,7 +66,7 @@ class Host:
                 assert session is not None
                 assert isinstance(event, TokenEvent | Done)
                 # Only now is it certain that there is an answer.
-                frames = [] if begun else session.begin()
+                frames = [] if begun else session.begin(event.prompt_tokens)
                 begun = True
                 frames += session.feed(event)
                 if chat.stream and frames:
@@ -107,5 +110,8 @@ def _stream(first: bytes, rest: Iterator[bytes], writer: Writer) -> Iterator[byt
         yield from rest
     except RequestCancelled:
         return
-    except TransomError as error:
+    except Exception as error:
+        # A stream that only breaks off would look like a bad network.
+        exception = None if isinstance(error, TransomError) else error
+        _LOG.error("an answer broke off: %s", public_text(error), exc_info=exception)
         yield b"".join(writer.fail(error))

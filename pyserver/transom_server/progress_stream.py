@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flask import Response, jsonify, request
 
-from transom_models.errors import TransomError
+from transom_models.errors import TransomError, public_text
 from transom_server.transfer.status import SUCCESS, Report, Status
 
 NDJSON: Final = "application/x-ndjson"
@@ -45,11 +45,10 @@ def _lines(first: Status, rest: Iterator[Status]) -> Iterator[str]:
     try:
         for status in rest:
             yield _line(_row(status))
-    except TransomError as error:
-        yield _line({"error": str(error)})
     except Exception as error:
-        _LOG.error("%s failed", request.path, exc_info=error)
-        yield _line({"error": "the server failed; its log says why"})
+        if not isinstance(error, TransomError):
+            _LOG.error("%s failed", request.path, exc_info=error)
+        yield _line({"error": public_text(error)})
 
 
 class _Board:

@@ -79,10 +79,12 @@ def test_a_message(client: anthropic.Anthropic) -> None:
 def test_a_stream_says_what_a_whole_message_says(client: anthropic.Anthropic) -> None:
     whole = client.messages.create(model="tiny", max_tokens=5, messages=[HELLO])
     with client.messages.stream(model="tiny", max_tokens=5, messages=[HELLO]) as stream:
-        kinds = [event.type for event in stream]
+        first, *others = stream
         streamed = stream.get_final_message()
-    assert kinds[0] == "message_start"
-    assert kinds[-1] == "message_stop"
+    assert first.type == "message_start"
+    # How long the prompt is, it says before the first word.
+    assert first.message.usage.to_dict()["input_tokens"] == 20
+    assert others[-1].type == "message_stop"
     assert [block.to_dict() for block in streamed.content] == [
         block.to_dict() for block in whole.content
     ]

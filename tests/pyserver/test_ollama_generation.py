@@ -18,7 +18,7 @@ from transom_api.deltas import (
     TokenLogprob,
     Usage,
 )
-from transom_api.engine import LoadOptions, Sampling
+from transom_api.engine import EngineFailed, LoadOptions, Sampling
 from transom_api.fields import InvalidField
 from transom_api.ollama_chat import read_chat, read_generate
 from transom_api.ollama_generation import MAX_KEEP_SECONDS, InvalidRequest, read_keep_alive
@@ -221,7 +221,7 @@ def test_lines_of_a_stream() -> None:
     assert answer.write(Ended(0, "length")) == answer.write(USAGE) == []
     (last,) = lines(answer.end())
     assert last == {**START, "response": "", "done": True, "done_reason": "length", **FIGURES}
-    assert lines(answer.fail(ValueError("why"))) == [{"error": "why"}]
+    assert lines(answer.fail(EngineFailed("why"))) == [{"error": "why"}]
     assert answer.nothing("unload")["done_reason"] == "unload"
 
 

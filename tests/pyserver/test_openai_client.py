@@ -405,18 +405,30 @@ def test_an_overflow_is_said(client: openai.OpenAI) -> None:
     assert refused.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [
+        (EngineFailed("it broke"), "it broke", "engine_error"),
+        (KeyError("a secret"), "the server failed; its log says why", None),
+    ],
+)
 def test_an_engine_that_dies_later_ends_the_stream_with_an_error(
-    faked: openai.OpenAI, loader: FakeLoader, monkeypatch: pytest.MonkeyPatch
+    faked: openai.OpenAI,
+    loader: FakeLoader,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    message: str,
+    code: str | None,
 ) -> None:
     def broken(seconds: float) -> bool:
-        raise EngineFailed("it broke")
+        raise error
 
     monkeypatch.setattr(loader.go, "wait", broken)
     stream = faked.chat.completions.create(model="tiny", messages=[HELLO], stream=True)
     assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "one"]
-    with pytest.raises(openai.APIError, match="it broke") as late:
+    with pytest.raises(openai.APIError, match=message) as late:
         next(stream)
-    assert late.value.code == "engine_error"
+    assert late.value.code == code
 
 
 def test_other_addresses(client: openai.OpenAI) -> None:

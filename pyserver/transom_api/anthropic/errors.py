@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from transom_api.engine import ContextOverflow, SchemaRefused
 from transom_api.fields import InvalidField
-from transom_models.errors import TransomError
+from transom_models.errors import public_text
 
 _TYPES: Final[Mapping[int, str]] = {
     400: "invalid_request_error",
@@ -36,6 +36,4 @@ def late_error(error: Exception, request_id: str | None = None) -> dict[str, Any
     """The body of an error that came after the answer had begun, when there is no status left."""
     if isinstance(error, InvalidField | ContextOverflow | SchemaRefused):
         return error_body(400, str(error), request_id)[1]
-    known = isinstance(error, TransomError)
-    text = str(error) if known else "the server failed; its log says why"
-    return error_body(500, text, request_id)[1]
+    return error_body(500, public_text(error), request_id)[1]

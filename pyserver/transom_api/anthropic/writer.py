@@ -35,19 +35,20 @@ _REASONS: Final[Mapping[Finish, str]] = {
 
 
 class MessagesWriter:
-    """See the module. `prompt_tokens` is what is known of the prompt before it is read."""
+    """See the module."""
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: MessagesRequest, message_id: str, prompt_tokens: int = 0) -> None:
+    def __init__(self, asked: MessagesRequest, message_id: str) -> None:
         self._asked = asked
         self._id = message_id
-        self._usage = Usage(prompt_tokens, 0, 0)
+        self._usage = Usage(0, 0, 0)
         self._ended = Ended(0, "stop")
         self._open: Kind | None = None
         self._index = -1
 
-    def begin(self) -> list[bytes]:
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
+        self._usage = Usage(prompt_tokens, 0, 0)
         message = self._message([], None, None)
         return [_event("message_start", message=message), _event("ping")]
 

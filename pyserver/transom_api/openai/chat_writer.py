@@ -38,7 +38,7 @@ class ChatWriter:
     created: int
     content_type: str = EVENT_STREAM
 
-    def begin(self) -> list[bytes]:
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
         first = {"role": "assistant", "content": "", "refusal": None}
         return [self._chunk(choice, first) for choice in range(self.asked.chat.choices)]
 

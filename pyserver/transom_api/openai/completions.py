@@ -134,7 +134,7 @@ class CompletionWriter:
     def _echoed(self) -> str:
         return (self.chat.raw_prompt or "") if self.asked.echo else ""
 
-    def begin(self) -> list[bytes]:
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
         if not self.asked.echo:
             return []
         return [self._chunk(choice, self._echoed) for choice in range(self.asked.kept)]

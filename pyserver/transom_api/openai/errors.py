@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from transom_api.engine import ContextOverflow, EngineError, RequestCancelled, SchemaRefused
 from transom_api.fields import InvalidField
-from transom_models.errors import TransomError
+from transom_models.errors import TransomError, public_text
 from transom_models.modelfile import InvalidParameter
 from transom_models.name import InvalidName
 
@@ -63,6 +63,4 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
     for kind, status, param, code_of_kind in _ANSWERS:
         if isinstance(error, kind):
             return status, error_body(str(error), kind_of_status(status), code_of_kind, param)
-    known = isinstance(error, TransomError)
-    message = str(error) if known else "the server failed; its log says why"
-    return 500, error_body(message, kind_of_status(500))
+    return 500, error_body(public_text(error), kind_of_status(500))

@@ -31,7 +31,7 @@ from transom_api.fields import InvalidField
 from transom_api.openai_responses.kept import KeptResponse, ResponseStore
 from transom_api.openai_responses.request import ResponseRequest
 from transom_api.session import Answer
-from transom_models.errors import TransomError
+from transom_models.errors import public_text
 
 Item = dict[str, Any]
 # What OpenAI says of a token that cannot come; JSON has no infinity.
@@ -63,7 +63,7 @@ class ResponseWriter:
     def response_id(self) -> str:
         return f"resp_{self._token}"
 
-    def begin(self) -> list[bytes]:
+    def begin(self, prompt_tokens: int = 0) -> list[bytes]:
         response = self._response("in_progress")
         return [
             self._event("response.created", response=response),
@@ -96,9 +96,8 @@ class ResponseWriter:
 
     def fail(self, error: Exception) -> list[bytes]:
         theirs = isinstance(error, InvalidField | ContextOverflow | SchemaRefused)
-        known = isinstance(error, TransomError)
         code = "invalid_prompt" if theirs else "server_error"
-        message = str(error) if known else "the server failed; its log says why"
+        message = public_text(error)
         param = error.param if isinstance(error, InvalidField) else None
         failed = self._response("failed", {"code": code, "message": message})
         return [

@@ -81,7 +81,9 @@ def token_event(event: Event, choice: int, logprobs: int | None) -> TokenEvent:
         Logprobs(_logprob(row), tuple(map(_logprob, row["top_logprobs"][:logprobs])))
         for row in rows
     )
-    return TokenEvent(tuple(event["tokens"]), event["content"].encode(), choice, found)
+    return TokenEvent(
+        tuple(event["tokens"]), event["content"].encode(), choice, found, event["tokens_evaluated"]
+    )
 
 
 def _logprob(row: dict[str, Any]) -> TokenLogprob:
