@@ -42,7 +42,8 @@ class Metrics:
             self._tokens[(("kind", "completion"),)] += written
 
     def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
-        """The page; `gauges` by name, with their help, are what is true now."""
+        """The page; `gauges` by name, with their help, are what is true now. One whose name ends
+        with `_total` never falls."""
         lines: list[str] = []
         with self._lock:
             lines += _table("transom_requests_total", "Answers.", self._requests.items())
@@ -62,7 +63,8 @@ class Metrics:
                 lines += [f"{name}_sum{labels} {self._sums[route]:.6f}"]
                 lines += [f"{name}_count{labels} {total}"]
         for name, (meaning, value) in gauges.items():
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}", f"{name} {value:g}"]
         return "\n".join(lines) + "\n"
 
 

@@ -150,25 +150,34 @@ def test_a_model_that_embeds_too_is_loaded_beside_itself(
     assert models.rows() == []
 
 
-def test_a_broken_engine_is_replaced_when_its_last_request_is_over(
+def test_a_broken_engine_is_replaced_while_others_still_have_it(
     models: LoadedModels[None], loader: FakeLoader
 ) -> None:
+    """They may be slow readers of what it said."""
     loader.parallel = 2
-    again = threading.Event()
-
-    def ask() -> None:
-        with use(models) as used:
-            assert used.engine is loader.loaded[1]
-            again.set()
-
-    thread = threading.Thread(target=ask)
     with use(models):
         with use(models):
             loader.loaded[0].broken = True
-            thread.start()
-        assert not again.wait(0.2)
-    assert again.wait(SECONDS)
-    thread.join()
+            with use(models) as used:
+                assert used.engine is loader.loaded[1]
+        assert not loader.loaded[0].closed.is_set()
+    assert loader.loaded[0].closed.is_set()
+    assert not loader.loaded[1].closed.is_set()
+    assert names(models) == ["one"]
+    assert models.broken == 1
+
+
+def test_an_engine_that_breaks_in_use_is_let_go_of_by_the_last(
+    models: LoadedModels[None], loader: FakeLoader
+) -> None:
+    loader.parallel = 2
+    with use(models):
+        with use(models):
+            loader.loaded[0].broken = True
+        assert names(models) == []
+        assert not loader.loaded[0].closed.is_set()
+    assert loader.loaded[0].closed.is_set()
+    assert models.broken == 1
 
 
 def test_whoever_has_gone_waits_no_longer(models: LoadedModels[None]) -> None:

@@ -40,6 +40,7 @@ from transom_api.engine import (
 from transom_server.engines import llama_cpp_wire as wire
 from transom_server.engines.llama_cpp_client import MAX_ANSWER_BYTES, LlamaCppClient
 from transom_server.engines.llama_cpp_process import POLL_SECONDS, LlamaCppProcess
+from transom_server.engines.llama_cpp_watch import Watch
 from transom_server.engines.slots import Lease, Slots, parallel_for
 
 # Ollama's on a machine without a large graphics card.
@@ -79,6 +80,7 @@ class LlamaCpp:
             self._client = LlamaCppClient(self._child, self._child.address(cancelled), key)
             self.facts = self._ask_facts(parallel)
             self._client.context_is_whole = self.facts.context_tokens < context
+            self._watch = Watch(self._client.responds, self._child.end)
         except BaseException:
             self._child.close()
             raise
@@ -96,6 +98,7 @@ class LlamaCpp:
         self, request: GenerateRequest, cancelled: Cancelled
     ) -> Generator[TokenEvent | Done, None, None]:
         """See `Engine`. The child stops computing when we stop reading."""
+        cancelled = self._watch.over(cancelled)
         at_once = self.facts.parallel
         for start in range(0, request.choices, at_once):
             some = replace(request, choices=min(at_once, request.choices - start))
@@ -107,6 +110,7 @@ class LlamaCpp:
 
     def embed(self, inputs: Sequence[Input], cancelled: Cancelled) -> Embeddings:
         """See `Engine`."""
+        cancelled = self._watch.over(cancelled)
         vectors: list[tuple[float, ...]] = []
         tokens = 0
         for each in inputs:
@@ -128,7 +132,7 @@ class LlamaCpp:
         if not documents:
             return Ranking((), 0)
         body = {"query": query, "documents": list(documents)}
-        answer = self._client.compute("/v1/rerank", body, cancelled)
+        answer = self._client.compute("/v1/rerank", body, self._watch.over(cancelled))
         scores = {int(row["index"]): float(row["relevance_score"]) for row in answer["results"]}
         ordered = tuple(scores[number] for number in range(len(documents)))
         return Ranking(ordered, int(answer["usage"]["prompt_tokens"]))

@@ -65,6 +65,18 @@ class LlamaCppClient:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self.failure(error) from error
 
+    def responds(self, seconds: float) -> bool:
+        """Whether it answers at all; also one that has ended answers nobody."""
+        connection = http.client.HTTPConnection(self.address, timeout=seconds)
+        try:
+            with contextlib.closing(connection):
+                connection.request("GET", "/health", headers=self._headers)
+                with connection.getresponse() as response:
+                    response.read(MAX_ANSWER_BYTES)
+            return True
+        except (OSError, http.client.HTTPException):
+            return False
+
     def compute(self, path: str, body: dict[str, Any], cancelled: Cancelled) -> Any:
         """A question that is computed for as long as somebody waits."""
         connection = self.connect()

@@ -5,6 +5,7 @@ Knows `llama_cpp_child.py` by its order and its address. Must not know requests.
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import re
@@ -27,6 +28,8 @@ LOG_LINES: Final = 50
 MAX_REASON_CHARS: Final = 300
 # Time and level, as in "0.00.373.293 E ".
 _LOG_PREFIX: Final = re.compile(r"[\d.]+ [A-Z] +")
+
+_LOG = logging.getLogger(__name__)
 
 
 class LlamaCppProcess:
@@ -58,6 +61,8 @@ class LlamaCppProcess:
         for listener in self._listeners:
             listener.start()
         self._closing = threading.Lock()
+        self._is_loaded = self._is_closed = False
+        self._ended_by_us: str | None = None
 
     def order(self, order: dict[str, Any]) -> None:
         """Say what to load."""
@@ -75,6 +80,7 @@ class LlamaCppProcess:
                     self.wait_for_end(END_TIMEOUT_SECONDS)
                     self._listeners[1].join()
                     raise EngineError(f"llama.cpp cannot load this model: {self._last_words()}")
+                self._is_loaded = True
                 return str(json.loads(line)["address"])
         raise RequestCancelled("nobody waits for this model any more")
 
@@ -87,6 +93,8 @@ class LlamaCppProcess:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
+        if self._ended_by_us is not None:
+            return self._ended_by_us
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"was ended by {signal.Signals(-code).name}"
@@ -101,9 +109,16 @@ class LlamaCppProcess:
                     return int(line.split()[1]) * 1024
         return 0
 
+    def end(self, reason: str) -> None:
+        """Kill it, because it is of no use any more; `reason` is how it ended, in words."""
+        if self.alive() and not self._is_closed:
+            self._ended_by_us = reason
+            self._process.kill()
+
     def close(self) -> None:
         """Kill it, and free what was ours of it. Twice is once."""
         with self._closing:
+            self._is_closed = True
             self._process.kill()
             self._process.wait()
             for listener in self._listeners:
@@ -125,7 +140,18 @@ class LlamaCppProcess:
             if line.strip():
                 self._log.append(line.strip())
                 self._hear(line.strip())
+        self._tell_end()
         self._hear("")
+
+    def _tell_end(self) -> None:
+        """An end that nobody wanted is for the log, also where no request is there to meet it."""
+        if self._is_loaded and not self._is_closed:
+            reason = self.wait_for_end(END_TIMEOUT_SECONDS) or "says no more"
+            if self._process.returncode == -signal.SIGABRT and self._log:
+                # What it found to be wrong with itself. Other last lines tell nothing.
+                reason = f"{reason}: {_LOG_PREFIX.sub('', self._log[-1])[:MAX_REASON_CHARS]}"
+            if not self._is_closed:
+                _LOG.error("llama.cpp (process %d) %s", self._process.pid, reason)
 
     def _last_words(self) -> str:
         """The first line of what is left of the log that speaks of an error."""

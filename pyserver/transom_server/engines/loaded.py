@@ -7,6 +7,7 @@ Knows when and in what order; how a model is loaded is the `LoadEngine` it is gi
 HTTP, templates or the store.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from transom_api.engine import (
     Engine,
     EngineError,
     LoadEngine,
+    LoadFailed,
     LoadOptions,
     ModelFiles,
     RequestCancelled,
@@ -34,6 +36,8 @@ MAX_LOADED: Final = 16
 POLL_SECONDS: Final = 0.1
 # Ollama's "for ever": Go's longest duration.
 FOREVER_SECONDS: Final = 2**63 / 1e9
+
+_LOG = logging.getLogger(__name__)
 
 Tag = TypeVar("Tag")
 # A model that answers and embeds is loaded for either.
@@ -135,6 +139,7 @@ class LoadedModels(Generic[Tag]):
         self._entries: dict[_Place, _Entry[Tag]] = {}
         self._changed = threading.Condition()
         self._closed = False
+        self._running = self._broken = 0
         self._reaper: threading.Thread | None = None
 
     @contextmanager
@@ -161,7 +166,13 @@ class LoadedModels(Generic[Tag]):
             loading = entry.engine is None
             ended = self._or_closed(cancelled)
             if entry.engine is None:
-                engine = self._load(files(), key.options, ended)
+                try:
+                    engine = self._load(files(), key.options, ended)
+                except LoadFailed as error:
+                    raise LoadFailed(
+                        f"{key.name}: {error}; `transom verify {key.name}` tells whether its files "
+                        "are whole"
+                    ) from None
                 with self._changed:
                     entry.engine = engine
                     self._changed.notify_all()
@@ -202,6 +213,18 @@ class LoadedModels(Generic[Tag]):
         return sorted(rows, key=lambda row: -row.expires)
 
     @property
+    def running(self) -> int:
+        """Requests that have a model, or load one."""
+        with self._changed:
+            return self._running
+
+    @property
+    def broken(self) -> int:
+        """How often a loaded model was found to have ended by itself, since the start."""
+        with self._changed:
+            return self._broken
+
+    @property
     def waiting(self) -> int:
         """Requests that wait."""
         with self._changed:
@@ -229,9 +252,9 @@ class LoadedModels(Generic[Tag]):
         """An entry that is loaded as `key` says, or this request's to load."""
         with self._changed:
             self._check(cancelled)
-            entry = self._entries.get(key.place)
+            entry = self._sound(key.place)
             if not place and entry is not None and entry.takes(key, place):
-                return _enter(entry, place)
+                return self._enter(entry, place)
             ticket = self._line.enter(self._client(), key.place, time.monotonic())
         try:
             return self._wait(key, place, cancelled, ticket)
@@ -248,11 +271,11 @@ class LoadedModels(Generic[Tag]):
             with self._changed:
                 self._check(cancelled)
                 self._line.check(ticket, time.monotonic())
-                entry = self._entries.get(key.place)
+                entry = self._sound(key.place)
                 is_next = self._line.is_next(ticket)
                 if is_next and entry is not None and entry.takes(key, place):
                     self._line.served(ticket)
-                    return _enter(entry, place)
+                    return self._enter(entry, place)
                 if not is_next or (entry is not None and entry.busy):
                     self._changed.wait(POLL_SECONDS)
                     continue
@@ -264,7 +287,7 @@ class LoadedModels(Generic[Tag]):
                     for unwanted in leaving:
                         del self._entries[unwanted.key.place]
                     entry = _Entry(key, needed_bytes=needed or 0)
-                    self._entries[key.place] = _enter(entry, place)
+                    self._entries[key.place] = self._enter(entry, place)
                     self._line.served(ticket)
                     self._start_reaper()
             if leaving is None:
@@ -275,6 +298,23 @@ class LoadedModels(Generic[Tag]):
                 _close(unwanted)
             assert entry is not None
             return entry
+
+    def _sound(self, place: _Place) -> _Entry[Tag] | None:
+        """What is in a place. What broke there is in nobody's way: those who still have it only
+        pass on the end of their answers, for as long as their clients take; the last closes it."""
+        entry = self._entries.get(place)
+        if entry is None or entry.engine is None or entry.engine.alive():
+            return entry
+        self._drop_broken(entry)
+        if not entry.busy:
+            # It has ended, so this takes no time.
+            _close(entry)
+        return None
+
+    def _drop_broken(self, entry: _Entry[Tag]) -> None:
+        del self._entries[entry.key.place]
+        self._broken += 1
+        _LOG.error("%s has ended by itself; whoever asks for it next loads it", entry.key.name)
 
     def _leaving(
         self, key: ModelKey[Tag], needed: int, same: _Entry[Tag] | None, ticket: Ticket
@@ -303,16 +343,28 @@ class LoadedModels(Generic[Tag]):
     def _or_closed(self, cancelled: Cancelled) -> Cancelled:
         return lambda: self._closed or cancelled()
 
+    def _enter(self, entry: _Entry[Tag], place: int) -> _Entry[Tag]:
+        self._running += 1
+        entry.users += 1
+        entry.places += place
+        return entry
+
     def _give_back(self, entry: _Entry[Tag], place: int) -> None:
         with self._changed:
             entry.users -= 1
+            self._running -= 1
             entry.places -= place
             entry.idle_since = time.monotonic()
             is_over = entry.keep_seconds <= 0 and not self._budget.is_pinned(entry.key.name)
+            is_ours = self._entries.get(entry.key.place) is entry
+            is_broken = entry.engine is not None and not (entry.engine.alive() or self._closed)
+            if is_ours and is_broken:
+                self._drop_broken(entry)
+                is_ours = False
             leaves = not entry.busy and (
-                entry.leave or self._closed or is_over or not _alive(entry)
+                entry.leave or self._closed or is_over or not (is_ours and _alive(entry))
             )
-            if leaves:
+            if leaves and is_ours:
                 del self._entries[entry.key.place]
             self._changed.notify_all()
         if leaves:
@@ -357,12 +409,6 @@ def _held(entry: _Entry[Tag]) -> Held[_Entry[Tag]]:
         entry.idle_since,
         entry.keep_seconds >= FOREVER_SECONDS,
     )
-
-
-def _enter(entry: _Entry[Tag], place: int) -> _Entry[Tag]:
-    entry.users += 1
-    entry.places += place
-    return entry
 
 
 def _alive(entry: _Entry[Tag]) -> bool:

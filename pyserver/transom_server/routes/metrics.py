@@ -19,7 +19,15 @@ def blueprint(metrics: Metrics, models: NativeModels) -> Blueprint:
         gauges = {
             "transom_loaded_models": ("Models that are loaded.", float(len(rows))),
             "transom_loaded_bytes": ("Memory that they hold.", float(held)),
+            "transom_running_requests": (
+                "Requests that have a model.",
+                float(models.loaded.running),
+            ),
             "transom_waiting_requests": ("Requests in the line.", float(models.loaded.waiting)),
+            "transom_model_failures_total": (
+                "Loaded models found to have ended by themselves.",
+                float(models.loaded.broken),
+            ),
         }
         return uncached(Response(metrics.text(gauges), content_type=CONTENT_TYPE))
 

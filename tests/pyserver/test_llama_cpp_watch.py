@@ -1,0 +1,96 @@
+"""pytest tests/pyserver/test_llama_cpp_watch.py: a llama.cpp that hangs, and one that ends."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.tiny_gguf import tiny_llama
+from transom_api.engine import EngineFailed, GenerateRequest, LoadOptions, ModelFiles, Sampling
+from transom_server.engines import llama_cpp_watch
+from transom_server.engines.llama_cpp import LlamaCpp
+from transom_server.engines.llama_cpp_watch import Watch
+
+SECONDS = 30
+ENDLESS = GenerateRequest("hello w", Sampling(temperature=0))
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[LlamaCpp]:
+    """These random weights go on for thousands of tokens."""
+    path = tmp_path / "endless.gguf"
+    path.write_bytes(tiny_llama(seed=1, metadata={"llama.context_length": 65536}).to_bytes())
+    options = LoadOptions(threads=1, context_tokens=32768, parallel=1)
+    engine = LlamaCpp(ModelFiles(str(path)), options, never)
+    yield engine
+    engine.close()
+
+
+def stop(engine: LlamaCpp, number: signal.Signals) -> None:
+    os.kill(engine._child._process.pid, number)
+
+
+def test_one_that_hangs_is_ended_and_says_so(
+    engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also for whoever waits for the place of one that was given up."""
+    events = engine.generate(ENDLESS, never)
+    next(events)
+    stop(engine, signal.SIGSTOP)
+    monkeypatch.setattr(llama_cpp_watch, "PATIENCE_SECONDS", 1.0)
+    engine._watch._next = 0
+    events.close()
+    with pytest.raises(EngineFailed, match="process did not answer for 1 seconds and was ended"):
+        list(engine.generate(ENDLESS, never))
+    assert not engine.alive()
+    assert "did not answer for 1 seconds" in caplog.text
+
+
+def test_one_that_computes_is_left_alone(engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Semaphore(0)
+    responds = engine._client.responds
+
+    def counted(seconds: float) -> bool:
+        answer = responds(seconds)
+        asked.release()
+        return answer
+
+    monkeypatch.setattr(llama_cpp_watch, "LOOK_SECONDS", 0.0)
+    engine._watch = Watch(counted, engine._child.end)
+    events = engine.generate(ENDLESS, never)
+    for _ in range(3):
+        while not asked.acquire(blocking=False):
+            next(events)
+    events.close()
+    assert engine.alive()
+
+
+def test_an_end_is_in_the_log_before_anybody_asks(
+    engine: LlamaCpp, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = engine._child._process.pid
+    stop(engine, signal.SIGSEGV)
+    for listener in engine._child._listeners:
+        listener.join(SECONDS)
+    assert caplog.record_tuples == [
+        (
+            "transom_server.engines.llama_cpp_process",
+            logging.ERROR,
+            f"llama.cpp (process {pid}) was ended by SIGSEGV",
+        )
+    ]
+
+
+def test_an_end_that_was_wanted_is_no_news(
+    engine: LlamaCpp, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.close()
+    assert caplog.record_tuples == []
