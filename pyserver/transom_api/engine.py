@@ -24,6 +24,10 @@ class EngineFailed(EngineError):
     """The engine broke down; the same request may succeed when it is made again."""
 
 
+class LoadFailed(EngineError):
+    """The model's files cannot be loaded."""
+
+
 class ContextOverflow(EngineError):
     """The prompt has more tokens than the context window holds. Nothing was cut."""
 

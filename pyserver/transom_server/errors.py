@@ -29,8 +29,8 @@ from transom_models.modelfile import (
 )
 from transom_models.name import InvalidName
 from transom_server.engines.budget import NeverFits
+from transom_server.engines.loading import WrongTask
 from transom_server.engines.native_model import NotNative
-from transom_server.engines.native_tasks import WrongTask
 from transom_server.engines.template_process import TemplateRefused
 from transom_server.engines.waiting import ClientOverShare, Overloaded
 from transom_server.model.creation import CannotCreate

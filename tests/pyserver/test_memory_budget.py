@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from tests.fakes.tiny_gguf import tiny_llama
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
 from transom_server.config import Config
@@ -18,8 +19,9 @@ ASK = {"prompt": "hello", "stream": False, "raw": True, "options": {"num_predict
 def client(tmp_path: Path) -> Iterator[FlaskClient]:
     """Room for one tiny model of about 40 MB."""
     store = Store(tmp_path / "models")
+    trained = tiny_llama(metadata={"llama.context_length": 1_000_000}).to_bytes()
     for name in ("one", "two"):
-        put_native(store, name, parameters={**OPTIONS, "num_ctx": 256})
+        put_native(store, name, trained, parameters={**OPTIONS, "num_ctx": 256})
     config = Config.read({"TRANSOM_MODELS": str(tmp_path / "models"), "TRANSOM_MEMORY": "60M"})
     app = create_app(config)
     yield app.test_client()

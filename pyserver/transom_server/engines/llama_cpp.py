@@ -29,6 +29,7 @@ from transom_api.engine import (
     EngineFailed,
     GenerateRequest,
     Input,
+    LoadFailed,
     LoadOptions,
     ModelFacts,
     ModelFiles,
@@ -77,9 +78,10 @@ class LlamaCpp:
                     "key": key,
                 }
             )
-            self._client = LlamaCppClient(self._child, self._child.address(cancelled), key)
-            self.facts = self._ask_facts(parallel)
-            self._client.context_is_whole = self.facts.context_tokens < context
+            self._client = LlamaCppClient(self._child, self._address(files, cancelled), key)
+            meta = self._client.ask("GET", "/v1/models")["data"][0]["meta"]
+            self.facts = self._ask_facts(parallel, meta["n_vocab"])
+            self._client.context_is_whole = meta["n_ctx_train"] <= self.facts.context_tokens
             self._watch = Watch(self._client.responds, self._child.end)
         except BaseException:
             self._child.close()
@@ -220,7 +222,22 @@ class LlamaCpp:
         if fault is not None:
             raise wire.schema_refused(fault)
 
-    def _ask_facts(self, parallel: int) -> ModelFacts:
+    def _address(self, files: ModelFiles, cancelled: Cancelled) -> str:
+        try:
+            return self._child.address(cancelled)
+        except RequestCancelled:
+            raise
+        except EngineError as error:
+            # Whoever asked has no business with where files lie here.
+            reason = str(error)
+            for name in ("weights", "projector"):
+                if path := getattr(files, name):
+                    reason = reason.replace(path, f"its {name}")
+            for path in files.adapters:
+                reason = reason.replace(path, "its adapter")
+            raise LoadFailed(reason) from None
+
+    def _ask_facts(self, parallel: int, vocabulary: int) -> ModelFacts:
         properties = self._client.ask("GET", "/props")
         bos = properties["bos_token"]
         added = self.tokenize("", around=True)
@@ -233,7 +250,7 @@ class LlamaCpp:
             adds_bos=bool(bos) and added[:1] == alone[:1],
             image_marker=properties["media_marker"] if sees else None,
             parallel=parallel,
-            vocabulary=self._client.ask("GET", "/v1/models")["data"][0]["meta"]["n_vocab"],
+            vocabulary=vocabulary,
         )
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ MAX_REASON_CHARS: Final = 300
 NEVER_LOGPROB: Final = -9999.0
 # Its words for a grammar that it cannot read.
 _BAD_GRAMMAR: Final = "Failed to initialize samplers: "
+_TOO_LONG: Final = re.compile(r"^input \((\d+) tokens\) is too large .* batch size: (\d+)\)")
 
 Event = dict[str, Any]
 
@@ -123,7 +125,11 @@ def refusal(data: bytes, context_is_whole: bool = False) -> EngineError:
         message = str(error["message"])
     except (ValueError, KeyError, TypeError):
         return EngineFailed("it refuses without a reason")
-    if error.get("type") == "exceed_context_size_error":
+    # A text to embed is computed in one piece, as long as the context.
+    piece = _TOO_LONG.search(message)
+    if piece is not None:
+        error = {"n_prompt_tokens": int(piece[1]), "n_ctx": int(piece[2])}
+    if piece is not None or error.get("type") == "exceed_context_size_error":
         way_out = (
             ", all that this model was trained for; shorten the conversation"
             if context_is_whole

@@ -4,11 +4,10 @@ Knows the order and no HTTP; what a request says is `transom_api`'s business.
 """
 
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
-from transom_api import options
 from transom_api.chat import Chat, Image
 from transom_api.engine import (
     Cancelled,
@@ -17,15 +16,16 @@ from transom_api.engine import (
     LoadEngine,
     LoadOptions,
     ModelFacts,
+    ModelFiles,
     TokenEvent,
 )
 from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
 from transom_api.prompting import ModelDefaults, Plan, plan
-from transom_models.modelfile import ParameterValue
 from transom_models.name import ModelName
 from transom_server.engines.budget import Budget
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.loading import loading_of
 from transom_server.engines.native_model import (
     NativeModel,
     chat_template,
@@ -141,16 +141,16 @@ class NativeModels:
 
     @contextmanager
     def _use(self, model: NativeModel, chat: Chat, cancelled: Cancelled) -> Iterator[InUse]:
-        key = self._key(model, {**model.texts.parameters, **chat.options})
+        loading = loading_of(self._store, model, chat.options, self._loading, task="generate")
+        key = ModelKey(str(model.name), model.stored.digest, loading.options, model)
         keep = DEFAULT_KEEP_SECONDS if chat.keep_seconds is None else chat.keep_seconds
-        with self.loaded.use(key, lambda: files_of(self._store, model), keep, cancelled) as used:
-            yield used
 
-    def _key(
-        self, model: NativeModel, parameters: Mapping[str, ParameterValue]
-    ) -> ModelKey[NativeModel]:
-        loading = options.load_options_of(parameters, self._loading)
-        return ModelKey(str(model.name), model.stored.digest, loading, model)
+        def files() -> ModelFiles:
+            loading.tell(str(model.name))
+            return files_of(self._store, model)
+
+        with self.loaded.use(key, files, keep, cancelled) as used:
+            yield used
 
 
 def _as_text(chat: Chat, defaults: ModelDefaults, facts: ModelFacts) -> Chat:

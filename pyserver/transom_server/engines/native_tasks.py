@@ -5,36 +5,25 @@ Knows the store, which models are loaded, and no HTTP.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
-from transom_api import options
 from transom_api.engine import (
     Cancelled,
     Embeddings,
     Engine,
     Input,
     LoadOptions,
-    Pooling,
+    ModelFiles,
     Ranking,
     Task,
 )
 from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
-from transom_models import media_types
-from transom_models.errors import TransomError
 from transom_models.modelfile import ParameterValue
 from transom_models.name import ModelName
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.loading import loading_of
 from transom_server.engines.native_model import NativeModel, files_of, read_native_model
-from transom_server.model.model_texts import gguf_of, layers_of
 from transom_server.store import Store
-
-# GGUF's `pooling_type` of a model that scores pairs of texts.
-_RANK: Final = 4
-
-
-class WrongTask(TransomError):
-    """The model is not made for what is asked of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,36 +74,16 @@ class NativeTasks:
     def _use(self, asked: Asked, task: Task | None, cancelled: Cancelled) -> Iterator[InUse]:
         """`task` None: what the model is made for, without computing."""
         model = read_native_model(self._store, ModelName.parse(asked.model))
-        parameters = {**model.texts.parameters, **asked.options}
-        loading = options.load_options_of(parameters, self._loading)
-        loading = self._for_task(model, task, loading)
-        key = ModelKey(str(model.name), model.stored.digest, loading, model)
+        loading = loading_of(self._store, model, asked.options, self._loading, task=task)
+        key = ModelKey(str(model.name), model.stored.digest, loading.options, model)
         keep = DEFAULT_KEEP_SECONDS if asked.keep_seconds is None else asked.keep_seconds
-        with self._loaded.use(
-            key,
-            lambda: files_of(self._store, model),
-            keep,
-            cancelled,
-            computes=task is not None,
-        ) as used:
-            yield used
 
-    def _for_task(self, model: NativeModel, task: Task | None, loading: LoadOptions) -> LoadOptions:
-        (weights, *_) = layers_of(model.manifest, media_types.OLLAMA_MODEL)
-        facts = gguf_of(self._store, weights.digest)
-        pooling = facts.metadata.get(f"{facts.architecture}.pooling_type")
-        is_encoder = facts.metadata.get(f"{facts.architecture}.attention.causal") is False
-        ranks = pooling == _RANK
-        if task == "rerank" and not ranks:
-            raise WrongTask(f"{model.name} does not score documents; ask a reranker")
-        if task == "embed" and ranks:
-            raise WrongTask(f"{model.name} scores documents; ask /v1/rerank")
-        if task is None:
-            task = "rerank" if ranks else "embed" if pooling or is_encoder else "generate"
-        missing: Pooling | None = None
-        if task == "embed" and not pooling:
-            missing = "mean" if is_encoder else "last"
-        return replace(loading, task=task, pooling=missing)
+        def files() -> ModelFiles:
+            loading.tell(str(model.name))
+            return files_of(self._store, model)
+
+        with self._loaded.use(key, files, keep, cancelled, computes=task is not None) as used:
+            yield used
 
 
 def _cut(engine: Engine, given: Input) -> Input:

@@ -3,15 +3,13 @@
 Reads headers, never weights.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from transom_api.engine import LoadOptions
 from transom_models import media_types
-from transom_models.digest import Digest
 from transom_server.engines.llama_cpp import DEFAULT_CONTEXT_TOKENS
+from transom_server.engines.loading import header
 from transom_server.engines.memory import (
-    LAYER_ITEMS,
     CacheShape,
     MemoryEstimate,
     Unestimated,
@@ -20,12 +18,10 @@ from transom_server.engines.memory import (
 from transom_server.engines.native_model import NativeModel
 from transom_server.engines.repacking import repacked_types
 from transom_server.engines.slots import parallel_for
-from transom_server.model.gguf_facts import GgufFacts, InvalidGguf
-from transom_server.model.model_texts import gguf_of, layers_of
+from transom_server.model.gguf_facts import InvalidGguf
+from transom_server.model.model_texts import layers_of
 from transom_server.store import Store
 
-# Reading a header again costs a second; loaded models are a handful.
-HEADERS_KEPT: Final = 16
 # Of a model whose header says too little: half as much again as its file, which is rarely too low.
 UNKNOWN_SHARE: Final = 1.5
 
@@ -42,7 +38,7 @@ def estimate_of(store: Store, model: NativeModel, options: LoadOptions) -> Memor
     kept = options.kv_type or "f16"
     shape = CacheShape(context, options.parallel or parallel_for(context), kept, kept)
     return estimate(
-        _facts(store, weights.digest),
+        header(store, weights.digest),
         shape,
         options,
         beside_bytes=sum(beside),
@@ -57,8 +53,3 @@ def needed_bytes(store: Store, model: NativeModel, options: LoadOptions) -> int:
     except (InvalidGguf, Unestimated):  # whoever loads it says what is wrong
         (weights, *_) = layers_of(model.manifest, media_types.OLLAMA_MODEL)
         return int(weights.size * UNKNOWN_SHARE)
-
-
-@lru_cache(maxsize=HEADERS_KEPT)
-def _facts(store: Store, digest: Digest) -> GgufFacts:
-    return gguf_of(store, digest, LAYER_ITEMS)
