@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from transom_api import options
 from transom_api.chat import Audio, Chat, Image, Message, Text, Tool
+from transom_api.closed_schema import closed
 from transom_api.constraints import grammar_of, schema_of
 from transom_api.conversation import (
     Row,
@@ -170,7 +171,7 @@ def _request(
         sampling=options.sampling_of(parameters),
         max_tokens=options.max_tokens_of(parameters),
         stop=options.stops_of(parameters),
-        json_schema=calling.schema,
+        json_schema=None if calling.schema is None else closed(calling.schema),
         grammar=calling.grammar,
         images=_images(chat, facts),
         stop_token_ids=chat.stop_token_ids,
