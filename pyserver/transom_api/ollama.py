@@ -36,6 +36,9 @@ REFUSED: Final[Mapping[str, str]] = {
     "draft_quantize": "drafting with a second model is not supported; leave it out",
     "remote_host": "models of other hosts are pulled first, then named in from",
 }
+# Of a pull or a push.
+CREDENTIALS: Final = ("username", "password")
+NO_CREDENTIALS: Final = "`transom login` keeps what a registry asks for"
 # Schemes as llama.cpp names them; which ones there are is the quantizer's to say.
 SCHEME: Final = re.compile(r"[A-Za-z0-9_]{1,20}")
 # Parts of a checkpoint that is no GGUF. Pickles (.bin, .pth) run code when they are read.
@@ -116,9 +119,9 @@ def read_copy(body: Mapping[str, Any]) -> CopyRequest:
 
 
 def read_transfer(body: Mapping[str, Any]) -> TransferRequest:
-    for field in ("username", "password"):
+    for field in CREDENTIALS:
         if body.get(field):
-            raise InvalidRequest(f"{field}: `transom login` keeps what a registry asks for")
+            raise InvalidRequest(f"{field}: {NO_CREDENTIALS}")
     return TransferRequest(
         _model(body), _flag(body, "insecure", False), _flag(body, "stream", True)
     )

@@ -9,8 +9,9 @@ from transom_models.errors import TransomError
 DEFAULT_KEEP_SECONDS: Final = 300.0
 # Go's longest duration, as Ollama keeps a model "for ever".
 MAX_KEEP_SECONDS: Final = 2**63 / 1e9
-_DURATION: Final = re.compile(r"([+-]?)((?:\d{1,18}(?:\.\d{0,18})?(?:ns|us|µs|ms|s|m|h))+)")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
+DURATION: Final = re.compile(r"([+-]?)((?:[0-9]{1,18}(?:\.[0-9]{0,18})?(?:ns|us|µs|ms|s|m|h))+)")
+SECONDS: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
 _UNIT_SECONDS: Final = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -42,9 +43,9 @@ def read_keep_alive(value: object) -> float:
 
 def _duration(text: str) -> float | None:
     """Go's durations, and a bare number as seconds."""
-    if re.fullmatch(r"[+-]?\d{1,18}", text):
+    if SECONDS.fullmatch(text):
         return float(text)
-    match = _DURATION.fullmatch(text)
+    match = DURATION.fullmatch(text)
     if match is None:
         return None
     seconds = sum(

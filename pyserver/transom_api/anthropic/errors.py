@@ -7,7 +7,7 @@ from transom_api.engine import ContextOverflow, SchemaRefused
 from transom_api.fields import InvalidField
 from transom_models.errors import public_text
 
-_TYPES: Final[Mapping[int, str]] = {
+TYPES: Final[Mapping[int, str]] = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -27,7 +27,7 @@ def error_body(
 ) -> tuple[int, dict[str, Any]]:
     """The status that Anthropic gives such an error, and its body."""
     status = _STATUSES.get(status, status)
-    kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     error = {"type": kind, "message": message}
     return status, {"type": "error", "error": error, "request_id": request_id}
 

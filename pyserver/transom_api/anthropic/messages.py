@@ -23,6 +23,8 @@ MAX_TOKENS: Final = 2**31 - 1
 LEAST_BUDGET: Final = 1024
 MAX_EXAMPLES: Final = 100
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+DISPLAYS: Final = ("summarized", "omitted")
+TIERS: Final = ("auto", "standard_only")
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 REFUSED: Final[Mapping[str, str]] = {
     "container": "there are no containers here; leave it out",
@@ -93,7 +95,7 @@ def _pass_over(fields: Fields) -> None:
     if metadata is not None:
         metadata.text("user_id", None)
     fields.object("cache_control")  # equal beginnings are always kept
-    fields.text("service_tier", None, choices=("auto", "standard_only"))
+    fields.text("service_tier", None, choices=TIERS)
     fields.text("inference_geo", None)
     fields.text("user_profile_id", None)
     if fields.text("speed", None, choices=("standard", "fast")) == "fast":
@@ -120,7 +122,7 @@ def _thinking(fields: Fields, max_tokens: int) -> tuple[bool | None, Mapping[str
     if thinking is None:
         return None, {}, False
     kind = thinking.required_text("type")
-    display = thinking.text("display", "summarized", choices=("summarized", "omitted"))
+    display = thinking.text("display", "summarized", choices=DISPLAYS)
     if kind == "disabled":
         return False, {}, False
     if kind == "adaptive":

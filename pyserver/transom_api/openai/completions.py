@@ -16,7 +16,7 @@ from transom_api.session import Answer
 
 # Each is a request of its own; evaluation harnesses send batches of some dozens.
 MAX_PROMPTS: Final = 128
-_REFUSED: Final[Mapping[str, str]] = {
+REFUSED: Final[Mapping[str, str]] = {
     "prompt_embeds": "a prompt is text",
 }
 
@@ -46,7 +46,7 @@ class CompletionRequest:
 def read_completion(body: object, context: str | None = None) -> CompletionRequest:
     """`context` is the value of the header `CONTEXT_HEADER`. Raises `InvalidField`."""
     fields = Fields(body)
-    fields.refuse_if_set(_REFUSED)
+    fields.refuse_if_set(REFUSED)
     asked = read_common(fields, context)
     prompts = _prompts(fields)
     kept = asked.fields["choices"]

@@ -10,7 +10,7 @@ from transom_api.fields import Fields, kind_of
 
 # vLLM's `choice`: each is a branch of the grammar.
 MAX_CHOICES: Final = 1024
-_NO_TAGS: Final = "structural tags are not read; a grammar can say the same"
+NO_TAGS: Final = "structural tags are not read; a grammar can say the same"
 FORMATS: Final = ("text", "json_object", "json_schema", "grammar", "regex")
 
 
@@ -34,7 +34,7 @@ def _response_format(body: Fields, name: str) -> Constraint | None:
     form = Fields(body.raw(name), body.path(name))
     kind = form.required_text("type")
     if kind == "structural_tag":
-        form.refuse("type", _NO_TAGS)
+        form.refuse("type", NO_TAGS)
     form.text("type", "", choices=FORMATS)
     if kind == "text":
         return None
@@ -98,7 +98,7 @@ def _json_object(fields: Fields, name: str) -> Constraint | None:
 
 def _structured(body: Fields, name: str) -> Constraint | None:
     inner = Fields(body.raw(name), body.path(name))
-    inner.refuse_if_set({"structural_tag": _NO_TAGS})
+    inner.refuse_if_set({"structural_tag": NO_TAGS})
     given = [word for word in _STRUCTURED if word in inner]
     if len(given) > 1:
         inner.refuse(given[1], f"{given[0]} constrains the answer already; send one of them")

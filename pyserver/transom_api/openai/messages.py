@@ -37,6 +37,8 @@ PARTS: Final[dict[Role, tuple[str, ...]]] = {
     "tool": ("text", "image_url"),
 }
 AUDIO_FORMATS: Final = ("wav", "mp3")
+DETAILS: Final = ("auto", "low", "high", "original")
+NO_AUDIO: Final = "answers are not kept; send the words as content"
 
 
 def read_messages(body: Fields) -> tuple[Message, ...]:
@@ -54,7 +56,7 @@ def _message(row: Fields, number: int, before: list[Message]) -> Message:
     said = row.required_text("role")
     row.text("role", "", choices=tuple(ROLES))
     role = ROLES[said]
-    row.refuse_if_set({"audio": "answers are not kept; send the words as content"})
+    row.refuse_if_set({"audio": NO_AUDIO})
     if role == "assistant":
         return _assistant(row, number)
     if "content" not in row:
@@ -142,7 +144,7 @@ def _image(part: Fields) -> Image:
     inner = part.object("image_url")
     if inner is None:
         part.refuse("image_url", "is missing")
-    inner.text("detail", "auto", choices=("auto", "low", "high", "original"))
+    inner.text("detail", "auto", choices=DETAILS)
     return read_data_url(inner, "url")
 
 

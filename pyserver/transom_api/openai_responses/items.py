@@ -26,6 +26,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "system": "system",
     "developer": "system",
 }
+TEXTS: Final = ("input_text", "output_text", "text")
 STATES: Final = ("in_progress", "completed", "incomplete")
 
 
@@ -123,7 +124,7 @@ def _parts(item: Fields, name: str) -> tuple[Part, ...]:
 
 def _part(part: Fields) -> Part:
     kind = part.required_text("type")
-    if kind in ("input_text", "output_text", "text"):
+    if kind in TEXTS:
         text = part.text("text", None)
         if text is None:
             part.refuse("text", "is missing")

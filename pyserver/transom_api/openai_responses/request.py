@@ -22,6 +22,8 @@ MAX_TOKENS: Final = 2**31 - 1
 MAX_METADATA: Final = 16
 MAX_METADATA_CHARS: Final = 512
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+VERBOSITIES: Final = ("low", "medium", "high")
+FORMATS: Final = ("text", "json_object", "json_schema")
 SUMMARIES: Final = ("auto", "concise", "detailed")
 _LOGPROBS: Final = "message.output_text.logprobs"
 INCLUDED: Final = (
@@ -43,6 +45,17 @@ REFUSED: Final[Mapping[str, str]] = {
     "moderation": "nothing is moderated; leave it out",
     "context_management": "a conversation is never cut; shorten it before it is sent",
 }
+REFUSED_STREAM_OPTIONS: Final[Mapping[str, str]] = {
+    "include_obfuscation": "events are not padded; leave it out",
+}
+# They say who asks, and how it is billed.
+PASSED_OVER: Final = (
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "service_tier",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +132,15 @@ def _before(fields: Fields, store: ResponseStore) -> tuple[Message, ...]:
 
 def _pass_over(fields: Fields) -> None:
     """Fields that change nothing here, as long as they are what they have to be."""
-    for name in ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"):
+    for name in PASSED_OVER:
         fields.text(name, None)
-    fields.text("service_tier", None)
     # Those calls are OpenAI's machines' own.
     fields.whole("max_tool_calls", None, least=1, most=MAX_TOKENS)
     if fields.text("truncation", "disabled", choices=("auto", "disabled")) == "auto":
         fields.refuse("truncation", "a conversation is never cut; shorten it before it is sent")
     options = fields.object("stream_options")
     if options is not None:
-        options.refuse_if_set({"include_obfuscation": "events are not padded; leave it out"})
+        options.refuse_if_set(REFUSED_STREAM_OPTIONS)
 
 
 def _options(fields: Fields, options: dict[str, ParameterValue]) -> dict[str, ParameterValue]:
@@ -180,13 +192,13 @@ def _text(fields: Fields) -> tuple[Constraint | None, dict[str, Any], Mapping[st
     text = fields.object("text")
     if text is None:
         return None, {"format": plain}, {}
-    verbosity = text.text("verbosity", None, choices=("low", "medium", "high"))
+    verbosity = text.text("verbosity", None, choices=VERBOSITIES)
     told = {} if verbosity is None else {"verbosity": verbosity}
     form = text.object("format")
     if form is None:
         return None, {"format": plain, **told}, told
     form.required_text("type")
-    kind = form.text("type", "text", choices=("text", "json_object", "json_schema"))
+    kind = form.text("type", "text", choices=FORMATS)
     if kind == "text":
         return None, {"format": plain, **told}, told
     if kind == "json_object":

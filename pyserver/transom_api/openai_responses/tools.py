@@ -8,6 +8,7 @@ from transom_api.fields import Fields, shown
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 MODES: Final = ("none", "auto", "required")
+ALLOWED_MODES: Final = ("auto", "required")
 
 
 def read_tools(fields: Fields) -> tuple[Tool, ...]:
@@ -38,7 +39,7 @@ def read_tool_choice(
         return ToolChoice("required", name, parallel), tools
     if kind != "allowed_tools":
         choice.refuse("type", f"{kind:.60} is none of the tools here; name a function")
-    mode = choice.text("mode", "auto", choices=("auto", "required"))
+    mode = choice.text("mode", "auto", choices=ALLOWED_MODES)
     names = {_known(row, tools) for row in choice.objects("tools", most=MAX_TOOLS)}
     if not names:
         choice.refuse("tools", "is empty")
