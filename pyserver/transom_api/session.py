@@ -68,6 +68,19 @@ class Answer:
             self.finish, self.stop = delta.reason, delta.stop
 
 
+class Unread:
+    """The reader of an answer that needs none: its pieces are told apart already."""
+
+    def __init__(self, choice: int) -> None:
+        pass
+
+    def feed(self, text: str) -> Sequence[Delta]:
+        return ()
+
+    def finish(self) -> Sequence[Delta]:
+        return ()
+
+
 class Writer(Protocol):
     """A dialect's frames, and its whole answer."""
 
@@ -134,6 +147,13 @@ class Session:
         if isinstance(event, Done):
             frames += self._take(choice, [self._ended(event)])
         return frames
+
+    def pass_on(self, delta: Delta) -> list[bytes]:
+        """Frames of a piece that another server has told apart already."""
+        if isinstance(delta, Usage):
+            self._usage = delta
+            return []
+        return self._take(delta.choice, [delta])
 
     def end(self) -> list[bytes]:
         """Frames after the last answer: usage, and the dialect's last word."""
