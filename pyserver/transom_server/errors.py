@@ -1,20 +1,11 @@
-"""Errors as HTTP answers, in the words of the dialect whose path was asked.
+"""Errors as HTTP answers: their statuses, and the log. `dialects` has the words."""
 
-/v2/…    {"errors": [{"code": "MANIFEST_UNKNOWN", "message": …}]}     OCI distribution
-/v1/…    {"error": {"message": …, "type": …}}                         OpenAI
-/api/…   {"error": …}                                                 Ollama
-else     one line of plain text
-"""
-
-import json
 import logging
 from typing import Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from transom_api import openai
-from transom_api.anthropic import errors as anthropic
 from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused, UnknownToken
 from transom_api.fields import InvalidField
 from transom_api.ollama_generation import InvalidRequest
@@ -28,6 +19,7 @@ from transom_models.modelfile import (
     UntranslatableTemplate,
 )
 from transom_models.name import InvalidName
+from transom_server.dialects import ANTHROPIC_HEADER, dialect_of, error_of
 from transom_server.engines.budget import NeverFits
 from transom_server.engines.loading import WrongTask
 from transom_server.engines.native_model import NotNative
@@ -136,20 +128,8 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
 
 def error_response(status: int, code: str, message: str, param: str | None = None) -> Response:
     """An error in the dialect of the path that was asked; `param` is the field it is about."""
-    if request.path.startswith("/v2/"):
-        body = json.dumps({"errors": [{"code": code, "message": message}]})
-        kind = "application/json"
-    elif request.path.startswith("/v1/messages"):
-        status, error = anthropic.error_body(status, message)
-        body, kind = json.dumps(error), "application/json"
-    elif request.path.startswith("/v1/"):
-        body = json.dumps(openai.http_error(status, code, message, param))
-        kind = "application/json"
-    elif request.path.startswith("/api/"):
-        body = json.dumps({"error": message})
-        kind = "application/json"
-    else:
-        body, kind = f"error: {message}\n", "text/plain; charset=utf-8"
+    dialect = dialect_of(request.path, says_anthropic=ANTHROPIC_HEADER in request.headers)
+    status, body, kind = error_of(dialect, status, code, message, param)
     response = Response(body, status, content_type=kind)
     response.headers["Cache-Control"] = "no-store"
     return response
