@@ -5,8 +5,6 @@ Knows the store and HTTP; does not know which route asked.
 
 import base64
 import hashlib
-import io
-import os
 import re
 import tempfile
 from typing import BinaryIO, Final, cast
@@ -17,6 +15,7 @@ from werkzeug.wsgi import FileWrapper, wrap_file
 from transom_models.digest import Digest
 from transom_models.media_types import LIBRARY, OLLAMA_LICENSE, OLLAMA_SYSTEM, OLLAMA_TEMPLATE
 from transom_server.byte_range import UnsatisfiableRange, read_range
+from transom_server.file_part import FilePart
 from transom_server.store import Store
 from transom_server.store.object_file import ObjectFile
 
@@ -87,7 +86,7 @@ def blob_response(store: Store, digest: Digest, kind: str, cache_control: str) -
                 _add_content_digest(response, _hash_part(file, first, count))
         part = cast(BinaryIO, FilePart(file, first, count))
         if isinstance(file, ObjectFile):
-            # Read by the thread that answers: waitress reads files in the one that serves all.
+            # From far away, so not for `sendfile`, nor for the main loop, which would wait for it.
             response.response = FileWrapper(part, SEND_BYTES)
         else:
             response.response = wrap_file(request.environ, part, SEND_BYTES)
@@ -137,36 +136,3 @@ def _hash_part(file: BinaryIO, first: int, count: int) -> bytes:
         state.update(piece)
         count -= len(piece)
     return state.digest()
-
-
-class FilePart(io.RawIOBase):
-    """`count` bytes of a file from `first` on, as a file of its own. Closes the file too."""
-
-    def __init__(self, file: BinaryIO, first: int, count: int) -> None:
-        super().__init__()
-        self._file = file
-        self._first = first
-        self._count = count
-        file.seek(first)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        left = self._count - self.tell()
-        return self._file.read(left if size < 0 else min(size, left))
-
-    def tell(self) -> int:
-        return self._file.tell() - self._first
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._count}[whence]
-        self._file.seek(self._first + min(max(base + offset, 0), self._count))
-        return self.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

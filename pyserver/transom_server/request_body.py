@@ -13,16 +13,16 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import Error, RequestEntityTooLarge
 
 from transom_models.manifest import MAX_BLOB_BYTES
+from transom_server.file_sending import SendingChannel
 from transom_server.store.partial_file import make_folders
 
 # Of a body that is no blob: a conversation with a few pictures in it.
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-# Of a body in memory; 16 threads' worth of them is little.
+# Of a body in memory; a thousand of them are half a gigabyte.
 MEMORY_BYTES: Final = 512 * 1024
 RECEIVE_BYTES: Final = 256 * 1024
 _TAKES_BLOBS: Final = re.compile(r"/v2/.+/blobs/uploads(/.*)?|/api/blobs/.+", re.DOTALL)
@@ -41,7 +41,7 @@ def body_limit(path: str, free_bytes: int) -> int:
     return min(MAX_BLOB_BYTES, max(free_bytes // 2, MEMORY_BYTES))
 
 
-def channel_class(scratch: Path, writable: bool) -> type[HTTPChannel]:
+def channel_class(scratch: Path, writable: bool) -> type[SendingChannel]:
     """Connections of waitress whose bodies follow this module's rules."""
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -76,7 +76,7 @@ def channel_class(scratch: Path, writable: bool) -> type[HTTPChannel]:
             self.expect_continue = False  # nobody shall send the body after all
             return len(data)
 
-    class Channel(HTTPChannel):  # type: ignore[misc]
+    class Channel(SendingChannel):
         """A connection."""
 
         parser_class = Parser
