@@ -1,5 +1,6 @@
 """Errors as HTTP answers: their statuses, and the log. `dialects` has the words."""
 
+import errno
 import logging
 from typing import Final
 
@@ -40,10 +41,15 @@ from transom_server.registry.uploads import (
     UploadNotFound,
 )
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound
+from transom_server.store.object_errors import ObjectStoreError
 from transom_server.transfer.http_client import TransferError
 from transom_server.transfer.pull import NoRegistry
 from transom_server.transfer.registry_client import NotInRegistry
 from transom_server.transfer.terms import LicenseNotAccepted
+
+# When whoever could not be served may come again.
+RETRY_SECONDS: Final = 5
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,6 +164,23 @@ def register_errors(app: Flask) -> None:
         for key, value in error.get_headers():
             if key.lower() not in ("content-type", "content-length"):
                 response.headers[key] = value
+        return response
+
+    @app.errorhandler(OSError)
+    def outside(error: OSError) -> Response:
+        """What this process stands on failed it."""
+        if error.errno in _FULL:
+            message = "the server's disk is full; `transom gc` makes room"
+            status = 507
+        elif isinstance(error, ObjectStoreError):
+            message = f"the store cannot be reached: {error.strerror}"
+            status = 503
+        else:
+            return unknown(error)
+        _LOG.error("%s %s: %s", request.method, request.path, error)
+        response = error_response(status, "UNKNOWN", message)
+        if status == 503:
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
         return response
 
     @app.errorhandler(Exception)

@@ -1,7 +1,7 @@
 """What an object store answers, as an `OSError` with one clear line.
 
 Filesystems of `fsspec` raise what they like: botocore's errors, aiohttp's, their own. Here they
-become kinds of `OSError`, the cause kept. Imports none of those packages.
+become an `ObjectStoreError`, the cause kept. Imports none of those packages.
 """
 
 import errno
@@ -48,6 +48,10 @@ _SAID_BY_CLASS: Final[tuple[tuple[type[OSError], int], ...]] = (
 )
 
 
+class ObjectStoreError(OSError):
+    """The store is elsewhere, and did not do what was asked."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Let only `OSError` out, with a line for people; a missing key as it is."""
@@ -57,7 +61,7 @@ def explained() -> Iterator[None]:
         code = _code(error)
         if code in _SAID:
             number, text = _SAID[code]
-            raise OSError(number, text) from error
+            raise ObjectStoreError(number, text) from error
         if isinstance(error, FileNotFoundError):
             raise
         if isinstance(error, OSError) and error.filename is not None:
@@ -65,7 +69,7 @@ def explained() -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         number = next((kept for kind, kept in _SAID_BY_CLASS if isinstance(error, kind)), number)
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise OSError(number, detail) from error
+        raise ObjectStoreError(number, detail) from error
 
 
 def error_code(error: BaseException) -> str:
