@@ -2,7 +2,9 @@
 
 import importlib
 import importlib.util
+import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -11,12 +13,15 @@ import pytest
 
 # Folders that are stages of .ci/run, by their markers.
 STAGES = {Path(__file__).parent / name: name for name in ("e2e", "api")}
+NO_SETTINGS = os.path.join(tempfile.gettempdir(), "transom-tests-have-no-settings")
 GEMMA_PARTS = ("", "-part1", "-part2", "-part3", "-part4")
 
 
 def pytest_configure() -> None:
-    """Ctrl-C works in children: some tests send it, and a background job's shell ignores it."""
+    """Ctrl-C works in children: some tests send it, and a background job's shell ignores it. Nobody
+    reads the logins and API keys of the person who runs the tests."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["TRANSOM_CONFIG"] = NO_SETTINGS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -67,6 +67,8 @@ class ApiClient:
     ) -> Iterator[http.client.HTTPResponse]:
         text = None if body is None else json.dumps(body)
         headers = {} if text is None else {"Content-Type": "application/json"}
+        if key := os.environ.get("TRANSOM_API_KEY", "").strip():
+            headers["Authorization"] = f"Bearer {key}"
         connection = http.client.HTTPConnection(self._address)
         try:
             with contextlib.closing(connection):
@@ -74,7 +76,10 @@ class ApiClient:
                 with connection.getresponse() as response:
                     if response.status >= http.HTTPStatus.BAD_REQUEST:
                         data = response.read(MAX_ANSWER_BYTES)
-                        raise ServerError(_reason(data, response.status), response.status)
+                        reason = _reason(data, response.status)
+                        if response.status == http.HTTPStatus.UNAUTHORIZED:
+                            reason = _wants_key(self.url, "Authorization" in headers)
+                        raise ServerError(reason, response.status)
                     yield response
         except ConnectionRefusedError:
             raise NoServer(_nobody(self.url)) from None
@@ -93,7 +98,8 @@ def any_server() -> Iterator[ApiClient]:
     from transom_server.app import create_app
     from transom_server.serving import serving
 
-    config = Config.read(os.environ, host="127.0.0.1", port="0")
+    # Ours alone, for a moment, at a port nobody knows: keys are for those who come to stay.
+    config = Config.read(os.environ, host="127.0.0.1", port="0", keys="off")
     with serving(create_app(config), config) as server:
         yield ApiClient(server.url)
 
@@ -127,6 +133,15 @@ def _url(config: Config) -> str:
 
 def _nobody(url: str) -> str:
     return f"no server answers at {url}; start one with: transom serve"
+
+
+def _wants_key(url: str, has_one: bool) -> str:
+    if has_one:
+        return f"the server at {url} does not take the API key in TRANSOM_API_KEY"
+    return (
+        f"the server at {url} wants an API key: put one into TRANSOM_API_KEY; "
+        "its owner makes one with: transom key create NAME"
+    )
 
 
 def _reason(data: bytes, status: int) -> str:

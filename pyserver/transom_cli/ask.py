@@ -92,7 +92,7 @@ def _page_address(model: str, url: str | None) -> Iterator[str]:
     if url is not None:
         yield f"{url.rstrip('/')}/?model={quote(model)}"
         return
-    config = Config.read(os.environ, host="127.0.0.1", port="0")
+    config = Config.read(os.environ, host="127.0.0.1", port="0", keys="off")
     name = open_store(config.models).get_index(ModelName.parse(model)).name
     if find_web_dir(config.web_dir) is None:
         raise PageNotBuilt(NOT_BUILT)

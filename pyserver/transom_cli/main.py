@@ -45,6 +45,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "ps": Verb("List the models that are loaded.", "server"),
         "stop": Verb("Let go of a loaded model, and of its memory.", "server"),
         "serve": Verb("Serve the store and the chat page.", "server"),
+        "key": Verb("Make, list and revoke API keys of the server.", "server"),
         "pull": Verb("Pull a model from a registry, or a GGUF file from an address.", "server"),
         "push": Verb("Push a model to a registry.", "server"),
         "login": Verb("Log in to a registry.", "server"),

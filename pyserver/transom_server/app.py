@@ -9,11 +9,12 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from transom_api.engine import LoadOptions
 from transom_models.name import ModelName
 from transom_server.access import host_allowed, origin_allowed
+from transom_server.api_keys import KeyRing, keys_path
 from transom_server.config import Config
 from transom_server.engines.budget import Budget, default_total
 from transom_server.engines.native import NativeModels
@@ -26,7 +27,18 @@ from transom_server.errors import (
     register_errors,
 )
 from transom_server.hosting import Host
+from transom_server.key_door import (
+    EXPOSED,
+    SAFE_METHODS,
+    STORE_PREFIXES,
+    Access,
+    ask_for_keys,
+    charging,
+    who_asks,
+)
 from transom_server.metrics import Metrics
+from transom_server.proxies import behind_proxies
+from transom_server.rate_limit import Limiter
 from transom_server.routes import (
     anthropic,
     blobs,
@@ -48,17 +60,13 @@ from transom_server.store import open_store
 
 # Pages of other origins may read these, if their origin is allowed. The page itself stays private.
 SHARED_PREFIXES: Final = ("/v1/", "/v2/", "/api/", "/webllm/")
-_EXPOSED: Final = "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag"
+_EXPOSED: Final = (
+    f"Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag, {EXPOSED}"
+)
 _REQUEST_HEADERS: Final = "Content-Type, If-None-Match, If-Range, Range"
 # Clients of the APIs send headers of their own, and new ones with each release: keys, versions.
 _ASKED_HEADERS: Final = re.compile(r"[A-Za-z0-9-]{1,64}(,[ ]?[A-Za-z0-9-]{1,64}){0,63}")
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-# Whoever may send to these changes the store. The rest of `/api/` only asks questions of models.
-_STORE_PREFIXES: Final = (
-    "/v2/",
-    *(f"/api/{verb}" for verb in ("create", "copy", "delete", "pull", "push", "blobs/")),
-)
 PREFLIGHT_SECONDS: Final = 600
 
 _LOG = logging.getLogger(__name__)
@@ -88,27 +96,35 @@ def create_app(config: Config | None = None) -> Flask:
             frozenset(str(ModelName.parse(name)) for name in config.pinned),
         ),
         line=WaitingLine(config.queue),
-        client=lambda: request.remote_addr or "",
+        client=who_asks,
         heard=lambda done: counted.tokens(done.prompt_tokens, done.completion_tokens),
     )
     app.extensions["transom_close"] = native.close
-    host = Host(native)
+    limiter = Limiter()
+    host = Host(native, lambda: charging(limiter))
     app.register_blueprint(generation.blueprint(store, host))
     app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
-    app.register_blueprint(tasks.blueprint(NativeTasks(store, native.loaded, loading)))
+    native_tasks = NativeTasks(store, native.loaded, loading)
+    app.register_blueprint(tasks.blueprint(native_tasks, lambda: charging(limiter)))
     app.register_blueprint(ollama.blueprint(store, config))
     app.register_blueprint(web.blueprint(config.web_dir))
     app.register_blueprint(metrics.blueprint(counted, native))
     metrics.count_answers(app, counted)
     register_errors(app)
-    _guard(app, config)
+    access = Access(config, KeyRing(keys_path(os.environ)))
+    app.extensions["transom_access"] = access
+    _guard(app, config, access, limiter)
+    if config.trusted_proxies:
+        call = behind_proxies(app.wsgi_app, config.trusted_proxies)
+        app.wsgi_app = call  # type: ignore[assignment,method-assign]
     return app
 
 
-def _guard(app: Flask, config: Config) -> None:
-    """The doors: no strange Host gets an answer, no strange page can read one or change a thing."""
+def _guard(app: Flask, config: Config, access: Access, limiter: Limiter) -> None:
+    """The doors: no strange Host gets an answer, no strange page can read one or change a thing,
+    and where keys are asked for, nobody does what theirs is not for."""
 
     @app.before_request
     def check_host() -> None:
@@ -120,8 +136,8 @@ def _guard(app: Flask, config: Config) -> None:
             )
 
     @app.before_request
-    def check_write() -> None:
-        if request.method in _SAFE_METHODS:
+    def check_origin() -> None:
+        if request.method in SAFE_METHODS:
             return
         # A page may send without being allowed to read the answer: what it did would stay done.
         origin = request.headers.get("Origin")
@@ -130,7 +146,14 @@ def _guard(app: Flask, config: Config) -> None:
                 f"pages of {origin!r:.100} may not send here; "
                 "if they should, add the origin to TRANSOM_ORIGINS"
             )
-        if request.path.startswith(_STORE_PREFIXES) and not config.writable:
+
+    ask_for_keys(app, access, limiter)
+
+    @app.before_request
+    def check_write() -> None:
+        if request.method in SAFE_METHODS or not request.path.startswith(STORE_PREFIXES):
+            return
+        if not access.may_write(g.api_key):
             raise NotWritable(
                 "this server lets nobody change its store; set TRANSOM_WRITABLE=yes if it should"
             )

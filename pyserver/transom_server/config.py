@@ -17,6 +17,8 @@ MAX_PORT: Final = 65535
 MAX_QUEUE: Final = 100_000
 ANY_ADDRESS: Final = ("0.0.0.0", "::")
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 class InvalidSetting(TransomError):
     """A setting cannot be used; the text names its variable."""
@@ -86,6 +88,20 @@ SETTINGS: Final = (
         " connect).",
     ),
     Setting(
+        "keys",
+        "TRANSOM_KEYS",
+        "auto",
+        "Whether clients need an [API key](keys.md): `required`, `off`, or `auto` (once"
+        " `transom key create` has made one).",
+    ),
+    Setting(
+        "trusted_proxies",
+        "TRANSOM_TRUSTED_PROXIES",
+        "",
+        "Addresses or networks of proxies in front, as `127.0.0.1` or `10.0.0.0/8`, whose word on"
+        " who asks counts (`X-Forwarded-For`, `X-Forwarded-Proto`).",
+    ),
+    Setting(
         "parallel",
         "TRANSOM_PARALLEL",
         "auto",
@@ -121,6 +137,7 @@ SETTINGS: Final = (
     ),
 )
 
+KEY_MODES: Final = ("auto", "required", "off")
 # How llama.cpp can keep keys and values.
 KV_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 # Each has a context of its own; no machine has the memory for more.
@@ -152,6 +169,7 @@ class Config:
     """All settings, read and checked.
 
     `models` is an absolute path or a URL. `origins` None: any origin. `web_dir` None: look for it.
+    `writable`: for clients without a key; `writable_with_key`: for keys of the scope `write`.
     """
 
     models: str
@@ -164,6 +182,9 @@ class Config:
     origins: tuple[OriginRule, ...] | None
     hosts: tuple[str, ...]
     writable: bool
+    writable_with_key: bool
+    keys: str
+    trusted_proxies: tuple[Network, ...]
     parallel: int | None
     kv_type: str
     memory: int | None
@@ -190,9 +211,13 @@ class Config:
             web_dir=_folder(texts["web_dir"], "TRANSOM_WEB_DIR") if texts["web_dir"] else None,
             origins=None if texts["origins"] == "*" else read_origins(texts["origins"]),
             hosts=_hosts(texts["hosts"]),
-            writable=_is_loopback(texts["host"])
+            # Through a proxy others can connect, wherever it stands.
+            writable=_is_loopback(texts["host"]) and not texts["trusted_proxies"]
             if texts["writable"] == "auto"
             else _yes(texts["writable"], "TRANSOM_WRITABLE"),
+            writable_with_key=texts["writable"] != "no",
+            keys=_keys(texts["keys"]),
+            trusted_proxies=tuple(map(_network, _parts(texts["trusted_proxies"]))),
             parallel=_parallel(texts["parallel"]),
             kv_type=_kv_type(texts["kv_type"]),
             memory=None if texts["memory"] == "auto" else _memory(texts["memory"]),
@@ -248,6 +273,21 @@ def _kv_type(text: str) -> str:
     if text not in KV_TYPES:
         raise InvalidSetting(f"TRANSOM_KV_TYPE: {text!r:.80} is not one of {', '.join(KV_TYPES)}")
     return text
+
+
+def _keys(text: str) -> str:
+    if text not in KEY_MODES:
+        raise InvalidSetting(f"TRANSOM_KEYS: {text!r:.80} is not one of {', '.join(KEY_MODES)}")
+    return text
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise InvalidSetting(
+            f"TRANSOM_TRUSTED_PROXIES: {text!r:.80} is not an address or a network as 10.0.0.0/8"
+        ) from None
 
 
 def _location(text: str) -> str:

@@ -26,8 +26,10 @@ from transom_server.engines.loading import WrongTask
 from transom_server.engines.native_model import NotNative
 from transom_server.engines.template_process import TemplateRefused
 from transom_server.engines.waiting import ClientOverShare, Overloaded
+from transom_server.key_door import KeyRefused, ScopeMissing
 from transom_server.model.creation import CannotCreate
 from transom_server.model.gguf_facts import InvalidGguf
+from transom_server.rate_limit import RateLimited
 from transom_server.registry.manifest_upload import (
     ManifestBlobUnknown,
     ManifestRejected,
@@ -87,6 +89,9 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     InvalidName: (400, "NAME_INVALID"),
     InvalidDigest: (400, "DIGEST_INVALID"),
     HostNotAllowed: (403, "DENIED"),
+    KeyRefused: (401, "UNAUTHORIZED"),
+    ScopeMissing: (403, "MISSING_SCOPE"),
+    RateLimited: (429, "TOOMANYREQUESTS"),
     OriginNotAllowed: (403, "DENIED"),
     NotWritable: (403, "DENIED"),
     ModelNotFound: (404, "MANIFEST_UNKNOWN"),
@@ -152,7 +157,7 @@ def register_errors(app: Flask) -> None:
             _LOG.error("%s %s: %s", request.method, request.path, error)
         param = error.param if isinstance(error, InvalidField) else None
         response = error_response(status, code, str(error), param)
-        if isinstance(error, Overloaded):
+        if isinstance(error, Overloaded | RateLimited):
             response.headers["Retry-After"] = str(error.retry_seconds)
         return response
 

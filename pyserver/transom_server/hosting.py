@@ -8,7 +8,8 @@ gets a status; what fails later is the writer's last frame. Knows no dialect.
 import json
 import logging
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import Final
 
 from flask import Response, request
@@ -17,10 +18,12 @@ from transom_api.chat import Chat
 from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
 from transom_api.fields import InvalidField
 from transom_api.prompting import Plan
-from transom_api.session import Session, Writer
+from transom_api.session import Session, Unread, Writer
 from transom_models.errors import TransomError, public_text
-from transom_server.engines.native import Loaded, NativeModels
+from transom_server.engines.native import Loaded
+from transom_server.rate_limit import Tally
 from transom_server.request_body import MAX_BODY_BYTES
+from transom_server.upstream.routing import Models
 
 JSON: Final = "application/json"
 
@@ -30,8 +33,14 @@ _LOG = logging.getLogger(__name__)
 class Host:
     """Models of a store, for every dialect. Threads may share it."""
 
-    def __init__(self, models: NativeModels) -> None:
+    def __init__(
+        self,
+        models: Models,
+        charging: Callable[[], Callable[[int], None]] = lambda: lambda tokens: None,
+    ) -> None:
+        """`charging`, asked while the request is at hand, gives what is told of its tokens."""
         self.models = models
+        self._charging = charging
 
     def answer(self, chat: Chat, writer: Writer) -> Response:
         """The answer of a model, as the writer frames it."""
@@ -54,7 +63,8 @@ class Host:
         """Frames of a stream; without one, the whole body as the only frame."""
         session: Session | None = None
         seconds, begun = 0.0, False
-        with closing(self.models.converse(chat, cancelled)) as events:
+        charge, tally = self._charging(), Tally()
+        with closing(self.models.converse(chat, cancelled)) as events, _told(tally, charge):
             for event in events:
                 if isinstance(event, Loaded):
                     seconds = event.seconds
@@ -63,12 +73,18 @@ class Host:
                     session = Session(writer, event.reader, chat.choices)
                     session.loaded(seconds)
                     continue
-                assert session is not None
-                assert isinstance(event, TokenEvent | Done)
+                if isinstance(event, TokenEvent | Done):
+                    assert session is not None
+                    tally.feed(event)
+                    known, make = event.prompt_tokens, partial(session.feed, event)
+                else:
+                    session = session or Session(writer, Unread, chat.choices)
+                    tally.pass_on(event)
+                    known, make = 0, partial(session.pass_on, event)
                 # Only now is it certain that there is an answer.
-                frames = [] if begun else session.begin(event.prompt_tokens)
+                frames = [] if begun else session.begin(known)
                 begun = True
-                frames += session.feed(event)
+                frames += make()
                 if chat.stream and frames:
                     yield b"".join(frames)
         assert session is not None
@@ -76,6 +92,15 @@ class Host:
             yield b"".join(session.end())
         else:
             yield json.dumps(session.body(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@contextmanager
+def _told(tally: Tally, charge: Callable[[int], None]) -> Iterator[None]:
+    """What was taken is told at the end, also of an answer that nobody read to its end."""
+    try:
+        yield
+    finally:
+        charge(tally.tokens)
 
 
 def read_body() -> object:

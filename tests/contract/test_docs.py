@@ -25,6 +25,7 @@ DOCUMENTS = [
     "docs/openai.md",
     "docs/responses.md",
     "docs/run.md",
+    "docs/keys.md",
 ]
 WALK = (ROOT / "docs" / "walk.md").read_text()
 

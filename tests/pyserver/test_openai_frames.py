@@ -526,8 +526,8 @@ def test_models() -> None:
         ((400, "UNSUPPORTED", "x", "n"), ("invalid_request_error", "invalid_value", "n")),
         ((400, "CONTEXT_LENGTH_EXCEEDED", "x"),
          ("invalid_request_error", "context_length_exceeded", "messages")),
-        ((401, "DENIED", "x"), ("authentication_error", None, None)),
-        ((429, "TOOMANYREQUESTS", "x"), ("rate_limit_error", None, None)),
+        ((401, "UNAUTHORIZED", "x"), ("invalid_request_error", "invalid_api_key", None)),
+        ((429, "TOOMANYREQUESTS", "x"), ("rate_limit_error", "rate_limit_exceeded", None)),
         ((503, "UNKNOWN", "x"), ("server_error", None, None)),
     ],
 )  # fmt: skip

@@ -27,6 +27,8 @@ _CODES: Final[Mapping[str, tuple[str, str | None]]] = {
     "NAME_INVALID": ("invalid_model", "model"),
     "CONTEXT_LENGTH_EXCEEDED": ("context_length_exceeded", "messages"),
     "INVALID_SCHEMA": ("invalid_schema", "response_format"),
+    "UNAUTHORIZED": ("invalid_api_key", None),
+    "MISSING_SCOPE": ("missing_scope", None),
 }
 
 
@@ -39,7 +41,7 @@ def error_body(
 
 def kind_of_status(status: int) -> str:
     """OpenAI's `type` of an error with this status."""
-    named = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    named = {403: "permission_error", 429: "rate_limit_error"}
     return named.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
@@ -49,6 +51,8 @@ def http_error(status: int, code: str, message: str, param: str | None = None) -
     if param is not None:
         return error_body(message, kind, "invalid_value", param)
     known, about = _CODES.get(code, (None, None))
+    if status == 429:
+        known = "rate_limit_exceeded"
     if status == 404 and known is None:
         known = "unknown_url"
     return error_body(message, kind, known, about)

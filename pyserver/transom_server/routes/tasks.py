@@ -7,6 +7,7 @@ POST  /tokenize, /detokenize                         llama-server, vLLM
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -26,22 +27,27 @@ from transom_server.engines.native_tasks import Asked, NativeTasks
 from transom_server.hosting import client_gone, read_body, uncached
 
 
-def blueprint(tasks: NativeTasks) -> Blueprint:
+def blueprint(
+    tasks: NativeTasks,
+    charging: Callable[[], Callable[[int], None]] = lambda: lambda tokens: None,
+) -> Blueprint:
+    """`charging` gives what is told of a request's tokens."""
     routes = Blueprint("tasks", __name__)
 
     @routes.post("/api/embed")
     def embed() -> Response:
-        return _embed(tasks, read_embed(read_body()))
+        return _embed(tasks, charging(), read_embed(read_body()))
 
     @routes.post("/api/embeddings")
     def old_embeddings() -> Response:
-        return _embed(tasks, read_old_embeddings(read_body()))
+        return _embed(tasks, charging(), read_old_embeddings(read_body()))
 
     @routes.post("/v1/embeddings")
     def embeddings() -> Response:
         asked = read_embeddings(read_body(), request.headers.get(CONTEXT_HEADER))
         model = Asked(asked.model, asked.options, asked.keep_seconds)
         found, _ = tasks.embed(model, asked.inputs, client_gone())
+        charging()(found.tokens)
         return _answer(embeddings_body(asked, found.vectors, found.tokens))
 
     @routes.post("/v1/rerank")
@@ -52,6 +58,7 @@ def blueprint(tasks: NativeTasks) -> Blueprint:
         asked = read_rerank(read_body())
         model = Asked(asked.model, asked.options, asked.keep_seconds)
         found = tasks.rerank(model, asked.query, asked.documents, client_gone())
+        charging()(found.tokens)
         return _answer(rerank_body(asked, found.scores, found.tokens))
 
     @routes.post("/tokenize")
@@ -70,10 +77,11 @@ def blueprint(tasks: NativeTasks) -> Blueprint:
     return routes
 
 
-def _embed(tasks: NativeTasks, asked: EmbedRequest) -> Response:
+def _embed(tasks: NativeTasks, charge: Callable[[int], None], asked: EmbedRequest) -> Response:
     started = time.monotonic_ns()
     model = Asked(asked.model, asked.options, asked.keep_seconds)
     found, seconds = tasks.embed(model, asked.inputs, client_gone(), cuts=asked.cuts)
+    charge(found.tokens)
     total = time.monotonic_ns() - started
     body = embed_body(asked, found.vectors, found.tokens, total, round(seconds * 1e9))
     return _answer(body)

@@ -10,23 +10,22 @@ tokens issued there. Knows no HTTP.
 import base64
 import binascii
 import json
-import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-import platformdirs
-
 from transom_models.errors import TransomError
-from transom_server.store.partial_file import make_folders, sync_folder
+from transom_server.private_file import (
+    PrivateFileError,
+    read_private,
+    settings_folder,
+    write_private,
+)
 
 FILE_NAME: Final = "auth.json"
 # Thousands of logins.
 MAX_FILE_BYTES: Final = 1024 * 1024
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class CredentialsError(TransomError):
@@ -65,9 +64,7 @@ class Credentials:
 
 def credentials_path(environ: Mapping[str, str]) -> Path:
     """The file: in the folder TRANSOM_CONFIG, or in the user's own for settings."""
-    folder = environ.get("TRANSOM_CONFIG")
-    base = Path(folder).expanduser() if folder else platformdirs.user_config_path("transom")
-    return base / FILE_NAME
+    return settings_folder(environ) / FILE_NAME
 
 
 def read_credentials(environ: Mapping[str, str]) -> Credentials:
@@ -97,29 +94,13 @@ def remove_login(path: Path, registry: str) -> bool:
 
 def _read_rows(path: Path) -> dict[str, Any]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
+        found = read_private(path, MAX_FILE_BYTES, "passwords")
+    except PrivateFileError as error:
+        raise CredentialsError(str(error)) from error
+    if found is None:
         return {}
-    except OSError as error:
-        raise CredentialsError(f"cannot read {path}: {error.strerror}") from error
     try:
-        # Of the open file, so that nobody can swap it between the look and the reading.
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise CredentialsError(f"{path} is not a file")
-        if mode & _OTHERS:
-            raise CredentialsError(
-                f"{path} holds passwords, and its mode {stat.S_IMODE(mode):04o} lets others at it; "
-                f"close it with: chmod 600 {path}"
-            )
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > MAX_FILE_BYTES:
-        raise CredentialsError(f"{path} has more than {MAX_FILE_BYTES} bytes")
-    try:
-        rows = json.loads(data).get("auths", {})
+        rows = json.loads(found[0]).get("auths", {})
     except (ValueError, AttributeError, RecursionError) as error:
         raise CredentialsError(f"{path} is not a file of logins: {error}") from None
     if not isinstance(rows, dict):
@@ -145,20 +126,8 @@ def _login(row: object, host: str, path: Path) -> Login:
 
 
 def _write_rows(path: Path, rows: Mapping[str, Any]) -> None:
-    """Aside, then renamed: whoever reads finds all logins or the former ones."""
+    text = json.dumps({"auths": rows}, indent=2, sort_keys=True)
     try:
-        make_folders(path.parent)
-        # Made with mode 0600 from the start.
-        descriptor, name = tempfile.mkstemp(prefix=FILE_NAME, dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({"auths": rows}, file, indent=2, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-        sync_folder(path.parent)
-    except OSError as error:
-        raise CredentialsError(f"cannot write {path}: {error.strerror}") from error
+        write_private(path, text.encode())
+    except PrivateFileError as error:
+        raise CredentialsError(str(error)) from error
