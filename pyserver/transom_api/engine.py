@@ -150,6 +150,8 @@ class Embeddings:
 
     vectors: tuple[tuple[float, ...], ...]
     tokens: int
+    cut: tuple[int, ...] = ()
+    """Numbers of the inputs that lost their end."""
 
 
 @dataclass(frozen=True, slots=True)

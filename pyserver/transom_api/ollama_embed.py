@@ -1,7 +1,7 @@
 """Ollama's `/api/embed`, and `/api/embeddings` as older clients ask: texts in, vectors out. Pure.
 
-A text that is too long is an error unless the request says `truncate`: Ollama cuts it unasked, and
-nobody learns that the vector is that of its beginning.
+A text that is too long for `/api/embed` loses its end, as in Ollama, unless the request says
+`truncate: false`; which ones did, `truncated` of the answer says, where Ollama says nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def read_embed(body: object) -> EmbedRequest:
         inputs=fields.texts("input", most=MAX_INPUTS),
         options=options_of(fields),
         keep_seconds=keep_seconds_of(fields),
-        cuts=fields.flag("truncate", False),
+        cuts=fields.flag("truncate", True),
         dimensions=fields.whole("dimensions", None, least=0, most=MAX_DIMENSIONS) or None,
     )
 
@@ -69,12 +69,15 @@ def embed_body(
     tokens: int,
     total_nanoseconds: int,
     load_nanoseconds: int,
+    truncated: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """The answer. Raises `InvalidField` for more dimensions than there are."""
+    """The answer; `truncated` are the numbers of the inputs that lost their end. Raises
+    `InvalidField` for more dimensions than there are."""
     rows = [shortened(vector, asked.dimensions) for vector in vectors]
     if asked.is_old:
         return {"embedding": rows[0] if rows else []}
     return {
+        **({"truncated": list(truncated)} if truncated else {}),
         "model": asked.model,
         "embeddings": rows,
         "total_duration": total_nanoseconds,

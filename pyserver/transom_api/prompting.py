@@ -166,6 +166,7 @@ def _request(
         **defaults.parameters,
         **check_parameters(chat.options),
     }
+    _check_tokens(chat, facts)
     return GenerateRequest(
         prompt=prompt,
         sampling=options.sampling_of(parameters),
@@ -182,6 +183,19 @@ def _request(
         cache_prompt=chat.cache_prompt,
         preserved=() if chat.raw_prompt is not None else _preserved(calling),
     )
+
+
+def _check_tokens(chat: Chat, facts: ModelFacts) -> None:
+    """Only now is it known which tokens there are. Raises `InvalidField`."""
+    if facts.vocabulary is None:
+        return
+    there_are = f"there is no such token; {chat.model} has {facts.vocabulary}"
+    for token in chat.logit_bias:
+        if token >= facts.vocabulary:
+            raise InvalidField(f"logit_bias.{token}", there_are)
+    for number, token in enumerate(chat.stop_token_ids):
+        if token >= facts.vocabulary:
+            raise InvalidField(f"stop_token_ids[{number}]", f"{token}: {there_are}")
 
 
 def _calling(chat: Chat, native: Form) -> _Calling:

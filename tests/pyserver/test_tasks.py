@@ -77,11 +77,14 @@ def test_fewer_dimensions(client: ollama.Client) -> None:
     assert caught.value.status_code == 400
 
 
-def test_what_is_too_long_is_cut_only_when_asked(client: ollama.Client) -> None:
+def test_what_is_too_long_is_cut_and_says_so(server: Server, client: ollama.Client) -> None:
     with pytest.raises(ollama.ResponseError, match=rf"tokens.*holds {POSITIONS}") as caught:
-        client.embed("bert", LONG)
+        client.embed("bert", LONG, truncate=False)
     assert caught.value.status_code == 400
-    cut = client.embed("bert", [LONG, "a dog"], truncate=True)
+    cut = client.embed("bert", [LONG, "a dog"])
+    answer = post(server, "/api/embed", model="bert", input=["a dog", LONG]).json()
+    assert answer["truncated"] == [1]
+    assert "truncated" not in post(server, "/api/embed", model="bert", input="a dog").json()
     assert cut.prompt_eval_count == POSITIONS + 4
     # The beginning, with the separator at its end.
     fits = client.embed("bert", "cat " * (POSITIONS - 2))

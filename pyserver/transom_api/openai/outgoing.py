@@ -89,12 +89,11 @@ def counting(chat: Chat, model: str, kind: Kind) -> Outgoing:
 
 
 def embedding(model: str, inputs: Sequence[Input], *, cuts: bool, kind: Kind) -> Outgoing:
-    """Texts to vectors. Raises `InvalidField`."""
+    """Texts to vectors."""
     rows = [each if isinstance(each, str) else list(each) for each in inputs]
     body: dict[str, Any] = {"model": model, "input": rows, "encoding_format": "float"}
-    if cuts and kind != "vllm":
-        raise InvalidField("truncate", "the server of this model cuts no texts; send less")
-    if cuts:
+    # The others refuse what is too long, in words of their own.
+    if cuts and kind == "vllm":
         body["truncate_prompt_tokens"] = -1
     return Outgoing("embeddings", body)
 

@@ -48,7 +48,8 @@ def schemas() -> dict[str, Schema]:
                 "total_duration": _NANOSECONDS,
                 "load_duration": _NANOSECONDS,
                 "prompt_eval_count": _COUNT,
-            }
+            },
+            {"truncated": rows(_COUNT, "Numbers of the inputs that lost their end.")},
         ),
         "OllamaEmbeddings": answer({"embedding": rows(number())}),
         "OllamaTags": answer({"models": rows(_tag())}),

@@ -54,8 +54,12 @@ class NativeTasks:
         with self._use(asked, "embed", cancelled) as used:
             if not inputs:
                 return Embeddings((), 0), used.load_seconds
-            given = [_cut(used.engine, each) for each in inputs] if cuts else inputs
-            return used.engine.embed(given, used.cancelled), used.load_seconds
+            if not cuts:
+                return used.engine.embed(inputs, used.cancelled), used.load_seconds
+            given = [_cut(used.engine, each) for each in inputs]
+            shorter = [number for number, each in enumerate(inputs) if given[number] is not each]
+            found = used.engine.embed(given, used.cancelled)
+            return replace(found, cut=tuple(shorter)), used.load_seconds
 
     def rerank(
         self, asked: Asked, query: str, documents: Sequence[str], cancelled: Cancelled

@@ -83,7 +83,8 @@ def _embed(tasks: NativeTasks, charge: Callable[[int], None], asked: EmbedReques
     found, seconds = tasks.embed(model, asked.inputs, client_gone(), cuts=asked.cuts)
     charge(found.tokens)
     total = time.monotonic_ns() - started
-    body = embed_body(asked, found.vectors, found.tokens, total, round(seconds * 1e9))
+    load = round(seconds * 1e9)
+    body = embed_body(asked, found.vectors, found.tokens, total, load, found.cut)
     return _answer(body)
 
 
