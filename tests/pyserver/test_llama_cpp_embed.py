@@ -15,6 +15,7 @@ from tests.fakes import tiny_bert
 from tests.fakes.tiny_gguf import tiny_llama
 from transom_api.engine import (
     ContextOverflow,
+    Done,
     EngineFailed,
     GenerateRequest,
     LoadOptions,
@@ -138,7 +139,9 @@ def test_a_chat_model_embeds_and_answers(tmp_path: Path) -> None:
         assert one == pytest.approx(same, abs=1e-5)
         assert np.dot(one, other) < 0.999
         greedy = GenerateRequest("hello", Sampling(temperature=0), max_tokens=2)
-        assert len(list(engine.generate(greedy, never))) == 3
+        *_, done = engine.generate(greedy, never)
+        assert isinstance(done, Done)
+        assert done.completion_tokens == 2
     finally:
         engine.close()
 

@@ -8,17 +8,12 @@ know names, stores, templates or dialects.
 
 import array
 import base64
-import contextlib
-import http.client
 import importlib.util
-import json
-import queue
 import secrets
-import socket
-import threading
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Final
 
 from transom_api.engine import (
     Cancelled,
@@ -39,8 +34,8 @@ from transom_api.engine import (
     UnknownToken,
 )
 from transom_server.engines import llama_cpp_wire as wire
-from transom_server.engines.llama_cpp_client import MAX_ANSWER_BYTES, LlamaCppClient
-from transom_server.engines.llama_cpp_process import POLL_SECONDS, LlamaCppProcess
+from transom_server.engines.llama_cpp_client import LlamaCppClient
+from transom_server.engines.llama_cpp_process import LlamaCppProcess
 from transom_server.engines.llama_cpp_watch import Watch
 from transom_server.engines.slots import Lease, Slots, parallel_for
 
@@ -159,48 +154,42 @@ class LlamaCpp:
         self, request: GenerateRequest, offset: int, lease: Lease, cancelled: Cancelled
     ) -> Generator[TokenEvent | Done, None, None]:
         """Choices in slots of their own, numbered from `offset`; gives the slots back."""
-        stream: _Stream | None = None
-        refused = True
-        begun = finished = False
+        begun = finished = refused = False
         stops = set(request.stop_token_ids)
         open_choices = set(range(request.choices))
         try:
             body = wire.completion(
                 request, self.facts.image_marker, lease.first.number, request.choices
             )
-            refused = False
-            stream = _Stream(self._client, json.dumps(body), request.choices)
-            while open_choices:
-                if cancelled():
-                    raise RequestCancelled("nobody waits for this answer any more")
-                try:
-                    event = stream.events.get(timeout=POLL_SECONDS)
-                except queue.Empty:
-                    continue
-                if isinstance(event, Exception):
-                    # A prompt is measured by whoever takes it up; other refusals come before.
-                    failure = self._client.failure(event)
-                    is_early = not isinstance(failure, EngineFailed | ContextOverflow)
-                    refused = is_early and not begun
-                    raise failure
-                if not begun:
-                    begun = True
-                    self._check_schema(request, lease)
-                choice = event["index"]
-                if choice in open_choices:
-                    is_stopped = not stops.isdisjoint(event["tokens"])
-                    if is_stopped:
-                        event["content"] = self._without(event, stops)
-                    # A last event may bring text that was held back for a stop text.
-                    if event["content"] or not (event["stop"] or is_stopped):
-                        yield wire.token_event(event, choice + offset, request.logprobs)
-                    if event["stop"] or is_stopped:
-                        open_choices.discard(choice)
-                        finished = bool(event["stop"]) and not open_choices and not stops
-                        yield wire.done(event, choice + offset)
+            with closing(self._client.events("/completion", body, cancelled)) as stream:
+                while open_choices:
+                    events = next(stream)
+                    if not begun:
+                        begun = True
+                        self._check_schema(request, lease)
+                    steps: list[TokenEvent | Done] = []
+                    for event in events:
+                        choice = event["index"]
+                        if choice not in open_choices:
+                            continue
+                        is_stopped = not stops.isdisjoint(event["tokens"])
+                        if is_stopped:
+                            event["content"] = self._without(event, stops)
+                        is_end = bool(event["stop"]) or is_stopped
+                        # A last event may bring text that was held back for a stop text.
+                        if event["content"] or not is_end:
+                            steps.append(wire.token_event(event, choice + offset, request.logprobs))
+                        if is_end:
+                            open_choices.discard(choice)
+                            finished = bool(event["stop"]) and not open_choices and not stops
+                            steps.append(wire.done(event, choice + offset))
+                    yield from wire.joined(steps)
+        except EngineError as error:
+            # A prompt is measured by whoever takes it up; other refusals come before.
+            is_late = isinstance(error, RequestCancelled | EngineFailed | ContextOverflow)
+            refused = not begun and not is_late
+            raise
         finally:
-            if stream is not None:
-                stream.close()
             self._slots.give_back(lease, refused=refused, finished=finished)
 
     def _without(self, event: wire.Event, stops: set[int]) -> str:
@@ -252,43 +241,3 @@ class LlamaCpp:
             parallel=parallel,
             vocabulary=vocabulary,
         )
-
-
-class _Stream:
-    """An answer as it comes, read in a thread of its own: events, an exception as the last."""
-
-    def __init__(self, client: LlamaCppClient, body: str, choices: int) -> None:
-        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._client, self._body, self._choices = client, body, choices
-        self._connection = client.connect()
-        self._wire = self._connection.sock
-        self._reader = threading.Thread(target=self._read, name="llama-cpp-reader", daemon=True)
-        self._reader.start()
-
-    def close(self) -> None:
-        """Also ends a reader that waits for a long prompt."""
-        with contextlib.suppress(OSError):
-            self._wire.shutdown(socket.SHUT_RDWR)
-        self._reader.join()
-
-    def _read(self) -> None:
-        left = self._choices
-        try:
-            with (
-                contextlib.closing(self._connection) as connection,
-                self._client.post(connection, "/completion", self._body) as response,
-            ):
-                while left and (line := response.readline(MAX_ANSWER_BYTES)):
-                    kind, _, data = line.partition(b":")
-                    if kind == b"error":
-                        raise self._client.refusal(data)
-                    if kind == b"data":
-                        event = json.loads(data)
-                        if "error" in event:
-                            raise self._client.refusal(data)
-                        left -= bool(event["stop"])
-                        self.events.put(event)
-            if left:
-                raise http.client.IncompleteRead(b"")
-        except Exception as error:
-            self.events.put(error)

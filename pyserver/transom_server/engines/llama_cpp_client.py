@@ -6,19 +6,18 @@ Must not know what is asked.
 import contextlib
 import http.client
 import json
-import queue
-import socket
-import threading
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
-from transom_api.engine import Cancelled, EngineError, EngineFailed, RequestCancelled
-from transom_server.engines.llama_cpp_process import POLL_SECONDS, LlamaCppProcess
-from transom_server.engines.llama_cpp_wire import refusal
+from transom_api.engine import Cancelled, EngineError, EngineFailed
+from transom_server.engines.llama_cpp_process import LlamaCppProcess
+from transom_server.engines.llama_cpp_reply import MAX_ANSWER_BYTES, Reply
+from transom_server.engines.llama_cpp_wire import Event, refusal
 
 # Questions that need no computing are answered at once by a child that is well.
 ANSWER_TIMEOUT_SECONDS: Final = 60
-# A token is a few bytes, the last event repeats the prompt; a vector of 4096 numbers is 22 KB.
-MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+# What a child does that does not answer as it should.
+_FAILURES: Final = (OSError, http.client.HTTPException, ValueError, EngineFailed)
 
 
 class LlamaCppClient:
@@ -31,30 +30,10 @@ class LlamaCppClient:
         self._child = child
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
-    def connect(self) -> http.client.HTTPConnection:
-        """A connection for an answer that may take its time."""
-        connection = http.client.HTTPConnection(self.address, timeout=ANSWER_TIMEOUT_SECONDS)
-        try:
-            connection.connect()
-        except OSError as error:
-            raise self.failure(error) from error
-        connection.sock.settimeout(None)
-        return connection
-
-    def post(self, connection: http.client.HTTPConnection, path: str, body: str) -> Any:
-        """The open response, once it is one. Raises `EngineError`, and what the socket raises."""
-        connection.request("POST", path, body, self._headers)
-        response = connection.getresponse()
-        if response.status != http.HTTPStatus.OK:
-            with response:
-                raise self.refusal(response.read(MAX_ANSWER_BYTES))
-        return response
-
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """A question that is answered at once."""
         try:
-            with contextlib.closing(self.connect()) as connection:
-                connection.sock.settimeout(ANSWER_TIMEOUT_SECONDS)
+            with contextlib.closing(self._connection()) as connection:
                 text = None if body is None else json.dumps(body)
                 connection.request(method, path, text, self._headers)
                 with connection.getresponse() as response:
@@ -79,32 +58,51 @@ class LlamaCppClient:
 
     def compute(self, path: str, body: dict[str, Any], cancelled: Cancelled) -> Any:
         """A question that is computed for as long as somebody waits."""
-        connection = self.connect()
-        wire = connection.sock
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-        def read() -> None:
-            try:
-                with contextlib.closing(connection):
-                    with self.post(connection, path, json.dumps(body)) as response:
-                        answers.put(json.loads(response.read(MAX_ANSWER_BYTES)))
-            except Exception as error:
-                answers.put(error)
-
-        reader = threading.Thread(target=read, name="llama-cpp-reader", daemon=True)
-        reader.start()
         try:
-            while not cancelled():
-                with contextlib.suppress(queue.Empty):
-                    answer = answers.get(timeout=POLL_SECONDS)
-                    if isinstance(answer, Exception):
-                        raise self.failure(answer)
-                    return answer
-            raise RequestCancelled("nobody waits for this answer any more")
-        finally:
-            with contextlib.suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
-            reader.join()
+            with self._asking(path, body, cancelled) as reply:
+                return json.loads(reply.read())
+        except _FAILURES as error:
+            raise self.failure(error) from error
+
+    def events(
+        self, path: str, body: dict[str, Any], cancelled: Cancelled
+    ) -> Generator[list[Event], None, None]:
+        """Events of an answer, those in one list that came together; without end, so the reader
+        says when it has them all. It computes until this is closed."""
+        held = b""
+        try:
+            with self._asking(path, body, cancelled) as reply:
+                for piece in reply:
+                    *whole, held = (held + piece).split(b"\n\n")
+                    if events := list(self._read(whole)):
+                        yield events
+            raise http.client.IncompleteRead(b"")
+        except _FAILURES as error:
+            raise self.failure(error) from error
+
+    def _read(self, lines: Sequence[bytes]) -> Iterator[Event]:
+        for line in lines:
+            kind, _, data = line.partition(b":")
+            if kind == b"error":
+                raise self.refusal(data)
+            if kind == b"data":
+                event = json.loads(data)
+                if "error" in event:
+                    raise self.refusal(data)
+                yield event
+
+    @contextlib.contextmanager
+    def _asking(self, path: str, body: dict[str, Any], cancelled: Cancelled) -> Iterator[Reply]:
+        with contextlib.closing(self._connection()) as connection:
+            headers = {**self._headers, "Connection": "close"}
+            connection.request("POST", path, json.dumps(body), headers)
+            reply = Reply(connection.sock, cancelled)
+            if reply.status != http.HTTPStatus.OK:
+                raise self.refusal(reply.read())
+            yield reply
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.address, timeout=ANSWER_TIMEOUT_SECONDS)
 
     def refusal(self, data: bytes) -> EngineError:
         """What llama.cpp refuses, in our words."""

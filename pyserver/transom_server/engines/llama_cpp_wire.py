@@ -4,7 +4,8 @@ import base64
 import json
 import math
 import re
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from transom_api.deltas import Logprobs, TokenLogprob
@@ -25,6 +26,19 @@ NEVER_LOGPROB: Final = -9999.0
 _BAD_GRAMMAR: Final = "Failed to initialize samplers: "
 _TOO_LONG: Final = re.compile(r"^input \((\d+) tokens\) is too large .* batch size: (\d+)\)")
 
+# Of the last event, which else repeats the prompt and all settings.
+_LAST_FIELDS: Final = (
+    "index",
+    "content",
+    "tokens",
+    "tokens_evaluated",
+    "tokens_predicted",
+    "stop",
+    "stop_type",
+    "stopping_word",
+    "timings",
+)
+
 Event = dict[str, Any]
 
 
@@ -36,6 +50,7 @@ def completion(
         "prompt": _prompt(request, image_marker),
         "stream": True,
         "return_tokens": True,
+        "response_fields": _LAST_FIELDS,
         "cache_prompt": request.cache_prompt,
         "id_slot": slot,
         "n_cmpl": choices,
@@ -86,6 +101,27 @@ def token_event(event: Event, choice: int, logprobs: int | None) -> TokenEvent:
     return TokenEvent(
         tuple(event["tokens"]), event["content"].encode(), choice, found, event["tokens_evaluated"]
     )
+
+
+def joined(steps: Iterable[TokenEvent | Done]) -> list[TokenEvent | Done]:
+    """Tokens that came together as one step: a reader that falls behind catches up."""
+    found: list[TokenEvent | Done] = []
+    for step in steps:
+        last = found[-1] if found else None
+        if (
+            isinstance(step, TokenEvent)
+            and isinstance(last, TokenEvent)
+            and last.choice == step.choice
+        ):
+            found[-1] = replace(
+                step,
+                token_ids=last.token_ids + step.token_ids,
+                text=last.text + step.text,
+                logprobs=last.logprobs + step.logprobs,
+            )
+        else:
+            found.append(step)
+    return found
 
 
 def _logprob(row: dict[str, Any]) -> TokenLogprob:
