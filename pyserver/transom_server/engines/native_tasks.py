@@ -5,7 +5,7 @@ Knows the store, which models are loaded, and no HTTP.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transom_api.engine import (
     Cancelled,
