@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from transom_cli.output import LINES, count_text, json_option, long_work, printable, size_text
-from transom_server.config import Config
 from transom_server.exchange.adoption import Adoption, adopt
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 
@@ -24,7 +24,7 @@ def command(folder: Path, dry_run: bool, as_json: bool) -> None:
     DIR holds `blobs` and `manifests`. Every blob is hashed first; models with a damaged one are
     left out by name. Either store may then drop a model without harm to the other.
     """
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     with long_work(as_json) as work:
         adoption = adopt(store, folder, work.report, dry_run=dry_run, cancelled=work.cancelled)
         work.end(_to_json(adoption, dry_run))

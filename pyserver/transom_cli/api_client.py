@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from transom_models.errors import TransomError
 from transom_server.access import bracketed
 from transom_server.config import ANY_ADDRESS, Config
+from transom_server.settings_file import read_config
 
 # Whoever listens on this machine answers at once, or is no server of ours.
 HELLO_TIMEOUT_SECONDS: Final = 2
@@ -99,7 +100,7 @@ def any_server() -> Iterator[ApiClient]:
     from transom_server.serving import serving
 
     # Ours alone, for a moment, at a port nobody knows: keys are for those who come to stay.
-    config = Config.read(os.environ, host="127.0.0.1", port="0", keys="off")
+    config = read_config(os.environ, host="127.0.0.1", port="0", keys="off")
     with serving(create_app(config), config) as server:
         yield ApiClient(server.url)
 
@@ -108,13 +109,13 @@ def running_server() -> ApiClient:
     """The server of the settings. Raises `NoServer`."""
     running = find_server()
     if running is None:
-        raise NoServer(_nobody(_url(Config.read(os.environ))))
+        raise NoServer(_nobody(_url(read_config(os.environ))))
     return running
 
 
 def find_server() -> ApiClient | None:
     """The server of the settings (`TRANSOM_HOST`, `TRANSOM_PORT`), or None when none answers."""
-    url = _url(Config.read(os.environ))
+    url = _url(read_config(os.environ))
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=HELLO_TIMEOUT_SECONDS)
     try:
         with contextlib.closing(connection):

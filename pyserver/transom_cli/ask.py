@@ -22,9 +22,9 @@ from transom_cli.output import size_text
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.routes.web import NOT_BUILT, find_web_dir
 from transom_server.serving import serving
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 # The page's words for a machine whose graphics adapter cannot be used.
@@ -92,7 +92,7 @@ def _page_address(model: str, url: str | None) -> Iterator[str]:
     if url is not None:
         yield f"{url.rstrip('/')}/?model={quote(model)}"
         return
-    config = Config.read(os.environ, host="127.0.0.1", port="0", keys="off")
+    config = read_config(os.environ, host="127.0.0.1", port="0", keys="off")
     name = open_store(config.models).get_index(ModelName.parse(model)).name
     if find_web_dir(config.web_dir) is None:
         raise PageNotBuilt(NOT_BUILT)

@@ -14,7 +14,7 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 
@@ -35,7 +35,7 @@ def built_runtime() -> Path:
 
 def known_sources(size: int) -> Mapping[Digest, str]:
     """Names of the store's models whose native checkpoint has `size` bytes, by its digest."""
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     found = {}
     for model in store.list_models():
         try:

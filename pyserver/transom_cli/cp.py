@@ -6,7 +6,7 @@ import click
 
 from transom_cli.output import DOCUMENT, json_option, print_json
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 
@@ -17,7 +17,7 @@ from transom_server.store import open_store
 def command(source: str, target: str, as_json: bool) -> None:
     """Give a model a second name."""
     first, second = ModelName.parse(source), ModelName.parse(target)
-    digest = open_store(Config.read(os.environ).models).copy_model(first, second)
+    digest = open_store(read_config(os.environ).models).copy_model(first, second)
     if as_json:
         print_json({"source": str(first), "target": str(second), "index": str(digest)})
     else:

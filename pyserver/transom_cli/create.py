@@ -12,8 +12,8 @@ from transom_models.errors import TransomError
 from transom_models.modelfile import decode_modelfile, parse_modelfile
 from transom_models.modelfile.modelfile import MAX_MODELFILE_CHARS
 from transom_models.name import ModelName
-from transom_server.config import Config
 from transom_server.model.creation import CannotCreate
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.status import TransferOptions
@@ -48,7 +48,7 @@ def command(
     target = ModelName.parse(name)
     text, folder = _read(file)
     modelfile = parse_modelfile(text)
-    config = Config.read(os.environ)
+    config = read_config(os.environ)
     store = open_store(config.models)
     store.remove_stale_partials()
     with long_work(as_json) as work:

@@ -6,7 +6,7 @@ import click
 
 from transom_cli.output import DOCUMENT, json_option, print_json, print_table, size_text
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import ModelNotFound, ModelUsage, Usage, open_store
 
 
@@ -19,7 +19,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     OWN is needed by no other model: what `transom rm` would free. Bytes that models share are
     stored once.
     """
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     usage = store.usage()
     rows = _chosen(usage, names)
     for name, reason in usage.unreadable:

@@ -9,10 +9,10 @@ import click
 from transom_cli.output import LINES, count_text, json_option, long_work, size_text
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.config import Config
 from transom_server.exchange.layout_export import export_layout
 from transom_server.exchange.page_export import copy_page
 from transom_server.routes.web import NOT_BUILT, find_web_dir
+from transom_server.settings_file import read_config
 from transom_server.store import Store, StoredModel, open_store
 
 OR_WITHOUT: Final = "; or export the models alone with --layout-only"
@@ -37,7 +37,7 @@ def command(
     `transom import` and registry tools read. All models, or those of NAME. Again into the same DIR
     adds what is new.
     """
-    config = Config.read(os.environ)
+    config = read_config(os.environ)
     store = open_store(config.models)
     models = _models(store, names)
     page = None if layout_only else find_web_dir(config.web_dir)

@@ -16,7 +16,7 @@ from transom_cli.output import (
     print_json,
     size_text,
 )
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import Removed, open_store
 from transom_server.store.garbage import GRACE_SECONDS
 
@@ -56,7 +56,7 @@ def command(grace: float, dry_run: bool, as_json: bool) -> None:
 
     Safe while others pull, push and create: what they are about to use stays.
     """
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     collected = store.collect_garbage(grace, dry_run)
     if as_json:
         print_json(

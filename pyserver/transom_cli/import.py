@@ -18,7 +18,6 @@ from transom_cli.output import LINES, LongWork, json_option, long_work
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import InvalidName, ModelName
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import INDEX_NAME
 from transom_server.exchange.oci_layout import (
     LAYOUT_NAME,
@@ -27,6 +26,7 @@ from transom_server.exchange.oci_layout import (
     names_of,
     read_layout,
 )
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 GGUF_MAGIC: Final = b"GGUF"
@@ -104,7 +104,7 @@ def _refuse_gguf(path: Path) -> None:
 
 
 def _import_layout(path: Path, name: str | None, work: LongWork) -> Imported:
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     store.remove_stale_partials()
     with layout_at(path) as source:
         models = read_layout(source)

@@ -9,8 +9,8 @@ from transom_compile.bundle import Bundle
 from transom_compile.progress import Progress
 from transom_models.digest import Digest
 from transom_models.name import ModelName
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import bundle_size, import_bundle
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 
@@ -26,7 +26,7 @@ def keep_folder(
     files: Mapping[Digest, Path] = MappingProxyType({}),
 ) -> Digest:
     """The same for a bundle's folder; `files`: where blobs are that it lacks."""
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     store.remove_stale_partials()
     progress.step("keep", bundle_size(folder, files))
     return import_bundle(store, folder, ModelName.parse(name), files, advance=progress.advance)

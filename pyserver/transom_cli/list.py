@@ -19,7 +19,7 @@ from transom_cli.output import (
 )
 from transom_models.errors import TransomError
 from transom_models.licence import Licence
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import Store, StoredModel, open_store
 
 # As many digits as Ollama shows: enough to tell models apart.
@@ -65,7 +65,7 @@ def command(prefix: str, licenses: bool, as_json: bool) -> None:
     Only names that begin with PREFIX, when it is given. SIZE counts every file of a model once;
     files that models share are on the disk once, too.
     """
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     rows = []
     for model in store.list_models():
         if not str(model.name).lower().startswith(prefix.lower()):

@@ -11,7 +11,7 @@ import click
 
 from transom_cli.output import LINES, json_option, long_work
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.gguf_url import is_url, name_of_url, pull_url
@@ -68,7 +68,7 @@ def command(
 
     Stopped or cut off, the same command goes on where it was.
     """
-    config = Config.read(os.environ)
+    config = read_config(os.environ)
     store = open_store(config.models)
     source = None if is_url(model) else ModelName.parse(model)
     target = ModelName.parse(name) if name else source or name_of_url(model)

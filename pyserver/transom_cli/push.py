@@ -10,7 +10,7 @@ import click
 from transom_cli.output import LINES, json_option, long_work
 from transom_cli.pull import MAX_CONNECTIONS, Rate
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.push import push
@@ -43,7 +43,7 @@ def command(
     Under its own name, or as TARGET (host/namespace/model:tag). What the registry has is not sent.
     Stopped or cut off, the same command goes on where it was.
     """
-    config = Config.read(os.environ)
+    config = read_config(os.environ)
     source = ModelName.parse(name)
     destination = ModelName.parse(target) if target else source
     with long_work(as_json) as work:

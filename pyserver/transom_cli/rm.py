@@ -6,7 +6,7 @@ import click
 
 from transom_cli.output import DOCUMENT, count_text, json_option, print_json, size_text
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import ModelNotFound, open_store
 
 
@@ -15,7 +15,7 @@ from transom_server.store import ModelNotFound, open_store
 @json_option(DOCUMENT)
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """Remove models, and the blobs that no other model needs."""
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     wanted = []
     for text in names:
         # All or none: a typing error must not cost half of them.

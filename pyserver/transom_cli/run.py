@@ -16,7 +16,7 @@ from transom_cli import output
 from transom_cli.api_client import ApiClient, ServerError, any_server
 from transom_cli.talk import Settings, find_images, load, show_answer
 from transom_models.name import DEFAULT_HOST, ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 
 
 @click.command("run")
@@ -98,7 +98,7 @@ def _load_or_pull(server: ApiClient, settings: Settings, insecure: bool) -> None
 
 def _can_pull(name: str) -> bool:
     """Whether it is said where the model could come from."""
-    return bool(Config.read(os.environ).registry) or ModelName.parse(name).host != DEFAULT_HOST
+    return bool(read_config(os.environ).registry) or ModelName.parse(name).host != DEFAULT_HOST
 
 
 @dataclass(frozen=True, slots=True)

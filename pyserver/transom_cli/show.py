@@ -16,9 +16,9 @@ from transom_cli.output import (
 )
 from transom_models.name import ModelName
 from transom_models.native_config import count_text
-from transom_server.config import Config
 from transom_server.model.gguf_facts import ArrayValue
 from transom_server.model.model_details import ModelView, look_at
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 
 # First items of each array that --verbose prints, and lines of a licence that the table does.
@@ -42,7 +42,7 @@ def command(name: str, verbose: bool, as_json: bool, **only: bool) -> None:
     wanted = [text for text in _TEXTS if only[text]]
     if len(wanted) + as_json > 1:
         raise click.UsageError("only one of --modelfile, --parameters, … --json can be printed")
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     view = look_at(store, ModelName.parse(name), _SHOWN_ITEMS if verbose else 0)
     if as_json:
         print_json(_to_json(view))

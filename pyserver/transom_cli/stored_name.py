@@ -19,12 +19,12 @@ class StoredName(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Names in the store that begin so. No store, or one that cannot be read: none."""
         from transom_models.errors import TransomError
-        from transom_server.config import Config
+        from transom_server.settings_file import read_config
         from transom_server.store import open_store
         from transom_server.store.keys import is_hidden
 
         try:
-            store = open_store(Config.read(os.environ).models)
+            store = open_store(read_config(os.environ).models)
             names = sorted(str(name) for name in store.names() if not is_hidden(name))
         except (TransomError, OSError):
             return []

@@ -7,7 +7,7 @@ import click
 
 from transom_cli.output import LINES, count_text, json_option, long_work, printable, size_text
 from transom_models.name import ModelName
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store import Problem, Verification, open_store
 from transom_server.transfer.status import Status
 
@@ -30,7 +30,7 @@ def command(names: tuple[str, ...], repair: bool, as_json: bool) -> int:
     removes it, and the next pull of a model that needs it fetches that blob alone.
     """
     asked = [ModelName.parse(name) for name in names]
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     with long_work(as_json) as work:
 
         def tell(done: int, total: int) -> None:

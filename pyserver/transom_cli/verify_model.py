@@ -23,9 +23,9 @@ from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Index, Manifest
 from transom_models.name import ModelName
-from transom_server.config import Config
 from transom_server.exchange.bundle_export import link_bundle
 from transom_server.exchange.bundle_import import INDEX_NAME, MANIFEST_FOLDER
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
 from transom_verify.browser_engine import (
     NoAdapter,
@@ -191,7 +191,7 @@ def _files(model: str, gguf: Path | None) -> Iterator[_Files]:
             raise CannotVerify(f"{model} was made from another checkpoint than {gguf}")
         yield _read_files(Path(model), gguf, index, manifests)
         return
-    store = open_store(Config.read(os.environ).models)
+    store = open_store(read_config(os.environ).models)
     stored = store.get_index(ModelName.parse(model))
     manifests = {row.digest: store.get_manifest(row) for row in stored.index.manifests}
     native = _native_layer(model, stored.index, manifests)

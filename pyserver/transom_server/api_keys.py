@@ -28,9 +28,9 @@ from transom_server.private_file import (
     PrivateFileError,
     only_writer,
     read_private,
-    settings_folder,
     write_private,
 )
+from transom_server.settings_file import settings_folder
 
 FILE_NAME: Final = "api_keys.json"
 # What a key may be for. `write` can read, too: a push looks first what is there.

@@ -1,16 +1,14 @@
-"""Every setting of the server: name, environment variable, default, one line of help.
-
-Pure but for `main`, which prints the table that `docs/settings.md` holds (a test compares them).
-"""
+"""The settings of the server, read from texts and checked. Pure; `settings` has the table."""
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from transom_models.errors import TransomError
+from transom_server.settings import SETTINGS, parts
 
 MAX_PORT: Final = 65535
 # Each that waits holds a thread or a connection.
@@ -24,119 +22,10 @@ class InvalidSetting(TransomError):
     """A setting cannot be used; the text names its variable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table. `default` and `help` are texts for people, as is what `env` holds."""
-
-    name: str
-    env: str
-    default: str
-    help: str
-
-
-SETTINGS: Final = (
-    Setting(
-        "models",
-        "TRANSOM_MODELS",
-        "~/.transom/models",
-        "Folder of the store, or the URL of an object store as `s3://bucket/prefix`.",
-    ),
-    Setting(
-        "registry",
-        "TRANSOM_REGISTRY",
-        "",
-        "Registry (`host` or `host:port`) that names without a host are pulled from and pushed to.",
-    ),
-    Setting(
-        "accept_license",
-        "TRANSOM_ACCEPT_LICENSE",
-        "no",
-        "`yes`: pull models whose terms are not open without being asked each time.",
-    ),
-    Setting(
-        "cache_bytes",
-        "TRANSOM_CACHE_BYTES",
-        "20000000000",
-        "Most bytes of an object store's models that are kept on this machine's disk too, for"
-        " engines; what is in use stays.",
-    ),
-    Setting("host", "TRANSOM_HOST", "127.0.0.1", "Address to listen on."),
-    Setting("port", "TRANSOM_PORT", "11435", "Port to listen on; 0 takes a free one."),
-    Setting(
-        "web_dir",
-        "TRANSOM_WEB_DIR",
-        "",
-        "Folder of the built web page; empty takes `web/dist` of this checkout.",
-    ),
-    Setting(
-        "origins",
-        "TRANSOM_ORIGINS",
-        "http://localhost:*,http://127.0.0.1:*,http://[::1]:*,https://localhost:*",
-        "Web pages of other origins that may read models (CORS); `:*` is any port, `*` any page.",
-    ),
-    Setting(
-        "hosts",
-        "TRANSOM_HOSTS",
-        "",
-        "Names that this server may be called by, beside localhost and the address it listens on.",
-    ),
-    Setting(
-        "writable",
-        "TRANSOM_WRITABLE",
-        "auto",
-        "Whether clients may change the store: `yes`, `no`, or `auto` (if only this machine can"
-        " connect).",
-    ),
-    Setting(
-        "keys",
-        "TRANSOM_KEYS",
-        "auto",
-        "Whether clients need an [API key](keys.md): `required`, `off`, or `auto` (once"
-        " `transom key create` has made one).",
-    ),
-    Setting(
-        "trusted_proxies",
-        "TRANSOM_TRUSTED_PROXIES",
-        "",
-        "Addresses or networks of proxies in front, as `127.0.0.1` or `10.0.0.0/8`, whose word on"
-        " who asks counts (`X-Forwarded-For`, `X-Forwarded-Proto`).",
-    ),
-    Setting(
-        "parallel",
-        "TRANSOM_PARALLEL",
-        "auto",
-        "Requests that one model answers at once, each with a context of its own; `auto`: 4, and"
-        " fewer where contexts are over 4096 tokens.",
-    ),
-    Setting(
-        "kv_type",
-        "TRANSOM_KV_TYPE",
-        "f16",
-        "How models keep keys and values: `f32`, `f16`, `bf16`, `q8_0`, `q5_1`, `q5_0`, `q4_1`,"
-        " `q4_0` or `iq4_nl`.",
-    ),
-    Setting(
-        "memory",
-        "TRANSOM_MEMORY",
-        "auto",
-        "Memory that loaded models may take, as `8G` or in bytes; `auto` is four fifths of what"
-        " this machine, or its control group, has.",
-    ),
-    Setting(
-        "pinned",
-        "TRANSOM_PINNED",
-        "",
-        "Models that stay once they are loaded, until they are stopped.",
-    ),
-    Setting(
-        "queue",
-        "TRANSOM_QUEUE",
-        "512",
-        "Requests that may wait for a model; one client's, half of them. More are turned away"
-        " (503, 429).",
-    ),
-)
-
+LOG_FORMS: Final = ("text", "json")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# Who starts servers (systemd, Docker) kills them long before that.
+MAX_GRACE_SECONDS: Final = 24 * 60 * 60
 KEY_MODES: Final = ("auto", "required", "off")
 # How llama.cpp can keep keys and values.
 KV_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -190,6 +79,10 @@ class Config:
     memory: int | None
     pinned: tuple[str, ...]
     queue: int
+    log: str
+    log_level: str
+    log_file: Path | None
+    grace: float
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **overrides: str | None) -> Self:
@@ -216,20 +109,28 @@ class Config:
             if texts["writable"] == "auto"
             else _yes(texts["writable"], "TRANSOM_WRITABLE"),
             writable_with_key=texts["writable"] != "no",
-            keys=_keys(texts["keys"]),
-            trusted_proxies=tuple(map(_network, _parts(texts["trusted_proxies"]))),
+            keys=_one_of(texts["keys"], KEY_MODES, "TRANSOM_KEYS"),
+            trusted_proxies=tuple(map(_network, parts(texts["trusted_proxies"]))),
             parallel=_parallel(texts["parallel"]),
-            kv_type=_kv_type(texts["kv_type"]),
+            kv_type=_one_of(texts["kv_type"], KV_TYPES, "TRANSOM_KV_TYPE"),
             memory=None if texts["memory"] == "auto" else _memory(texts["memory"]),
-            pinned=tuple(_parts(texts["pinned"])),
+            pinned=tuple(parts(texts["pinned"])),
             queue=_queue(texts["queue"]),
+            log=_one_of(texts["log"], LOG_FORMS, "TRANSOM_LOG"),
+            log_level=_one_of(texts["log_level"].lower(), LOG_LEVELS, "TRANSOM_LOG_LEVEL"),
+            log_file=_folder(texts["log_file"], "TRANSOM_LOG_FILE") if texts["log_file"] else None,
+            grace=_grace(texts["grace"]),
         )
+
+    def changed(self, **fields: Any) -> Self:
+        """These settings with some others."""
+        return replace(self, **fields)
 
 
 def read_origins(text: str) -> tuple[OriginRule, ...]:
     """Read a comma separated list of origins. Raises `InvalidSetting`."""
     rules = []
-    for part in _parts(text):
+    for part in parts(text):
         origin = split_origin(part.lower())
         if origin is None:
             raise InvalidSetting(
@@ -269,15 +170,9 @@ def _parallel(text: str) -> int | None:
     return int(text)
 
 
-def _kv_type(text: str) -> str:
-    if text not in KV_TYPES:
-        raise InvalidSetting(f"TRANSOM_KV_TYPE: {text!r:.80} is not one of {', '.join(KV_TYPES)}")
-    return text
-
-
-def _keys(text: str) -> str:
-    if text not in KEY_MODES:
-        raise InvalidSetting(f"TRANSOM_KEYS: {text!r:.80} is not one of {', '.join(KEY_MODES)}")
+def _one_of(text: str, choices: Sequence[str], env: str) -> str:
+    if text not in choices:
+        raise InvalidSetting(f"{env}: {text!r:.80} is not one of {', '.join(choices)}")
     return text
 
 
@@ -321,6 +216,14 @@ def _queue(text: str) -> int:
     return int(text)
 
 
+def _grace(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= MAX_GRACE_SECONDS):
+        raise InvalidSetting(
+            f"TRANSOM_GRACE: {text!r:.80} is not seconds from 0 to {MAX_GRACE_SECONDS}"
+        )
+    return float(text)
+
+
 def _yes(text: str, env: str) -> bool:
     if text not in ("yes", "no"):
         raise InvalidSetting(f"{env}: {text!r:.80} is not yes or no")
@@ -344,25 +247,8 @@ def _folder(text: str, env: str) -> Path:
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    names = tuple(part.lower() for part in _parts(text))
+    names = tuple(part.lower() for part in parts(text))
     for name in names:
         if _HOST_NAME.fullmatch(name) is None:
             raise InvalidSetting(f"TRANSOM_HOSTS: {name!r:.80} is not a host name without a port")
     return names
-
-
-def _parts(text: str) -> list[str]:
-    return [part for part in (part.strip() for part in text.split(",")) if part]
-
-
-def settings_table() -> str:
-    """The table of `docs/settings.md`, in Markdown."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for setting in SETTINGS:
-        default = ", ".join(f"`{part}`" for part in _parts(setting.default)) or "empty"
-        rows.append(f"| `{setting.env}` | {default} | {setting.help} |")
-    return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    print(settings_table(), end="")

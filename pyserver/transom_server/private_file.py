@@ -7,12 +7,10 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-import platformdirs
 
 from transom_models.errors import TransomError
 from transom_server.store.partial_file import make_folders, sync_folder
@@ -22,12 +20,6 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 class PrivateFileError(TransomError):
     """The file cannot be used; the text names it and what would help."""
-
-
-def settings_folder(environ: Mapping[str, str]) -> Path:
-    """The folder TRANSOM_CONFIG, or the user's own for settings."""
-    folder = environ.get("TRANSOM_CONFIG")
-    return Path(folder).expanduser() if folder else platformdirs.user_config_path("transom")
 
 
 def read_private(path: Path, most_bytes: int, holds: str) -> tuple[bytes, os.stat_result] | None:

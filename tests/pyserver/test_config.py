@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 
 from transom_server.access import host_allowed, origin_allowed
-from transom_server.config import SETTINGS, Config, InvalidSetting, settings_table
+from transom_server.config import Config, InvalidSetting
+from transom_server.settings import SETTINGS, settings_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_docs_have_the_table() -> None:
     docs = (ROOT / "docs" / "settings.md").read_text()
-    assert settings_table() in docs, "run: python -m transom_server.config, into docs/settings.md"
+    assert settings_table() in docs, "run: python -m transom_server.settings, into docs/settings.md"
     assert len({setting.env for setting in SETTINGS}) == len(SETTINGS)
+    # One name for all places, so that whoever knows one knows the others.
+    assert all(setting.env == f"TRANSOM_{setting.name.upper()}" for setting in SETTINGS)
 
 
 def test_overrides_come_before_the_environment_and_that_before_defaults() -> None:
@@ -47,6 +50,10 @@ def test_overrides_come_before_the_environment_and_that_before_defaults() -> Non
         ("TRANSOM_PARALLEL", "many"),
         ("TRANSOM_KV_TYPE", "q4_k"),
         ("TRANSOM_ACCEPT_LICENSE", "true"),
+        ("TRANSOM_LOG", "xml"),
+        ("TRANSOM_LOG_LEVEL", "loud"),
+        ("TRANSOM_GRACE", "-1"),
+        ("TRANSOM_GRACE", "1e3"),
     ],
 )
 def test_names_the_variable_that_is_wrong(env: str, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import platformdirs
 
-from transom_server.config import Config
+from transom_server.settings_file import read_config
 from transom_server.store.errors import StoreError
 from transom_server.store.storage import Storage
 from transom_server.store.store import Store
@@ -37,7 +37,7 @@ def _object_storage(url: str) -> Storage:
     try:
         from transom_server.store.objects import ObjectStorage
 
-        cap_bytes = Config.read(os.environ).cache_bytes
+        cap_bytes = read_config(os.environ).cache_bytes
         return ObjectStorage(url, _scratch(url), cap_bytes)
     except ImportError as error:
         raise StoreError(

@@ -19,9 +19,9 @@ from transom_models.errors import TransomError
 from transom_server.private_file import (
     PrivateFileError,
     read_private,
-    settings_folder,
     write_private,
 )
+from transom_server.settings_file import settings_folder
 
 FILE_NAME: Final = "auth.json"
 # Thousands of logins.
