@@ -42,6 +42,7 @@ from transom_server.rate_limit import Limiter
 from transom_server.routes import (
     anthropic,
     blobs,
+    description,
     generation,
     health,
     manifests,
@@ -80,6 +81,7 @@ def create_app(config: Config | None = None) -> Flask:
     store = open_store(config.models)
     app.extensions["transom_store"] = store
     app.register_blueprint(health.blueprint())
+    app.register_blueprint(description.blueprint())
     app.register_blueprint(manifests.blueprint(store))
     app.register_blueprint(blobs.blueprint(store))
     app.register_blueprint(uploads.blueprint(store))

@@ -112,6 +112,8 @@ def needed_scopes(method: str, path: str) -> frozenset[str]:
         return frozenset({"metrics"})
     if path in ("/v2", "/v2/") and safe:
         return _ANY  # what `transom login` asks, to learn whether the key is one
+    if path == "/openapi.json":
+        return _ANY
     if path.startswith(_LISTS):
         return frozenset({"chat", "read"})
     if path.startswith(STORE_PREFIXES):

@@ -23,6 +23,7 @@ DOCUMENTS = [
     "docs/object-storage.md",
     "docs/anthropic.md",
     "docs/openai.md",
+    "docs/openapi.md",
     "docs/responses.md",
     "docs/run.md",
     "docs/keys.md",

@@ -53,6 +53,7 @@ def schemas() -> dict[str, Schema]:
                 "id": text(least=1),
                 "display_name": text(least=1),
                 "created_at": text("RFC 3339."),
+                "lifecycle": const("active"),
             }
         ),
         "AnthropicModelList": answer(

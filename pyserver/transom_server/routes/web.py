@@ -5,6 +5,7 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import PathConverter
 from werkzeug.security import safe_join
 
 from transom_models.digest import Digest
@@ -63,9 +64,17 @@ def find_web_dir(configured: Path | None) -> Path | None:
     return folder if (folder / "index.html").is_file() else None
 
 
+class PageConverter(PathConverter):
+    """A path, but none of the APIs': what they do not have must not look like a file of the page,
+    whose only method is GET."""
+
+    regex = r"(?!(?:v1|v2|api|webllm)(?:/|$)|(?:de)?tokenize$|rerank(?:ing)?$)[^/].*?"
+
+
 def blueprint(configured: Path | None) -> Blueprint:
     """Looks for the folder at each request: the page may be built while the server runs."""
     routes = Blueprint("web", __name__)
+    routes.record(lambda state: state.app.url_map.converters.update(page=PageConverter))
 
     @routes.get("/")
     def index() -> Response:
@@ -76,7 +85,7 @@ def blueprint(configured: Path | None) -> Blueprint:
             return error_response(503, "UNAVAILABLE", NOT_BUILT)
         return _send(folder, "index.html")
 
-    @routes.get("/<path:file>")
+    @routes.get("/<page:file>")
     def asset(file: str) -> Response:
         folder = find_web_dir(configured)
         if folder is None:
