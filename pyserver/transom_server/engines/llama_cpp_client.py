@@ -6,6 +6,7 @@ Must not know what is asked.
 import contextlib
 import http.client
 import json
+import socket
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ class LlamaCppClient:
 
     def __init__(self, child: LlamaCppProcess, address: str, key: str) -> None:
         self.address = address
+        host, _, port = address.rpartition(":")
+        self._place = host, int(port)
         self.context_is_whole = False
         """The model was trained for no larger context than it has."""
         self._child = child
@@ -33,7 +36,8 @@ class LlamaCppClient:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """A question that is answered at once."""
         try:
-            with contextlib.closing(self._connection()) as connection:
+            connection = http.client.HTTPConnection(self.address, timeout=ANSWER_TIMEOUT_SECONDS)
+            with contextlib.closing(connection):
                 text = None if body is None else json.dumps(body)
                 connection.request(method, path, text, self._headers)
                 with connection.getresponse() as response:
@@ -93,16 +97,19 @@ class LlamaCppClient:
 
     @contextlib.contextmanager
     def _asking(self, path: str, body: dict[str, Any], cancelled: Cancelled) -> Iterator[Reply]:
-        with contextlib.closing(self._connection()) as connection:
-            headers = {**self._headers, "Connection": "close"}
-            connection.request("POST", path, json.dumps(body), headers)
-            reply = Reply(connection.sock, cancelled)
+        data = json.dumps(body).encode()
+        fields = {**self._headers, "Content-Length": str(len(data)), "Connection": "close"}
+        lines = [f"POST {path} HTTP/1.1", f"Host: {self.address}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        with socket.socket() as wire:
+            wire.settimeout(ANSWER_TIMEOUT_SECONDS)
+            # By its numbers: a name would be looked up.
+            wire.connect(self._place)
+            wire.sendall("\r\n".join([*lines, "", ""]).encode() + data)
+            reply = Reply(wire, cancelled)
             if reply.status != http.HTTPStatus.OK:
                 raise self.refusal(reply.read())
             yield reply
-
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.address, timeout=ANSWER_TIMEOUT_SECONDS)
 
     def refusal(self, data: bytes) -> EngineError:
         """What llama.cpp refuses, in our words."""

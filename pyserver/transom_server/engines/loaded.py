@@ -137,7 +137,10 @@ class LoadedModels(Generic[Tag]):
         self._budget = Budget() if budget is None else budget
         self._line = WaitingLine() if line is None else line
         self._entries: dict[_Place, _Entry[Tag]] = {}
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        # For the reaper alone, which each request would wake otherwise.
+        self._idle = threading.Condition(lock)
         self._closed = False
         self._running = self._broken = 0
         self._reaper: threading.Thread | None = None
@@ -243,6 +246,7 @@ class LoadedModels(Generic[Tag]):
             # Those that load are let go by their own request, which is cancelled.
             entries = list(self._entries.values())
             self._changed.notify_all()
+            self._idle.notify()
         for entry in entries:
             _close(entry)
         if self._reaper is not None:
@@ -367,6 +371,7 @@ class LoadedModels(Generic[Tag]):
             if leaves and is_ours:
                 del self._entries[entry.key.place]
             self._changed.notify_all()
+            self._idle.notify()
         if leaves:
             _close(entry)
 
@@ -392,7 +397,7 @@ class LoadedModels(Generic[Tag]):
                 if not over:
                     waits = [entry.deadline - time.monotonic() for entry in idle]
                     # The longest wait that every system takes.
-                    self._changed.wait(min([*waits, threading.TIMEOUT_MAX / 2]))
+                    self._idle.wait(min([*waits, threading.TIMEOUT_MAX / 2]))
                     continue
                 self._changed.notify_all()
             for entry in over:

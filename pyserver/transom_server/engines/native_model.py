@@ -11,14 +11,15 @@ from transom_api.engine import ModelFiles
 from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
-from transom_models.manifest import Manifest
+from transom_models.manifest import Index, Manifest
 from transom_models.modelfile import jinja_template
 from transom_models.name import ModelName
 from transom_server.model.model_texts import ModelTexts, gguf_of, layers_of, read_texts
 from transom_server.store import Store, StoredModel
 
-# Reading a header again costs a second; loaded models are a handful.
-TEMPLATES_KEPT: Final = 16
+# Reading a header again costs a second, and each request asks for the texts; loaded models are a
+# handful.
+MODELS_KEPT: Final = 16
 
 
 class NotNative(TransomError):
@@ -41,15 +42,24 @@ class NativeModel:
 def read_native_model(store: Store, name: ModelName) -> NativeModel:
     """Raises `ModelNotFound`, `NotNative`, and what `read_texts` raises."""
     stored = store.get_index(name)
-    for row in stored.index.manifests:
-        manifest = store.get_manifest(row)
-        if layers_of(manifest, media_types.OLLAMA_MODEL):
-            return NativeModel(stored, manifest, read_texts(store, manifest))
+    platform = _native_platform(store, stored.index)
+    if platform is not None:
+        return NativeModel(stored, *platform)
     platforms = ", ".join(str(row.platform) for row in stored.index.manifests) or "nothing"
     raise NotNative(
         f"{stored.name} has no native platform, only {platforms}; "
         "`transom ask` runs it in a browser"
     )
+
+
+@lru_cache(maxsize=MODELS_KEPT)
+def _native_platform(store: Store, index: Index) -> tuple[Manifest, ModelTexts] | None:
+    """The same for ever: an index names manifests, and these texts, by their digests."""
+    for row in index.manifests:
+        manifest = store.get_manifest(row)
+        if layers_of(manifest, media_types.OLLAMA_MODEL):
+            return manifest, read_texts(store, manifest)
+    return None
 
 
 def files_of(store: Store, model: NativeModel) -> ModelFiles:
@@ -78,6 +88,6 @@ def chat_template(store: Store, model: NativeModel) -> str | None:
     return _own_template(store, weights.digest)
 
 
-@lru_cache(maxsize=TEMPLATES_KEPT)
+@lru_cache(maxsize=MODELS_KEPT)
 def _own_template(store: Store, digest: Digest) -> str | None:
     return gguf_of(store, digest).template
