@@ -19,6 +19,7 @@ from transom_models.errors import TransomError
 from transom_server.api_keys import ApiKey, KeyRing
 from transom_server.config import Config
 from transom_server.rate_limit import Limiter, RateLimited, Standing
+from transom_server.request_body import Sender
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Whoever may send to these changes the store. The rest of `/api/` only asks questions of models.
@@ -59,13 +60,14 @@ class Access:
     """Keys against the settings. Threads may share it; also those that know no Flask."""
 
     def __init__(self, config: Config, ring: KeyRing) -> None:
-        self._config = config
+        # The settings that count now; whoever reads them again puts others here.
+        self.config = config
         self._ring = ring
 
     @property
     def asks(self) -> bool:
         """Whether a key is needed now. Raises `KeysUnreadable`."""
-        mode = self._config.keys
+        mode = self.config.keys
         return mode == "required" or (mode == "auto" and self._ring.exists)
 
     def key_of(self, authorization: str, x_api_key: str) -> ApiKey:
@@ -88,21 +90,20 @@ class Access:
     def may_write(self, key: ApiKey | None) -> bool:
         """Whether this client may change the store; a key is asked before the settings are."""
         if key is None:
-            return self._config.writable
-        return self._config.writable_with_key and key.may(("write",))
+            return self.config.writable
+        return self.config.writable_with_key and key.may(("write",))
 
-    def may_send_large(self, headers: Mapping[str, str]) -> bool:
-        """Whether blobs are taken from whoever sends these headers, named as WSGI names them
-        without `HTTP_`: asked before the body is read."""
-        if "ORIGIN" in headers:
-            return False  # a web page has no blobs to give
+    def judge(self, headers: Mapping[str, str]) -> Sender:
+        """Who sends these headers, named as WSGI names them without `HTTP_`: asked before the body
+        is read, to know how much of one is taken."""
         try:
-            if not self.asks:
-                return self.may_write(None)
-            key = self.key_of(headers.get("AUTHORIZATION", ""), headers.get("X_API_KEY", ""))
+            key = None
+            if self.asks:
+                key = self.key_of(headers.get("AUTHORIZATION", ""), headers.get("X_API_KEY", ""))
         except TransomError:
-            return False
-        return self.may_write(key)
+            return "stranger"
+        # A web page has no blobs to give.
+        return "writer" if self.may_write(key) and "ORIGIN" not in headers else "client"
 
 
 def needed_scopes(method: str, path: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from waitress.utilities import Error
 from transom_models.manifest import MAX_BLOB_BYTES
 from transom_server.access import bracketed
 from transom_server.config import ANY_ADDRESS, Config
+from transom_server.key_door import Access
 from transom_server.listening import CannotListen, listen, new_server
 from transom_server.request_body import RECEIVE_BYTES, channel_class
 from transom_server.store import Store
@@ -58,7 +59,8 @@ class Server:
         )
         self._end_app: Callable[[], None] = app.extensions["transom_close"]
         store: Store = app.extensions["transom_store"]
-        self._server.channel_class = channel_class(store.scratch, config.writable)
+        access: Access = app.extensions["transom_access"]
+        self._server.channel_class = channel_class(store.scratch, access.judge)
         self.port: int = listener.getsockname()[1]
         host = "localhost" if config.host in ANY_ADDRESS else bracketed(config.host)
         self.url = f"http://{host}:{self.port}"

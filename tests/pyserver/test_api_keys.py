@@ -359,23 +359,23 @@ def test_a_key_that_writes_may_change_a_store_that_others_reach(
     assert "TRANSOM_WRITABLE" in refused.text
 
 
-def test_large_bodies_are_taken_from_whoever_may_write(
+def test_how_much_of_a_body_is_taken_depends_on_the_key(
     path: Path, store: Store, apps: list[Flask]
 ) -> None:
     """Asked before a body is read."""
-    access = app_of(store, apps, TRANSOM_HOST="0.0.0.0").extensions["transom_access"]
+    public = app_of(store, apps, TRANSOM_HOST="0.0.0.0").extensions["transom_access"]
     alone = app_of(store, apps).extensions["transom_access"]
-    assert (access.may_send_large({}), alone.may_send_large({})) == (False, True)
-    assert not alone.may_send_large({"ORIGIN": "http://localhost"})
+    assert (public.judge({}), alone.judge({})) == ("client", "writer")
+    assert alone.judge({"ORIGIN": "http://localhost"}) == "client"
     writing = create_key(path, "ci", scopes=["write"], now=NOW)
     reading = create_key(path, "r", now=NOW)
-    for each in (access, alone):
-        assert not each.may_send_large({})
-        assert each.may_send_large({"AUTHORIZATION": f"Bearer {writing}"})
-        assert each.may_send_large({"X_API_KEY": writing})
-        assert not each.may_send_large({"AUTHORIZATION": f"Bearer {reading}"})
+    for each in (public, alone):
+        assert each.judge({}) == "stranger"
+        assert each.judge({"AUTHORIZATION": f"Bearer {writing}"}) == "writer"
+        assert each.judge({"X_API_KEY": writing}) == "writer"
+        assert each.judge({"AUTHORIZATION": f"Bearer {reading}"}) == "client"
     path.write_text("broken")
-    assert not access.may_send_large({"X_API_KEY": writing})
+    assert public.judge({"X_API_KEY": writing}) == "stranger"
 
 
 # Limits
