@@ -75,19 +75,20 @@ def _choice(body: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
         named.refuse("type", f"{shown(kind)} is not function")
     function = named.object("function")
     # Responses and some clients leave the inner object out.
-    return _named(named if function is None else function, tools, parallel)
+    return _named(named if function is None else function, tools)
 
 
 def _legacy_choice(body: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
     value = body.raw("function_call")
     if isinstance(value, dict):
-        return _named(Fields(value, body.path("function_call")), tools, parallel=False)
+        return _named(Fields(value, body.path("function_call")), tools)
     mode = body.text("function_call", "auto", choices=("none", "auto"))
     return ToolChoice("none" if mode == "none" else "auto", parallel=False)
 
 
-def _named(holder: Fields, tools: tuple[Tool, ...], parallel: bool) -> ToolChoice:
+def _named(holder: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
+    """Of a function that is named, OpenAI's models make exactly one call."""
     name = holder.required_text("name")
     if name not in [tool.name for tool in tools]:
         holder.refuse("name", f"{shown(name)} is none of the tools")
-    return ToolChoice("required", name, parallel)
+    return ToolChoice("required", name, parallel=False)

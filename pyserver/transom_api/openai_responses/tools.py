@@ -36,7 +36,8 @@ def read_tool_choice(
     kind = choice.required_text("type")
     if kind == "function":
         name = _known(choice, tools)
-        return ToolChoice("required", name, parallel), tools
+        # Of a function that is named, OpenAI's models make exactly one call.
+        return ToolChoice("required", name, parallel=False), tools
     if kind != "allowed_tools":
         choice.refuse("type", f"{kind:.60} is none of the tools here; name a function")
     mode = choice.text("mode", "auto", choices=ALLOWED_MODES)

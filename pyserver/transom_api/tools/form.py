@@ -33,6 +33,8 @@ class Form:
 
 # OpenAI's models make a few dozen calls at once at most; a list without an end fills the context.
 MAX_CALLS: Final = 32
+# litellm leaves the # out on Anthropic's route; nothing else could be meant.
+_SHARED: Final = ("#/$defs/", "#/definitions/", "/$defs/", "/definitions/")
 
 
 def call_schema(tools: Sequence[Tool], key: str = "arguments") -> dict[str, Any]:
@@ -91,6 +93,6 @@ def _moved(value: Any, prefix: str) -> Any:
         return value
     moved = {key: _moved(item, prefix) for key, item in value.items()}
     target = value.get("$ref")
-    if isinstance(target, str) and target.startswith(("#/$defs/", "#/definitions/")):
+    if isinstance(target, str) and target.startswith(_SHARED):
         moved["$ref"] = f"#/$defs/{prefix}_{target.split('/', 2)[2]}"
     return moved
