@@ -1,13 +1,14 @@
 """The Flask app: which blueprints it has, who is let in, and the headers on every answer.
 
-Each answer is a line of the log (INFO), for whoever turns it on.
+`transom_ending` of its extensions is set while the server ends; `transom_access` takes settings
+that have changed.
 """
 
-import logging
 import os
 import re
+import threading
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
@@ -16,10 +17,11 @@ from transom_models.name import ModelName
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.api_keys import KeyRing, keys_path
 from transom_server.config import Config
-from transom_server.engines.budget import Budget, default_total
+from transom_server.engines.budget import Budget
+from transom_server.engines.choice import chosen_engine
 from transom_server.engines.native import NativeModels
 from transom_server.engines.native_tasks import NativeTasks
-from transom_server.engines.waiting import WaitingLine
+from transom_server.engines.waiting import Overloaded, WaitingLine
 from transom_server.errors import (
     HostNotAllowed,
     NotWritable,
@@ -39,6 +41,7 @@ from transom_server.key_door import (
 from transom_server.metrics import Metrics
 from transom_server.proxies import behind_proxies
 from transom_server.rate_limit import Limiter
+from transom_server.request_log import log_requests
 from transom_server.routes import (
     anthropic,
     blobs,
@@ -57,12 +60,16 @@ from transom_server.routes import (
     web,
     webllm,
 )
+from transom_server.settings_file import read_config
 from transom_server.store import open_store
+from transom_server.upstream.health import Upstreams
+from transom_server.upstream.routing import RoutedModels, RoutedTasks
 
 # Pages of other origins may read these, if their origin is allowed. The page itself stays private.
 SHARED_PREFIXES: Final = ("/v1/", "/v2/", "/api/", "/webllm/")
 _EXPOSED: Final = (
-    f"Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag, {EXPOSED}"
+    "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, ETag, request-id,"
+    f" x-request-id, {EXPOSED}"
 )
 _REQUEST_HEADERS: Final = "Content-Type, If-None-Match, If-Range, Range"
 # Clients of the APIs send headers of their own, and new ones with each release: keys, versions.
@@ -70,12 +77,13 @@ _ASKED_HEADERS: Final = re.compile(r"[A-Za-z0-9-]{1,64}(,[ ]?[A-Za-z0-9-]{1,64})
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 PREFLIGHT_SECONDS: Final = 600
 
-_LOG = logging.getLogger(__name__)
+# These answer as before while the server ends.
+_HEALTH_BLUEPRINTS: Final = frozenset({"health", "metrics"})
 
 
 def create_app(config: Config | None = None) -> Flask:
     """An app over the store that `config` names; without it, settings come from the environment."""
-    config = config or Config.read(os.environ)
+    config = config or read_config(os.environ)
     app = Flask("transom_server", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = open_store(config.models)
@@ -87,51 +95,73 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(uploads.blueprint(store))
     app.register_blueprint(tags.blueprint(store))
     app.register_blueprint(webllm.blueprint(store))
-    app.register_blueprint(models.blueprint(store))
+    upstreams = Upstreams(config.upstreams)
+    app.register_blueprint(models.blueprint(store, upstreams.rows))
     loading = LoadOptions(parallel=config.parallel, kv_type=config.kv_type)
     counted = Metrics()
+    chosen = chosen_engine(config, store)
     native = NativeModels(
-        store,
+        chosen.store,
+        chosen.load,
         loading=loading,
         budget=Budget(
-            default_total() if config.memory is None else config.memory,
+            chosen.memory,
             frozenset(str(ModelName.parse(name)) for name in config.pinned),
         ),
         line=WaitingLine(config.queue),
         client=who_asks,
         heard=lambda done: counted.tokens(done.prompt_tokens, done.completion_tokens),
     )
-    app.extensions["transom_close"] = native.close
+    app.extensions["transom_close"] = _closing(upstreams.close, native.close, chosen.close)
+    ending = app.extensions["transom_ending"] = threading.Event()
     limiter = Limiter()
-    host = Host(native, lambda: charging(limiter))
-    app.register_blueprint(generation.blueprint(store, host))
+    routed = RoutedModels(native, upstreams, store, counted.tokens)
+    host = Host(routed, lambda: charging(limiter))
+    app.register_blueprint(generation.blueprint(store, host, upstreams.rows))
     app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
-    native_tasks = NativeTasks(store, native.loaded, loading)
-    app.register_blueprint(tasks.blueprint(native_tasks, lambda: charging(limiter)))
-    app.register_blueprint(ollama.blueprint(store, config))
+    native_tasks = NativeTasks(chosen.store, native.loaded, loading)
+    routed_tasks = RoutedTasks(native_tasks, upstreams, store)
+    app.register_blueprint(tasks.blueprint(routed_tasks, lambda: charging(limiter)))
+    app.register_blueprint(ollama.blueprint(store, config, upstreams.rows))
     app.register_blueprint(web.blueprint(config.web_dir))
-    app.register_blueprint(metrics.blueprint(counted, native))
+    app.register_blueprint(metrics.blueprint(counted, native, upstreams, ending.is_set))
     metrics.count_answers(app, counted)
     register_errors(app)
     access = Access(config, KeyRing(keys_path(os.environ)))
     app.extensions["transom_access"] = access
-    _guard(app, config, access, limiter)
+    _guard(app, access, limiter, ending)
     if config.trusted_proxies:
         call = behind_proxies(app.wsgi_app, config.trusted_proxies)
         app.wsgi_app = call  # type: ignore[assignment,method-assign]
+    log_requests(app)
     return app
 
 
-def _guard(app: Flask, config: Config, access: Access, limiter: Limiter) -> None:
+def _closing(*closes: Callable[[], None]) -> Callable[[], None]:
+    """One after the other."""
+
+    def close() -> None:
+        for each in closes:
+            each()
+
+    return close
+
+
+def _guard(app: Flask, access: Access, limiter: Limiter, ending: threading.Event) -> None:
     """The doors: no strange Host gets an answer, no strange page can read one or change a thing,
     and where keys are asked for, nobody does what theirs is not for."""
 
     @app.before_request
+    def check_end() -> None:
+        if ending.is_set() and request.blueprint not in _HEALTH_BLUEPRINTS:
+            raise Overloaded("this server is ending; ask again in a moment")
+
+    @app.before_request
     def check_host() -> None:
         header = request.headers.get("Host")
-        if not host_allowed(header, config):
+        if not host_allowed(header, access.config):
             raise HostNotAllowed(
                 f"this server does not go by the name {header or ''!r:.100}; "
                 "if it should, add the name to TRANSOM_HOSTS"
@@ -143,7 +173,7 @@ def _guard(app: Flask, config: Config, access: Access, limiter: Limiter) -> None
             return
         # A page may send without being allowed to read the answer: what it did would stay done.
         origin = request.headers.get("Origin")
-        if origin is not None and not _own_or_allowed(origin, config):
+        if origin is not None and not _own_or_allowed(origin, access.config):
             raise OriginNotAllowed(
                 f"pages of {origin!r:.100} may not send here; "
                 "if they should, add the origin to TRANSOM_ORIGINS"
@@ -167,16 +197,13 @@ def _guard(app: Flask, config: Config, access: Access, limiter: Limiter) -> None
             # Also without an Origin: a cache must not give one page's answer to another.
             response.vary.add("Origin")
             origin = request.headers.get("Origin")
-            if origin is not None and origin_allowed(origin, config):
+            if origin is not None and origin_allowed(origin, access.config):
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = _EXPOSED
                 if request.method == "OPTIONS":
                     response.headers["Access-Control-Allow-Methods"] = _METHODS
                     response.headers["Access-Control-Allow-Headers"] = _allowed_headers()
                     response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
-        # Quoted again: what was asked for must not write lines of its own into the log.
-        address = quote(request.full_path.rstrip("?"), safe="/?&=:@,;")
-        _LOG.info("%s %s %s", request.method, address, response.status_code)
         return response
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from flask import Response, request
 
 from transom_api.chat import Chat
+from transom_api.deltas import Ended
 from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
 from transom_api.fields import InvalidField
 from transom_api.prompting import Plan
@@ -23,6 +24,7 @@ from transom_models.errors import TransomError, public_text
 from transom_server.engines.native import Loaded
 from transom_server.rate_limit import Tally
 from transom_server.request_body import MAX_BODY_BYTES
+from transom_server.request_log import Request, this_request
 from transom_server.upstream.routing import Models
 
 JSON: Final = "application/json"
@@ -63,9 +65,11 @@ class Host:
         """Frames of a stream; without one, the whole body as the only frame."""
         session: Session | None = None
         seconds, begun = 0.0, False
-        charge, tally = self._charging(), Tally()
-        with closing(self.models.converse(chat, cancelled)) as events, _told(tally, charge):
+        charge, tally, log = self._charging(), Tally(), this_request()
+        with closing(self.models.converse(chat, cancelled)) as events, _told(tally, charge, log):
             for event in events:
+                # Only a model that is there has a name that may be logged.
+                log.model = chat.model
                 if isinstance(event, Loaded):
                     seconds = event.seconds
                     continue
@@ -77,10 +81,14 @@ class Host:
                     assert session is not None
                     tally.feed(event)
                     known, make = event.prompt_tokens, partial(session.feed, event)
+                    if isinstance(event, Done):
+                        log.finish = event.finish_reason
                 else:
                     session = session or Session(writer, Unread, chat.choices)
                     tally.pass_on(event)
                     known, make = 0, partial(session.pass_on, event)
+                    if isinstance(event, Ended):
+                        log.finish = event.reason
                 # Only now is it certain that there is an answer.
                 frames = [] if begun else session.begin(known)
                 begun = True
@@ -95,11 +103,18 @@ class Host:
 
 
 @contextmanager
-def _told(tally: Tally, charge: Callable[[int], None]) -> Iterator[None]:
+def _told(tally: Tally, charge: Callable[[int], None], log: Request) -> Iterator[None]:
     """What was taken is told at the end, also of an answer that nobody read to its end."""
     try:
         yield
+    except RequestCancelled:
+        log.finish = "cancelled"
+        raise
+    except Exception:
+        log.finish = "error"
+        raise
     finally:
+        log.prompt_tokens, log.completion_tokens = tally.prompt, tally.completion
         charge(tally.tokens)
 
 

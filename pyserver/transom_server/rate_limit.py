@@ -138,8 +138,16 @@ class Tally:
             self._choices[delta.choice] += 1
 
     @property
+    def prompt(self) -> int:
+        return self._prompt
+
+    @property
+    def completion(self) -> int:
+        return self._choices.total()
+
+    @property
     def tokens(self) -> int:
-        return self._prompt + self._choices.total()
+        return self.prompt + self.completion
 
 
 def _rate(bucket: Bucket | None) -> int | None:

@@ -1,15 +1,21 @@
 """`/metrics` for Prometheus, `/readyz` for whoever sends requests here; and what is counted."""
 
 import time
+from collections.abc import Callable
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
 from transom_server.engines.native import NativeModels
 from transom_server.hosting import uncached
 from transom_server.metrics import CONTENT_TYPE, Metrics
+from transom_server.upstream.health import Upstreams
 
 
-def blueprint(metrics: Metrics, models: NativeModels) -> Blueprint:
+def blueprint(
+    metrics: Metrics, models: NativeModels, upstreams: Upstreams, ending: Callable[[], bool]
+) -> Blueprint:
+    """`upstreams`: other servers, whose state is told too; `ending`: whether this server takes no
+    more requests."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
@@ -29,15 +35,18 @@ def blueprint(metrics: Metrics, models: NativeModels) -> Blueprint:
                 float(models.loaded.broken),
             ),
         }
-        return uncached(Response(metrics.text(gauges), content_type=CONTENT_TYPE))
+        text = metrics.text(gauges) + upstreams.figures()
+        return uncached(Response(text, content_type=CONTENT_TYPE))
 
     @routes.get("/readyz")
     def ready() -> Response:
         """Whether one more request would find a place in the line."""
-        response = uncached(jsonify({"status": "ok", "waiting": models.loaded.waiting}))
-        if models.loaded.is_full:
-            response = uncached(jsonify({"status": "full", "waiting": models.loaded.waiting}))
-            response.status_code = 503
+        status = "ending" if ending() else "full" if models.loaded.is_full else "ok"
+        body: dict[str, object] = {"status": status, "waiting": models.loaded.waiting}
+        if upstreams.all:
+            body["upstreams"] = upstreams.states()
+        response = uncached(jsonify(body))
+        response.status_code = 200 if status == "ok" else 503
         return response
 
     return routes
