@@ -126,7 +126,7 @@ def test_tools_and_a_choice() -> None:
     other = {**WEATHER, "name": "other", "description": "more", "strict": True}
     chat = read(tools=[WEATHER, other], tool_choice={"type": "function", "name": "other"}).chat
     assert chat.tools[1] == Tool("other", "more", {"type": "object"}, True)
-    assert chat.tool_choice == ToolChoice("required", "other")
+    assert chat.tool_choice == ToolChoice("required", "other", parallel=False)
     allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"name": "weather"}]}
     asked = read(tools=[WEATHER, other], tool_choice=allowed, parallel_tool_calls=False)
     assert [tool.name for tool in asked.chat.tools] == ["weather"]
