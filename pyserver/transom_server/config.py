@@ -5,10 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from transom_models.errors import TransomError
 from transom_server.settings import SETTINGS, parts
+
+if TYPE_CHECKING:
+    from transom_server.upstream.settings import UpstreamSetting
 
 MAX_PORT: Final = 65535
 # Each that waits holds a thread or a connection.
@@ -26,12 +29,17 @@ LOG_FORMS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # Who starts servers (systemd, Docker) kills them long before that.
 MAX_GRACE_SECONDS: Final = 24 * 60 * 60
+ENGINES: Final = ("llama.cpp", "ray")
+# Each is a process with a model on some machine.
+MAX_REPLICAS: Final = 1000
 KEY_MODES: Final = ("auto", "required", "off")
 # How llama.cpp can keep keys and values.
 KV_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 # Each has a context of its own; no machine has the memory for more.
 MAX_PARALLEL: Final = 64
 
+_RAY_ADDRESS: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+_RAY_REPLICAS: Final = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 _ORIGIN: Final = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\*|\d{1,5}))?")
 # `file:///…` too; no path starts so.
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -79,10 +87,14 @@ class Config:
     memory: int | None
     pinned: tuple[str, ...]
     queue: int
+    engine: str
+    ray_address: str
+    ray_replicas: tuple[int, int]
     log: str
     log_level: str
     log_file: Path | None
     grace: float
+    upstreams: "tuple[UpstreamSetting, ...]" = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **overrides: str | None) -> Self:
@@ -116,6 +128,9 @@ class Config:
             memory=None if texts["memory"] == "auto" else _memory(texts["memory"]),
             pinned=tuple(parts(texts["pinned"])),
             queue=_queue(texts["queue"]),
+            engine=_one_of(texts["engine"], ENGINES, "TRANSOM_ENGINE"),
+            ray_address=_ray_address(texts["ray_address"]),
+            ray_replicas=_ray_replicas(texts["ray_replicas"]),
             log=_one_of(texts["log"], LOG_FORMS, "TRANSOM_LOG"),
             log_level=_one_of(texts["log_level"].lower(), LOG_LEVELS, "TRANSOM_LOG_LEVEL"),
             log_file=_folder(texts["log_file"], "TRANSOM_LOG_FILE") if texts["log_file"] else None,
@@ -214,6 +229,22 @@ def _queue(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:7]) <= MAX_QUEUE):
         raise InvalidSetting(f"TRANSOM_QUEUE: {text!r:.80} is not a number from 1 to {MAX_QUEUE}")
     return int(text)
+
+
+def _ray_address(text: str) -> str:
+    if text not in ("auto", "local") and _RAY_ADDRESS.fullmatch(text) is None:
+        raise InvalidSetting(f"TRANSOM_RAY_ADDRESS: {text!r:.80} is not auto, local or host:port")
+    return text
+
+
+def _ray_replicas(text: str) -> tuple[int, int]:
+    match = _RAY_REPLICAS.fullmatch(text)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most <= MAX_REPLICAS:
+        raise InvalidSetting(
+            f"TRANSOM_RAY_REPLICAS: {text!r:.80} is not as 2 or 1-4, up to {MAX_REPLICAS}"
+        )
+    return least, most
 
 
 def _grace(text: str) -> float:

@@ -42,12 +42,14 @@ from transom_server.registry.uploads import (
     UploadInvalid,
     UploadNotFound,
 )
+from transom_server.request_log import this_request
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound
 from transom_server.store.object_errors import ObjectStoreError
 from transom_server.transfer.http_client import TransferError
 from transom_server.transfer.pull import NoRegistry
 from transom_server.transfer.registry_client import NotInRegistry
 from transom_server.transfer.terms import LicenseNotAccepted
+from transom_server.upstream.client import UpstreamFailed
 
 # When whoever could not be served may come again.
 RETRY_SECONDS: Final = 5
@@ -133,6 +135,7 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     LicenseNotAccepted: (403, "DENIED"),
     NotInRegistry: (404, "MANIFEST_UNKNOWN"),
     # Another server did not do its part.
+    UpstreamFailed: (502, "UNKNOWN"),
     TransferError: (502, "UNKNOWN"),
 }
 
@@ -140,7 +143,7 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
 def error_response(status: int, code: str, message: str, param: str | None = None) -> Response:
     """An error in the dialect of the path that was asked; `param` is the field it is about."""
     dialect = dialect_of(request.path, says_anthropic=ANTHROPIC_HEADER in request.headers)
-    status, body, kind = error_of(dialect, status, code, message, param)
+    status, body, kind = error_of(dialect, status, code, message, param, this_request().id or None)
     response = Response(body, status, content_type=kind)
     response.headers["Cache-Control"] = "no-store"
     return response

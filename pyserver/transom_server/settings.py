@@ -132,6 +132,26 @@ SETTINGS: Final = (
         " (503, 429).",
     ),
     Setting(
+        "engine",
+        "TRANSOM_ENGINE",
+        "llama.cpp",
+        "What runs models: `llama.cpp` on this machine, or `ray` on those of a"
+        " [cluster](cluster.md).",
+    ),
+    Setting(
+        "ray_address",
+        "TRANSOM_RAY_ADDRESS",
+        "auto",
+        "With `ray`: the cluster's `host:port`; `auto` is the one that this machine is in, `local`"
+        " starts one of this machine alone.",
+    ),
+    Setting(
+        "ray_replicas",
+        "TRANSOM_RAY_REPLICAS",
+        "1-4",
+        "With `ray`: how many of each model there are, at least and at most, as the load asks.",
+    ),
+    Setting(
         "log",
         "TRANSOM_LOG",
         "text",

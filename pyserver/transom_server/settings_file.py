@@ -5,6 +5,10 @@
     accept_license = true
     origins = ["https://chat.example", "http://localhost:*"]
 
+    [[upstream]]                                # `upstream/settings.py` reads these
+    url = "https://gpu-box:8000/v1"
+    models = ["llama3:70b"]
+
 Reads one file; `config` checks what it says.
 """
 
@@ -18,9 +22,11 @@ import platformdirs
 
 from transom_server.config import Config, InvalidSetting
 from transom_server.settings import SETTINGS
+from transom_server.upstream.settings import read_upstreams
 
 VARIABLE: Final = "TRANSOM_SETTINGS"
 FILE_NAME: Final = "transom.toml"
+TABLES: Final = "upstream"
 # A few lines, most of them origins.
 MAX_FILE_BYTES: Final = 256 * 1024
 
@@ -31,11 +37,14 @@ def read_config(environ: Mapping[str, str], **overrides: str | None) -> Config:
     Raises `InvalidSetting`.
     """
     path, is_named = settings_path(environ, overrides.pop("settings", None))
-    texts = read_file(path, is_named)
+    rows = read_rows(path, is_named)
+    tables = rows.pop(TABLES, [])
+    texts = {key: _text(path, key, value) for key, value in rows.items()}
     # Empty text is no text: it hides nothing.
     given = {key: value for key, value in environ.items() if value}
     known = {setting.env: texts[setting.name] for setting in SETTINGS if setting.name in texts}
-    return Config.read({**known, **given}, **overrides)
+    config = Config.read({**known, **given}, **overrides)
+    return config.changed(upstreams=read_upstreams(tables, environ, path.parent))
 
 
 def settings_path(environ: Mapping[str, str], named: str | None = None) -> tuple[Path, bool]:
@@ -51,8 +60,8 @@ def settings_folder(environ: Mapping[str, str]) -> Path:
     return Path(folder).expanduser() if folder else platformdirs.user_config_path("transom")
 
 
-def read_file(path: Path, must_exist: bool = True) -> dict[str, str]:
-    """The texts of a file by setting. Raises `InvalidSetting`."""
+def read_rows(path: Path, must_exist: bool = True) -> dict[str, Any]:
+    """The values of a file by setting. Raises `InvalidSetting`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -66,12 +75,12 @@ def read_file(path: Path, must_exist: bool = True) -> dict[str, str]:
         found = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidSetting(f"{path}: not TOML: {error!s:.200}") from None
-    names = [setting.name for setting in SETTINGS]
+    names = [*(setting.name for setting in SETTINGS), TABLES]
     for key in found:
         if key not in names:
             near = difflib.get_close_matches(key, names, 1, 0.0)[0]
             raise InvalidSetting(f"{path}: no setting is called {key!r:.80}; the nearest is {near}")
-    return {key: _text(path, key, value) for key, value in found.items()}
+    return found
 
 
 def _text(path: Path, key: str, value: Any) -> str:
@@ -106,6 +115,8 @@ def reload_config(
             fields[setting.name] = getattr(new, setting.name)
         else:
             waiting.append(setting.name)
+    if new.upstreams != old.upstreams:
+        waiting.append(TABLES)
     if "writable" in fields:
         fields["writable_with_key"] = new.writable_with_key
     return old.changed(**fields), changed, waiting

@@ -5,8 +5,9 @@ Reads headers, never weights.
 
 from typing import Final
 
-from transom_api.engine import LoadOptions
+from transom_api.engine import LoadOptions, ModelFiles
 from transom_models import media_types
+from transom_models.digest import Digest
 from transom_server.engines.llama_cpp import DEFAULT_CONTEXT_TOKENS
 from transom_server.engines.loading import header
 from transom_server.engines.memory import (
@@ -34,14 +35,31 @@ def estimate_of(store: Store, model: NativeModel, options: LoadOptions) -> Memor
         for media_type in (media_types.OLLAMA_PROJECTOR, media_types.OLLAMA_ADAPTER)
         for layer in layers_of(model.manifest, media_type)
     ]
+    return _estimate(store, weights.digest, sum(beside), options)
+
+
+def needed_by_files(store: Store, files: ModelFiles, options: LoadOptions) -> int:
+    """The same by digests, for whoever knows no more of a model. Raises `BlobNotFound`."""
+    weights = Digest.parse(files.weights)
+    others = [files.projector, *files.adapters]
+    beside = sum(store.blob_size(Digest.parse(each)) for each in others if each is not None)
+    try:
+        return _estimate(store, weights, beside, options).total
+    except (InvalidGguf, Unestimated):
+        return int(store.blob_size(weights) * UNKNOWN_SHARE)
+
+
+def _estimate(
+    store: Store, weights: Digest, beside_bytes: int, options: LoadOptions
+) -> MemoryEstimate:
     context = options.context_tokens or DEFAULT_CONTEXT_TOKENS
     kept = options.kv_type or "f16"
     shape = CacheShape(context, options.parallel or parallel_for(context), kept, kept)
     return estimate(
-        header(store, weights.digest),
+        header(store, weights),
         shape,
         options,
-        beside_bytes=sum(beside),
+        beside_bytes=beside_bytes,
         repacked_types=repacked_types(),
     )
 

@@ -2,9 +2,10 @@
 no engine."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify
 
@@ -17,10 +18,18 @@ from transom_models.name import ModelName
 from transom_server.engines.native_model import NativeModel
 from transom_server.hosting import Host, client_gone, read_body, uncached
 from transom_server.model.model_details import details_of
+from transom_server.routes.ollama import elsewhere_details
 from transom_server.store import Store
+from transom_server.upstream.health import Elsewhere
+
+# Nobody here lets go of it.
+_FAR: Final = "9999-12-31T23:59:59Z"
 
 
-def blueprint(store: Store, host: Host) -> Blueprint:
+def blueprint(
+    store: Store, host: Host, others: Callable[[], Sequence[Elsewhere]] = tuple
+) -> Blueprint:
+    """`others`: models that other servers run."""
     routes = Blueprint("generation", __name__)
 
     @routes.post("/api/chat")
@@ -47,9 +56,27 @@ def blueprint(store: Store, host: Host) -> Blueprint:
             }
             for row in host.models.loaded.rows()
         ]
+        rows += [_elsewhere(row) for row in others() if row.is_well]
         return uncached(jsonify({"models": rows}))
 
     return routes
+
+
+def _elsewhere(row: Elsewhere) -> dict[str, Any]:
+    """Another server has it ready, in memory of its own."""
+    name = shown_name(ModelName.parse(row.name))
+    return {
+        "name": name,
+        "model": name,
+        "remote_model": row.theirs,
+        "remote_host": row.place,
+        "size": 0,
+        "digest": "",
+        "details": elsewhere_details(row),
+        "expires_at": _FAR,
+        "size_vram": 0,
+        "context_length": row.context_tokens or 0,
+    }
 
 
 def _answer(host: Host, asked: Asked) -> Response:

@@ -6,7 +6,7 @@ is ever a path: weights are named by digest. Must not know layers or registries.
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, BinaryIO, Final, cast
@@ -35,12 +35,16 @@ from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.pull import pull
 from transom_server.transfer.push import push
 from transom_server.transfer.status import SUCCESS, Report, Status, TransferOptions
+from transom_server.upstream.health import Elsewhere
 
 # Long texts, which have fields of their own, or are for nobody: not in `model_info`, as in Ollama.
 _NOT_INFO: Final = frozenset({"general.name", "tokenizer.chat_template"})
 
 
-def blueprint(store: Store, config: Config) -> Blueprint:
+def blueprint(
+    store: Store, config: Config, others: Callable[[], Sequence[Elsewhere]] = tuple
+) -> Blueprint:
+    """`others`: models that other servers run."""
     routes = Blueprint("ollama", __name__)
 
     @routes.get("/api/version")
@@ -49,8 +53,11 @@ def blueprint(store: Store, config: Config) -> Blueprint:
 
     @routes.get("/api/tags")
     def tags() -> Response:
-        rows = []
+        rows = [_elsewhere(row) for row in others()]
+        taken = {row["model"] for row in rows}
         for model in sorted(store.list_models(), key=lambda row: -row.modified):
+            if ollama.shown_name(model.name) in taken:
+                continue  # asked by this name, the other server answers
             try:
                 rows.append(_tag(store, model))
             except TransomError:
@@ -60,6 +67,9 @@ def blueprint(store: Store, config: Config) -> Blueprint:
     @routes.post("/api/show")
     def show() -> Response:
         asked = ollama.read_show(_body())
+        for row in others():
+            if row.name == str(asked.model):
+                return _answer(_shown_elsewhere(row))
         most = ollama.MAX_SHOWN_ITEMS if asked.verbose else 0
         return _answer(_shown(look_at(store, asked.model, most), asked.verbose))
 
@@ -207,6 +217,40 @@ def _tag(store: Store, model: StoredModel) -> dict[str, Any]:
         # Ollama gives it without the algorithm.
         "digest": model.digest.hex,
         "details": _details(details_of(store, model)),
+    }
+
+
+def _elsewhere(row: Elsewhere) -> dict[str, Any]:
+    """In Ollama's words for models of other hosts. What only the other server knows is empty."""
+    name = ollama.shown_name(ModelName.parse(row.name))
+    return {
+        "name": name,
+        "model": name,
+        "remote_model": row.theirs,
+        "remote_host": row.place,
+        "modified_at": _rfc3339(row.since),
+        "size": 0,
+        "digest": "",
+        "details": elsewhere_details(row),
+    }
+
+
+def elsewhere_details(row: Elsewhere) -> dict[str, Any]:
+    """Details of a model of another server: its context, where that tells it."""
+    texts = dict.fromkeys(("format", "family", "parameter_size", "quantization_level"), "")
+    return ollama.detail_rows({**texts, "context_length": row.context_tokens}, ())
+
+
+def _shown_elsewhere(row: Elsewhere) -> dict[str, Any]:
+    return {
+        "modelfile": f"# {row.name} runs on {row.place}, as {row.theirs}\n",
+        "remote_model": row.theirs,
+        "remote_host": row.place,
+        "details": elsewhere_details(row),
+        "model_info": {},
+        # What else it can, only it knows.
+        "capabilities": ["completion"],
+        "modified_at": _rfc3339(row.since),
     }
 
 

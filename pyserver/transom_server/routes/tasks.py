@@ -25,10 +25,11 @@ from transom_api.tokens import (
 )
 from transom_server.engines.native_tasks import Asked, NativeTasks
 from transom_server.hosting import client_gone, read_body, uncached
+from transom_server.upstream.routing import RoutedTasks
 
 
 def blueprint(
-    tasks: NativeTasks,
+    tasks: NativeTasks | RoutedTasks,
     charging: Callable[[], Callable[[int], None]] = lambda: lambda tokens: None,
 ) -> Blueprint:
     """`charging` gives what is told of a request's tokens."""
@@ -77,7 +78,9 @@ def blueprint(
     return routes
 
 
-def _embed(tasks: NativeTasks, charge: Callable[[int], None], asked: EmbedRequest) -> Response:
+def _embed(
+    tasks: NativeTasks | RoutedTasks, charge: Callable[[int], None], asked: EmbedRequest
+) -> Response:
     started = time.monotonic_ns()
     model = Asked(asked.model, asked.options, asked.keep_seconds)
     found, seconds = tasks.embed(model, asked.inputs, client_gone(), cuts=asked.cuts)

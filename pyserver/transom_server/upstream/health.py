@@ -7,11 +7,26 @@ until it does.
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from transom_models.name import InvalidName, ModelName
 from transom_server.upstream.server import Upstream
 from transom_server.upstream.settings import UpstreamSetting
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A model of another server, as lists tell it. `since` is Unix seconds; `context_tokens` None:
+    it does not say."""
+
+    name: str
+    place: str
+    theirs: str
+    since: float
+    context_tokens: int | None
+    is_well: bool
+
 
 WELL_SECONDS: Final = 10.0
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -24,6 +39,7 @@ class Upstreams:
     def __init__(self, settings: Sequence[UpstreamSetting]) -> None:
         """Begins to ask them how they are."""
         self.all = tuple(Upstream(setting) for setting in settings)
+        self._begun = time.time()
         self._lock = threading.Lock()
         self._turns: dict[str, int] = {}
         self._closed = threading.Event()
@@ -45,6 +61,32 @@ class Upstreams:
         for each in self.all:
             each.looked.set()
 
+    def states(self) -> dict[str, str]:
+        """How each is, by its place, in a word."""
+        return {each.place: "ok" if each.fault is None else "failing" for each in self.all}
+
+    def figures(self) -> str:
+        """Lines for Prometheus."""
+        if not self.all:
+            return ""
+        lines = [
+            "# HELP transom_upstream_up Whether another server is well.",
+            "# TYPE transom_upstream_up gauge",
+        ]
+        lines += [
+            f'transom_upstream_up{{upstream="{each.place}"}} {int(each.fault is None)}'
+            for each in self.all
+        ]
+        lines += [
+            "# HELP transom_upstream_requests_total Requests that another server was asked.",
+            "# TYPE transom_upstream_requests_total counter",
+        ]
+        for each in self.all:
+            for outcome in ("ok", "failed", "refused"):
+                labels = f'upstream="{each.place}",outcome="{outcome}"'
+                lines.append(f"transom_upstream_requests_total{{{labels}}} {each.counts[outcome]}")
+        return "\n".join(lines) + "\n"
+
     @property
     def names(self) -> list[str]:
         """Our names of all their models."""
@@ -60,6 +102,26 @@ class Upstreams:
             return None
         folded = wanted.folded
         return next((name for name in self.names if ModelName.parse(name).folded == folded), None)
+
+    def rows(self) -> list[Elsewhere]:
+        """All their models, each once."""
+        found = []
+        for name in self.names:
+            able = self.of(name)
+            upstream = next((each for each in able if each.fault_of(name) is None), able[0])
+            card = upstream.card(name)
+            created, length = card.get("created"), card.get("max_model_len")
+            found.append(
+                Elsewhere(
+                    name,
+                    upstream.place,
+                    upstream.setting.models[name],
+                    float(created) if type(created) is int else self._begun,
+                    length if type(length) is int else None,
+                    upstream.fault_of(name) is None,
+                )
+            )
+        return found
 
     def of(self, name: str) -> list[Upstream]:
         """Those that are to run a model, well or not."""

@@ -274,7 +274,7 @@ class _RoutedTokenizer:
 
 
 def _fail(upstream: Upstream, error: UpstreamFailed, failed: list[UpstreamFailed]) -> None:
-    """Remember a failure; whoever does not even answer gets no more before it is looked at again."""
+    """Remember it. Whoever does not even answer gets no more before it is looked at again."""
     failed.append(error)
     upstream.counts["failed"] += 1
     _LOG.warning("upstream %s", error)
