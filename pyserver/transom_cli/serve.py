@@ -5,24 +5,41 @@ import os
 import signal
 import threading
 import webbrowser
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 import click
 
+from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.access import bracketed
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.config import Config, InvalidSetting
+from transom_server.key_door import Access
+from transom_server.logs import event, start_log
 from transom_server.routes.web import NOT_BUILT, find_web_dir
 from transom_server.serving import Server
+from transom_server.settings import SETTINGS
+from transom_server.settings_file import read_config, reload_config
 from transom_server.store import open_store
+
+_LOG = logging.getLogger("transom_server.serve")
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """An option for each row of the table."""
+    for setting in reversed(SETTINGS):
+        told = f"{setting.help.replace('`', '')}  [default: {setting.env}, or "
+        command = click.option(
+            setting.flag,
+            setting.name,
+            metavar=setting.name.rpartition("_")[2].upper(),
+            help=f"{told}{setting.default or 'none'}]",
+        )(command)
+    return command
 
 
 @click.command()
-@click.option("--host", help="Address to listen on.  [default: TRANSOM_HOST, or 127.0.0.1]")
-@click.option(
-    "--port", help="Port to listen on; 0 takes a free one.  [default: TRANSOM_PORT, or 11435]"
-)
 @click.option(
     "--open",
     "model",
@@ -31,12 +48,19 @@ from transom_server.store import open_store
     flag_value="",
     help="Open the page in your browser, with MODEL when it is given.",
 )
-def command(host: str | None, port: str | None, model: str | None) -> None:
+@click.option(
+    "--settings",
+    metavar="FILE",
+    help="File of settings.  [default: TRANSOM_SETTINGS, or transom.toml of the settings folder]",
+)
+@_with_settings
+def command(model: str | None, **options: str | None) -> None:
     """Serve the store and the chat page.
 
-    Prints the address. One line per request goes to stderr. Ctrl-C stops.
+    Prints the address; the log goes to stderr, one line per request. Ctrl-C or SIGTERM lets running
+    answers end first, a second one cuts them. SIGHUP reads the settings again.
     """
-    config = Config.read(os.environ, host=host, port=port)
+    config = read_config(os.environ, **options)
     store = open_store(config.models)
     query = ""
     if model:
@@ -46,9 +70,11 @@ def command(host: str | None, port: str | None, model: str | None) -> None:
     store.remove_stale_partials()
     if find_web_dir(config.web_dir) is None:
         click.echo(f"note: {NOT_BUILT}", err=True)
-    _log_requests()
-    server = Server(create_app(config), config)
-    signal.signal(signal.SIGTERM, _exit)
+    _start_log(config)
+    app = create_app(config)
+    server = Server(app, config)
+    server.on_reload = lambda: reload_settings(app.extensions["transom_access"], options)
+    _heed_signals(server)
     click.echo(server.url + query)
     click.echo(f"serving {config.models} on {bracketed(config.host)}; Ctrl-C stops", err=True)
     if model is not None:
@@ -58,11 +84,42 @@ def command(host: str | None, port: str | None, model: str | None) -> None:
     server.run()
 
 
-def _log_requests() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("transom_server").setLevel(logging.INFO)
+def reload_settings(access: Access, options: Mapping[str, str | None]) -> None:
+    """Read all settings again, and go on with what can be changed under way. The log tells."""
+    try:
+        config, changed, waiting = reload_config(os.environ, access.config, **options)
+        # Also when nothing about it has changed: whoever moves the file away sends this signal.
+        _start_log(config)
+    except TransomError as error:
+        event(_LOG, logging.ERROR, "settings are as before", reason=str(error))
+        return
+    access.config = config
+    event(
+        _LOG,
+        logging.INFO,
+        "settings read again",
+        changed=",".join(changed) or "nothing",
+        needs_restart=",".join(waiting) or None,
+    )
 
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    """A polite kill is a good end."""
-    raise SystemExit(0)
+def _heed_signals(server: Server) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
+        server.end()
+
+    def again(number: int, frame: FrameType | None) -> None:
+        server.reload()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, again)
+
+
+def _start_log(config: Config) -> None:
+    try:
+        start_log(config.log, config.log_level, config.log_file)
+    except OSError as error:
+        raise InvalidSetting(
+            f"TRANSOM_LOG_FILE: cannot write {config.log_file}: {error.strerror}"
+        ) from None

@@ -35,7 +35,12 @@ def dialect_of(path: str, *, says_anthropic: bool = False) -> Dialect:
 
 
 def error_of(
-    dialect: Dialect, status: int, code: str, message: str, param: str | None = None
+    dialect: Dialect,
+    status: int,
+    code: str,
+    message: str,
+    param: str | None = None,
+    request_id: str | None = None,
 ) -> tuple[int, bytes, str]:
     """Status, body and content type; `code` is the registry's, `param` the field it is about."""
     body: dict[str, Any]
@@ -43,7 +48,7 @@ def error_of(
         known = "DENIED" if code == "MISSING_SCOPE" else code
         body = {"errors": [{"code": known, "message": message}]}
     elif dialect == "anthropic":
-        status, body = anthropic.error_body(status, message)
+        status, body = anthropic.error_body(status, message, request_id)
     elif dialect == "openai":
         body = openai.http_error(status, code, message, param)
     elif dialect == "ollama":

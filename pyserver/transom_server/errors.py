@@ -24,7 +24,7 @@ from transom_server.dialects import ANTHROPIC_HEADER, dialect_of, error_of
 from transom_server.engines.budget import NeverFits
 from transom_server.engines.loading import WrongTask
 from transom_server.engines.native_model import NotNative
-from transom_server.engines.template_process import TemplateRefused
+from transom_server.engines.template_process import TemplateFailed, TemplateRefused
 from transom_server.engines.waiting import ClientOverShare, Overloaded
 from transom_server.key_door import KeyRefused, ScopeMissing
 from transom_server.model.creation import CannotCreate
@@ -70,6 +70,10 @@ class NotWritable(TransomError):
     """The settings let no client change the store."""
 
 
+class BodyEncoded(TransomError):
+    """The body is packed: what it unpacks to nobody knows before."""
+
+
 class ManifestNotFound(TransomError):
     """The digest names no manifest of this store."""
 
@@ -108,6 +112,8 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     UnknownToken: (400, "UNSUPPORTED"),
     NoTemplate: (400, "UNSUPPORTED"),
     TemplateRefused: (400, "UNSUPPORTED"),
+    TemplateFailed: (400, "UNSUPPORTED"),
+    BodyEncoded: (415, "UNSUPPORTED"),
     ContextOverflow: (400, "CONTEXT_LENGTH_EXCEEDED"),
     NeverFits: (400, "UNSUPPORTED"),
     Overloaded: (503, "TOOMANYREQUESTS"),

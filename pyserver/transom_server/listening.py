@@ -42,6 +42,13 @@ class ListeningServer(TcpWSGIServer):  # type: ignore[misc]  # waitress has no t
     """waitress's server, for thousands of connections."""
 
     _accept_again = 0.0
+    after_turn: Callable[[], None] = staticmethod(lambda: None)
+
+    def run(self) -> None:
+        """Until all is closed; `after_turn` is called between two turns."""
+        while self._map:
+            wasyncore.poll2(self.adj.asyncore_loop_timeout, self._map)
+            self.after_turn()
 
     def readable(self) -> bool:
         # First waitress's own: it also closes what is idle.
@@ -71,6 +78,16 @@ class ListeningServer(TcpWSGIServer):  # type: ignore[misc]  # waitress has no t
             # Also in the middle of an answer, which would hold a model's slot for ever.
             if channel.total_outbufs_len and channel.last_activity < now - STALLED_SECONDS:
                 channel.will_close = True
+
+    def busy_count(self) -> int:
+        """Connections whose answers are not all sent."""
+        channels = self.active_channels.values()
+        return sum(bool(channel.requests or channel.total_outbufs_len) for channel in channels)
+
+    def wake(self) -> None:
+        """Have a turn end now. Only for the thread that runs the loop, as in a signal's handler."""
+        if not self.trigger._closed:
+            self.trigger._physical_pull()
 
     def close_listener(self) -> None:
         """No new connections; those that are there stay."""

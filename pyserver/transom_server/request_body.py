@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, cast
 
-from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.parser import ParsingError
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from transom_models.manifest import MAX_BLOB_BYTES
 from transom_server.file_sending import SendingChannel
+from transom_server.refusals import AddressParser, RefusalTask
 from transom_server.store.partial_file import make_folders
 
 # Of a body that is no blob: a conversation with a few pictures in it.
@@ -58,7 +59,7 @@ def body_limit(path: str, free_bytes: int) -> int:
 def channel_class(scratch: Path, judge: Judge) -> type[SendingChannel]:
     """Connections of waitress whose bodies follow this module's rules."""
 
-    class Parser(HTTPRequestParser):  # type: ignore[misc]
+    class Parser(AddressParser):
         """A request on its way in."""
 
         _limit = MAX_BODY_BYTES
@@ -118,6 +119,7 @@ def channel_class(scratch: Path, judge: Judge) -> type[SendingChannel]:
         """A connection."""
 
         parser_class = Parser
+        error_task_class = RefusalTask
 
         def handle_read(self) -> None:
             """Headers that come byte by byte keep no connection open: it ends as an idle one does,
