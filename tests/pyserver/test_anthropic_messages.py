@@ -176,7 +176,11 @@ def test_tools() -> None:
     [
         ({"type": "auto"}, ToolChoice("auto")),
         ({"type": "any"}, ToolChoice("required")),
-        ({"type": "tool", "name": "weather"}, ToolChoice("required", "weather")),
+        ({"type": "tool", "name": "weather"}, ToolChoice("required", "weather", parallel=False)),
+        (
+            {"type": "tool", "name": "weather", "disable_parallel_tool_use": False},
+            ToolChoice("required", "weather"),
+        ),
         ({"type": "none"}, ToolChoice("none")),
         (
             {"type": "any", "disable_parallel_tool_use": True},
