@@ -212,6 +212,6 @@ def _tool_choice(fields: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
     name = choice.required_text("name")
     if all(tool.name != name for tool in tools):
         choice.refuse("name", f"{shown(name)} is none of the tools")
-    # Who names a tool wants its input, and a small model held to a list of calls finds no end of it.
+    # Who names a tool wants its input; a small model held to a list of calls finds no end of it.
     parallel = not choice.flag("disable_parallel_tool_use", True)
     return ToolChoice("required", name, parallel)
