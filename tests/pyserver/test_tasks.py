@@ -91,6 +91,18 @@ def test_what_is_too_long_is_cut_and_says_so(server: Server, client: ollama.Clie
     assert np.allclose(cut.embeddings[0], fits.embeddings[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("context", [1, 2, 7, POSITIONS - 1, POSITIONS + 1])
+def test_any_context_can_be_asked_for(server: Server, context: int) -> None:
+    body = {"model": "bert", "input": "", "options": {"num_ctx": context}}
+    assert post(server, "/api/embed", **body).status_code == 200
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_batch_can_be_asked_for(server: Server, batch: int) -> None:
+    body = {"model": "tiny", "prompt": "a", "options": {"num_batch": batch}, "stream": False}
+    assert post(server, "/api/generate", **body).status_code == 200
+
+
 def test_the_openai_client_embeds(server: Server, client: ollama.Client) -> None:
     expected = client.embed("bert", TEXTS).embeddings
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as other:

@@ -71,8 +71,10 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
             xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]
         ]
     if order["batch_tokens"] is not None:
-        chosen.n_batch = order["batch_tokens"]
-        chosen.n_ubatch = min(chosen.n_ubatch, order["batch_tokens"])
+        # Each slot has a token in a step, at the least.
+        batch = max(order["batch_tokens"], order["parallel"])
+        chosen.n_batch = batch
+        chosen.n_ubatch = min(chosen.n_ubatch, batch)
     if order["mmap"] is not None:
         modes = xllamacpp.llama_load_mode
         mapped, read = modes.LLAMA_LOAD_MODE_MMAP, modes.LLAMA_LOAD_MODE_NONE
@@ -87,7 +89,10 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
     if order["task"] != "generate":
         chosen.embedding = True
         # A text is computed in one piece.
-        chosen.n_batch = chosen.n_ubatch = order["context_tokens"]
+        piece = order["context_tokens"]
+        # llama.cpp reserves room for as many tokens of each slot, and dies where that is more.
+        piece += -piece % order["parallel"]
+        chosen.n_batch = chosen.n_ubatch = piece
         pooling = "rank" if order["task"] == "rerank" else order["pooling"]
         if pooling is not None:
             kinds = xllamacpp.llama_pooling_type
