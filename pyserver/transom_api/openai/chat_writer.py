@@ -1,7 +1,8 @@
 """Answers of `/v1/chat/completions`: chunks as server-sent events, and the whole body."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from transom_api.deltas import (
@@ -25,6 +26,7 @@ from transom_api.openai.frames import (
     logprob_json,
     timings_json,
     usage_json,
+    worded,
 )
 from transom_api.session import Answer
 
@@ -37,6 +39,8 @@ class ChatWriter:
     id: str
     created: int
     content_type: str = EVENT_STREAM
+    _words: dict[int, Callable[[str], bytes]] = field(default_factory=dict)
+    """Makes the chunks of each choice that are words alone."""
 
     def begin(self, prompt_tokens: int = 0) -> list[bytes]:
         first = {"role": "assistant", "content": "", "refusal": None}
@@ -44,7 +48,11 @@ class ChatWriter:
 
     def write(self, delta: Delta) -> list[bytes]:
         if isinstance(delta, Content):
-            return [self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs)]
+            if delta.logprobs:
+                return [self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs)]
+            if delta.choice not in self._words:
+                self._words[delta.choice] = worded(partial(self._content, delta.choice))
+            return [self._words[delta.choice](delta.text)]
         if isinstance(delta, Reasoning):
             return [self._chunk(delta.choice, {"reasoning_content": delta.text})]
         if isinstance(delta, CallBegins | CallArguments):
@@ -106,6 +114,9 @@ class ChatWriter:
         if self.asked.include_usage:
             chunk["usage"] = None  # it comes in a chunk of its own
         return event(chunk)
+
+    def _content(self, choice: int, words: str) -> bytes:
+        return self._chunk(choice, {"content": words})
 
     def _call(self, delta: CallBegins | CallArguments) -> list[bytes]:
         function = (

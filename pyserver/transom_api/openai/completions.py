@@ -1,7 +1,8 @@
 """`/v1/completions`: text to go on with as it is, without a chat template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from transom_api.chat import MAX_CHOICES, MAX_TOP_LOGPROBS, Chat
@@ -9,7 +10,14 @@ from transom_api.deltas import Content, Delta, Ended, Logprobs, Usage
 from transom_api.fields import Fields
 from transom_api.openai.constraint import read_constraint
 from transom_api.openai.errors import describe
-from transom_api.openai.frames import DONE, EVENT_STREAM, event, logprob_json, timings_json
+from transom_api.openai.frames import (
+    DONE,
+    EVENT_STREAM,
+    event,
+    logprob_json,
+    timings_json,
+    worded,
+)
 from transom_api.openai.frames import usage_json as usage_of
 from transom_api.openai.request import read_common
 from transom_api.session import Answer
@@ -121,6 +129,8 @@ class CompletionWriter:
     before: "CompletionWriter | None" = None
     """Of the prompt before this one; its body is a part of this one's."""
     content_type: str = EVENT_STREAM
+    _words: dict[int, Callable[[str], bytes]] = field(default_factory=dict)
+    """Makes the chunks of each choice that are words alone."""
     _lengths: dict[int, int] = field(default_factory=dict)
     """Characters of each answer so far, where log-probabilities tell places."""
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -140,9 +150,13 @@ class CompletionWriter:
         return [self._chunk(choice, self._echoed) for choice in range(self.asked.kept)]
 
     def write(self, delta: Delta) -> list[bytes]:
+        if isinstance(delta, Content) and not delta.logprobs:
+            if delta.choice not in self._words:
+                self._words[delta.choice] = worded(partial(self._chunk, delta.choice))
+            return [self._words[delta.choice](delta.text)]
         if isinstance(delta, Content):
             start = self._lengths.get(delta.choice, 0)
-            logprobs = self._logprobs(delta.logprobs, start) if delta.logprobs else None
+            logprobs = self._logprobs(delta.logprobs, start)
             self._lengths[delta.choice] = start + sum(
                 len(row.chosen.token) for row in delta.logprobs
             )

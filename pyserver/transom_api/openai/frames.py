@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from transom_api.deltas import Usage
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 DONE: Final = b"data: [DONE]\n\n"
+_WORDS: Final = "words"
 # What OpenAI says of a token that cannot come; JSON has no infinity.
 LEAST_LOGPROB: Final = -9999.0
 
@@ -17,6 +19,13 @@ def event(value: Mapping[str, Any]) -> bytes:
     """A server-sent event."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return b"data: " + text.encode() + b"\n\n"
+
+
+def worded(frame: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    """The same frame for any words, and a token is little else: what is around them is written
+    once. Nothing that somebody chose may come after them."""
+    before, _, after = frame(_WORDS).rpartition(encode_basestring(_WORDS).encode())
+    return lambda words: before + encode_basestring(words).encode() + after
 
 
 def logprob_json(logprob: float) -> float:
