@@ -14,6 +14,7 @@ from transom_cli.output import (
     size_text,
     time_text,
 )
+from transom_cli.show_memory import show_memory
 from transom_models.name import ModelName
 from transom_models.native_config import count_text
 from transom_server.model.gguf_facts import ArrayValue
@@ -36,10 +37,21 @@ _TEXTS: Final = ("modelfile", "parameters", "template", "system", "license")
 @click.option("--system", is_flag=True, help="Print the system message alone.")
 @click.option("--license", is_flag=True, help="Print the licence alone.")
 @click.option("-v", "--verbose", is_flag=True, help="Also the metadata and tensors of the GGUF.")
+@click.option("--memory", is_flag=True, help="Print what loading it natively would take.")
+@click.option("--ctx", type=click.IntRange(1), help="With --memory: a context of so many tokens.")
 @json_option(DOCUMENT)
-def command(name: str, verbose: bool, as_json: bool, **only: bool) -> None:
+def command(
+    name: str, verbose: bool, memory: bool, ctx: int | None, as_json: bool, **only: bool
+) -> None:
     """Show what a model is."""
     wanted = [text for text in _TEXTS if only[text]]
+    if ctx is not None and not memory:
+        raise click.UsageError("--ctx belongs to --memory")
+    if memory:
+        if wanted or verbose:
+            raise click.UsageError("--memory is printed alone, or with --ctx and --json")
+        show_memory(ModelName.parse(name), ctx, as_json)
+        return
     if len(wanted) + as_json > 1:
         raise click.UsageError("only one of --modelfile, --parameters, … --json can be printed")
     store = open_store(read_config(os.environ).models)

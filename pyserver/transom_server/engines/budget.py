@@ -98,10 +98,22 @@ def default_total() -> int:
     return int(machine_bytes() * MACHINE_SHARE)
 
 
-def _total(root: Path) -> int:
+def free_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that nobody uses now, or could be asked back at once; None where nobody says."""
+    free = _meminfo(root, "MemAvailable")
+    return min(free, machine_bytes(root)) if free else None
+
+
+def _meminfo(root: Path, name: str) -> int:
     for line in _read(root / "proc/meminfo").splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
+    return 0
+
+
+def _total(root: Path) -> int:
+    if total := _meminfo(root, "MemTotal"):
+        return total
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # a system without these names

@@ -24,7 +24,8 @@ from transom_server.store import Store
 
 # Reading a header again costs a second; loaded models are a handful, each with a draft at most.
 HEADERS_KEPT: Final = 32
-# GGUF's `pooling_type` of a model that scores pairs of texts.
+# GGUF's `pooling_type`: the last token's vector; what scores pairs of texts.
+_LAST: Final = 3
 _RANK: Final = 4
 
 _LOG = logging.getLogger(__name__)
@@ -105,7 +106,9 @@ def _for_task(name: str, facts: GgufFacts, task: Task | None, said: LoadOptions)
         raise WrongTask(f"{name} writes no text, it {does}; ask another model")
     if task is None:
         task = "rerank" if ranks else "embed" if pooling or is_encoder else "generate"
-    missing: Pooling | None = None
-    if task == "embed" and not pooling:
-        missing = "mean" if is_encoder else "last"
-    return replace(said, task=task, pooling=missing)
+    wanted: Pooling | None = None
+    if task == "embed" and not is_encoder and pooling == _LAST:
+        wanted = "last"
+    elif task == "embed" and not pooling:
+        wanted = "mean" if is_encoder else "last"
+    return replace(said, task=task, pooling=wanted)

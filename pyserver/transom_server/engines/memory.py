@@ -13,6 +13,7 @@ from typing import Final
 from transom_api.engine import LoadOptions
 from transom_models.errors import TransomError
 from transom_models.ggml_types import GGML_TYPES
+from transom_server.engines.llama_cpp_child import CONTEXT_CHECKPOINTS, LAST_PIECE_TOKENS
 from transom_server.model.gguf_facts import ArrayValue, GgufFacts
 
 # Per-layer notes in the metadata; no model has more layers.
@@ -20,9 +21,6 @@ LAYER_ITEMS: Final = 1024
 # llama.cpp's micro batch, and what it rounds the cells of a cache up to.
 MICRO_BATCH_TOKENS: Final = 512
 CELL_STEP: Final = 256
-# A copy of the sliding windows' cache is kept, so that the next turn finds it; see
-# `llama_cpp_child.py`.
-CONTEXT_CHECKPOINTS: Final = 2
 
 # Measured with xllamacpp 2026.10: Python, the libraries and their threads; tables of a vocabulary.
 _PROCESS_BYTES: Final = 33 * 2**20
@@ -86,8 +84,12 @@ def estimate(
     sizes = _Sizes(facts)
     cells = _rounded(shape.tokens)
     batch = min(MICRO_BATCH_TOKENS, options.batch_tokens or MICRO_BATCH_TOKENS, cells)
-    if options.task != "generate":  # a text is computed in one piece
-        batch = cells
+    outputs = shape.slots
+    if options.task != "generate":
+        whole = shape.tokens
+        batch = min(LAST_PIECE_TOKENS, whole) if options.pooling == "last" else whole
+        # The chances of each token: where they go, and of a model that has them, their making.
+        outputs = batch * (2 if sizes.is_causal else 1)
     window_cells = min(cells, _rounded(sizes.window + batch))
     full, windowed = sizes.cell_bytes(shape)
     masks = (cells if full else 0) + (window_cells if windowed else 0)
@@ -104,7 +106,7 @@ def estimate(
         * min(cells, sizes.window)
         * (windowed if window_cells < cells else 0),
         compute=batch * (_FLOAT_BYTES * rows + _MASK_BYTES * masks)
-        + shape.slots * sizes.vocabulary * _FLOAT_BYTES,
+        + outputs * sizes.vocabulary * _FLOAT_BYTES,
         vocabulary=sizes.vocabulary * _TOKEN_BYTES + sizes.merges * _MERGE_BYTES,
         beside=beside_bytes,
         process=_PROCESS_BYTES,
@@ -146,11 +148,12 @@ class _Sizes:
         self.vocabulary = self._length("tokenizer.ggml.tokens")
         self.merges = self._length("tokenizer.ggml.merges")
         self.window = self._number("attention.sliding_window") or 0
+        self.is_causal = facts.metadata.get(f"{self._name}.attention.causal") is not False
         self._windowed = self._windowed_layers()
 
     def cell_bytes(self, shape: CacheShape) -> tuple[int, int]:
         """Of one token in the caches of all layers: those that see everything, and the others."""
-        if self._facts.metadata.get(f"{self._name}.attention.causal") is False:
+        if not self.is_causal:
             return 0, 0
         heads = self._per_layer("attention.head_count")
         kv_heads = self._per_layer("attention.head_count_kv") or heads
