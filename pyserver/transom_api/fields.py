@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 # An error shows what was given, not a megabyte of it.
 SHOWN_CHARS: Final = 60
+# No vocabulary is near it; engines keep a token's id in 32 bits.
+MAX_TOKEN_ID: Final = 2**31 - 1
 
 
 class InvalidField(TransomError):
@@ -82,10 +84,9 @@ class Fields:
         value = self._value.get(name)
         if value is None:
             return default
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.refuse(name, f"must be a whole number, not {shown(value)}")
+        value = whole_of(value)
+        if value is None:
+            self.refuse(name, f"must be a whole number, not {shown(self._value[name])}")
         if not least <= value <= most:
             self.refuse(name, f"must be from {least} to {most}, not {shown(value)}")
         return value
@@ -139,6 +140,20 @@ class Fields:
                 self.refuse(f"{name}[{number}]", f"must be a string, not {kind_of(item)}")
         return tuple(found)
 
+    def tokens(self, name: str, *, most: int) -> tuple[int, ...]:
+        """A list of ids of tokens; empty when there is none."""
+        return self.tokens_of(name, self.items(name, most=most))
+
+    def tokens_of(self, name: str, given: list[Any]) -> tuple[int, ...]:
+        """The same of a list that is there already."""
+        found = []
+        for number, value in enumerate(given):
+            token = whole_of(value)
+            if token is None or not 0 <= token <= MAX_TOKEN_ID:
+                self.refuse(f"{name}[{number}]", f"{shown(value)} is not the number of a token")
+            found.append(token)
+        return tuple(found)
+
     def refuse_if_set(self, ways_out: Mapping[str, str]) -> None:
         """Refuse fields that cannot be honoured, unless they ask for nothing (false, 0, empty)."""
         for name, way_out in ways_out.items():
@@ -154,6 +169,13 @@ class Fields:
             return read(text)
         except ValueError as error:
             self.refuse(name, str(error))
+
+
+def whole_of(value: object) -> int | None:
+    """A whole number, None for anything else; 3.0 is 3, as JavaScript writes it."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def kind_of(value: object) -> str:

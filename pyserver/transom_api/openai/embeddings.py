@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transom_api.engine import Input
-from transom_api.fields import Fields, kind_of, shown
-from transom_api.openai.request import MAX_TOKEN_ID, keep_seconds_of, read_model
+from transom_api.fields import Fields, kind_of, whole_of
+from transom_api.openai.request import keep_seconds_of, read_model
 from transom_api.vectors import shortened
 from transom_models.modelfile import ParameterValue
 
@@ -92,7 +92,7 @@ def _inputs(fields: Fields) -> tuple[Input, ...]:
         fields.refuse("input", "must be a string, tokens, or a list of them")
     if not value:
         fields.refuse("input", "is empty")
-    if _is_whole(value[0]):
+    if whole_of(value[0]) is not None:
         return (_checked(fields, "input", value),)
     if len(value) > MAX_INPUTS:
         fields.refuse("input", f"has {len(value)} items, over {MAX_INPUTS}")
@@ -108,11 +108,4 @@ def _checked(fields: Fields, name: str, item: object) -> Input:
         fields.refuse(name, "is empty")
     if len(item) > MAX_INPUT_TOKENS:
         fields.refuse(name, f"has {len(item)} tokens, over {MAX_INPUT_TOKENS}")
-    for token in item:
-        if not _is_whole(token) or not 0 <= token <= MAX_TOKEN_ID:
-            fields.refuse(name, f"{shown(token)} is not the number of a token")
-    return tuple(item)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return fields.tokens_of(name, item)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transom_api.chat import MAX_CHOICES, MAX_STOPS
-from transom_api.fields import Fields, InvalidField, shown
+from transom_api.fields import MAX_TOKEN_ID, Fields, InvalidField, shown
 from transom_api.ollama_generation import InvalidRequest, read_keep_alive
 from transom_models.modelfile import InvalidParameter, ParameterValue
 from transom_models.modelfile.parameters import PARAMETERS, check_value
@@ -23,8 +23,6 @@ DEFAULTS: Final[Mapping[str, ParameterValue]] = {"temperature": 1.0, "top_p": 1.
 MAX_BIASES: Final = 4096
 MAX_BIAS: Final = 100.0
 MAX_STOP_TOKENS: Final = 1024
-# No vocabulary is near it; engines keep a token's id in 32 bits.
-MAX_TOKEN_ID: Final = 2**31 - 1
 SEEDS: Final = 2**63
 # `smollm2:ctx=8192`: "=" cannot be in a name.
 _CONTEXT_SUFFIX: Final = re.compile(r"(.+):ctx=([0-9]{1,10})", re.DOTALL)
@@ -208,12 +206,7 @@ def _biases(body: Fields) -> dict[int, float]:
 
 
 def _stop_tokens(body: Fields) -> tuple[int, ...]:
-    ids = body.items("stop_token_ids", most=MAX_STOP_TOKENS)
-    for number, value in enumerate(ids):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not 0 <= value <= MAX_TOKEN_ID:
-            body.refuse(f"stop_token_ids[{number}]", f"{shown(value)} is not the number of a token")
-    return tuple(ids)
+    return body.tokens("stop_token_ids", most=MAX_STOP_TOKENS)
 
 
 def keep_seconds_of(body: Fields) -> float | None:

@@ -9,6 +9,7 @@ from transom_api.chat import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
 )
+from transom_api.fields import MAX_TOKEN_ID
 from transom_api.openai import chat, completions, constraint, embeddings, messages, request, tools
 from transom_api.openapi.options import KEEP_ALIVE, MODEL, STOPS, option, options
 from transom_api.openapi.schema import (
@@ -104,9 +105,7 @@ def common() -> dict[str, Schema]:
             names="[0-9]{1,10}",
             most=request.MAX_BIASES,
         ),
-        "stop_token_ids": rows(
-            whole(least=0, most=request.MAX_TOKEN_ID), most=request.MAX_STOP_TOKENS
-        ),
+        "stop_token_ids": rows(whole(least=0, most=MAX_TOKEN_ID), most=request.MAX_STOP_TOKENS),
         "ignore_eos": flag("Go on where the model would end."),
         "cache_prompt": flag("Begin with what is known of the prompt. Default true."),
     }
@@ -170,7 +169,7 @@ def _prompt() -> Schema:
 
 
 def _inputs() -> Schema:
-    token = whole(least=0, most=request.MAX_TOKEN_ID)
+    token = whole(least=0, most=MAX_TOKEN_ID)
     tokens = rows(token, least=1, most=embeddings.MAX_INPUT_TOKENS)
     texts = rows(either(text(least=1), tokens), least=1, most=embeddings.MAX_INPUTS)
     return either(text(least=1), tokens, texts, about="Texts, or their tokens.")
@@ -233,22 +232,32 @@ def _message() -> Schema:
         {"name": text(least=1)},
         {"arguments": either(text(), json_object(), about="JSON, as text or as an object.")},
     )
-    return record(
-        {"role": choice(messages.ROLES)},
-        {
-            "content": content,
-            "name": text(),
-            "tool_call_id": text("The call that a tool answers."),
-            "tool_calls": rows(
-                record({"id": text(least=1), "function": call}, {"type": const("function")}),
-                most=MAX_TOOLS,
-            ),
-            "function_call": call,
-            "refusal": text(),
-            "reasoning_content": text("What the assistant thought."),
-            "reasoning": text("As reasoning_content."),
-            **refused({"audio": messages.NO_AUDIO}),
-        },
+    calls = rows(
+        record({"id": text(least=1), "function": call}, {"type": const("function")}),
+        most=MAX_TOOLS,
+    )
+    said = {"content": content}
+    shared = {"name": text(), **refused({"audio": messages.NO_AUDIO})}
+    answering = {"tool_call_id": text("The call that it answers.", least=1)}
+    asking = [role for role, known in messages.ROLES.items() if known in ("system", "user")]
+    return either(
+        record({"role": choice(asking), **said}, shared),
+        record(
+            {"role": const("assistant")},
+            {
+                **shared,
+                **said,
+                "tool_calls": calls,
+                "function_call": call,
+                "refusal": text(),
+                "reasoning_content": text("What the assistant thought."),
+                "reasoning": text("As reasoning_content."),
+            },
+        ),
+        record({"role": const("tool"), **said, **answering}, shared),
+        record(
+            {"role": const("function"), "name": text(least=1), **said}, {"audio": shared["audio"]}
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """Rerank and tokens: requests and answers."""
 
 from transom_api import rerank, tokens
+from transom_api.fields import MAX_TOKEN_ID
 from transom_api.openapi.options import KEEP_ALIVE, MODEL
 from transom_api.openapi.schema import (
     Schema,
@@ -64,7 +65,7 @@ def schemas() -> dict[str, Schema]:
         "DetokenizeRequest": record(
             {
                 "model": MODEL,
-                "tokens": rows(whole(least=0, most=tokens.MAX_TOKEN_ID), most=tokens.MAX_TOKENS),
+                "tokens": rows(whole(least=0, most=MAX_TOKEN_ID), most=tokens.MAX_TOKENS),
             }
         ),
         "Detokenized": answer({"content": text(), "prompt": text()}),
