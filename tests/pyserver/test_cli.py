@@ -215,7 +215,7 @@ def test_serve_prints_its_address_and_stops_when_told(filled: Store, how: signal
     assert process.returncode == 0
     assert out == ""
     assert "npm run build" in err
-    assert "GET /v1/models 200" in err
+    assert "method=GET route=/v1/models status=200" in err
     assert "Traceback" not in err
 
 

@@ -18,7 +18,6 @@ from typing import Final, Generic, TypeVar
 from transom_api.engine import (
     Cancelled,
     Engine,
-    EngineError,
     LoadEngine,
     LoadFailed,
     LoadOptions,
@@ -28,7 +27,8 @@ from transom_api.engine import (
 )
 from transom_models.digest import Digest
 from transom_server.engines.budget import Budget, Held
-from transom_server.engines.waiting import Ticket, WaitingLine
+from transom_server.engines.waiting import Overloaded, Ticket, WaitingLine
+from transom_server.logs import event
 
 # Memory is what limits them (`Budget`); each is a process with a dozen threads, too.
 MAX_LOADED: Final = 16
@@ -179,6 +179,8 @@ class LoadedModels(Generic[Tag]):
                 with self._changed:
                     entry.engine = engine
                     self._changed.notify_all()
+                seconds = round(time.monotonic() - started, 3)
+                event(_LOG, logging.INFO, "model loaded", model=key.name, seconds=seconds)
             assert entry.engine is not None
             yield InUse(entry.engine, time.monotonic() - started if loading else 0.0, ended)
         finally:
@@ -340,7 +342,7 @@ class LoadedModels(Generic[Tag]):
 
     def _check(self, cancelled: Cancelled) -> None:
         if self._closed:
-            raise EngineError("the server is ending")
+            raise Overloaded("the server is ending; ask again in a moment")
         if cancelled():
             raise RequestCancelled("nobody waits for this answer any more")
 
@@ -422,4 +424,6 @@ def _alive(entry: _Entry[Tag]) -> bool:
 
 def _close(entry: _Entry[Tag]) -> None:
     if entry.engine is not None:
+        if entry.engine.alive():
+            event(_LOG, logging.INFO, "model let go", model=entry.key.name)
         entry.engine.close()
