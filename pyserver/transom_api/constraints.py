@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 from transom_api.chat import Constraint
 from transom_api.fields import InvalidField
+from transom_api.schema_limits import check_grammar
 
 # A grammar is expanded where it repeats; llama.cpp gives up at about as many.
 MAX_REPEATS: Final = 1000
@@ -39,6 +40,7 @@ def grammar_of(constraint: Constraint | None) -> str | None:
     if constraint is None:
         return None
     if constraint.kind == "grammar":
+        check_grammar(constraint.text)
         return constraint.text
     if constraint.kind == "choice":
         return "root ::= " + " | ".join(_literal(text) for text in constraint.choices)

@@ -7,6 +7,7 @@ from typing import Final
 
 from transom_api.chat import Image
 from transom_api.fields import Fields
+from transom_api.image_size import MAX_PIXELS, picture_size
 
 # How the formats begin that llama.cpp reads; it tries to play anything else as sound.
 STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
@@ -40,4 +41,10 @@ def _image(fields: Fields, name: str, text: str) -> Image:
         fields.refuse(name, "is no base64")
     if not data.startswith(STARTS):
         fields.refuse(name, "is no picture that can be read; send PNG, JPEG, GIF or BMP")
+    size = picture_size(data)
+    if size is None:
+        fields.refuse(name, "is a picture that breaks off before it says how large it is")
+    width, height = size
+    if not 0 < width * height <= MAX_PIXELS:
+        fields.refuse(name, f"is a picture of {width} x {height}, over {MAX_PIXELS} pixels or none")
     return Image(data)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from transom_api.json_body import read_json
 from transom_api.ollama_generation import InvalidRequest
 from transom_models.digest import Digest, InvalidDigest
 from transom_models.modelfile import Modelfile, ParameterValue, check_parameters, parse_modelfile
@@ -95,8 +96,8 @@ def read_body(data: bytes) -> dict[str, Any]:
     if not data.strip():
         raise InvalidRequest("missing request body")
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        body = read_json(data)
+    except ValueError as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object")

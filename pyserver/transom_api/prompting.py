@@ -27,6 +27,7 @@ from transom_api.deltas import Content, Delta
 from transom_api.engine import GenerateRequest, ModelFacts
 from transom_api.fields import InvalidField
 from transom_api.reasoning import MARKERS, ThinkingReader, closer_of
+from transom_api.schema_limits import check_schema
 from transom_api.session import AnswerReader
 from transom_api.tools import (
     GENERIC,
@@ -167,6 +168,8 @@ def _request(
         **check_parameters(chat.options),
     }
     _check_tokens(chat, facts)
+    if calling.schema is not None:
+        check_schema(calling.schema)
     return GenerateRequest(
         prompt=prompt,
         sampling=options.sampling_of(parameters),

@@ -23,6 +23,7 @@ from transom_server.engines.native import NativeModels
 from transom_server.engines.native_tasks import NativeTasks
 from transom_server.engines.waiting import Overloaded, WaitingLine
 from transom_server.errors import (
+    BodyEncoded,
     HostNotAllowed,
     NotWritable,
     OriginNotAllowed,
@@ -178,6 +179,12 @@ def _guard(app: Flask, access: Access, limiter: Limiter, ending: threading.Event
                 f"pages of {origin!r:.100} may not send here; "
                 "if they should, add the origin to TRANSOM_ORIGINS"
             )
+
+    @app.before_request
+    def check_encoding() -> None:
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise BodyEncoded(f"send the body as it is, not packed as {encoding!r:.40}")
 
     ask_for_keys(app, access, limiter)
 

@@ -18,10 +18,12 @@ from transom_api.chat import Chat
 from transom_api.deltas import Ended
 from transom_api.engine import Cancelled, Done, RequestCancelled, TokenEvent
 from transom_api.fields import InvalidField
+from transom_api.json_body import read_json
 from transom_api.prompting import Plan
 from transom_api.session import Session, Unread, Writer
 from transom_models.errors import TransomError, public_text
 from transom_server.engines.native import Loaded
+from transom_server.engines.waiting import Overloaded
 from transom_server.rate_limit import Tally
 from transom_server.request_body import MAX_BODY_BYTES
 from transom_server.request_log import Request, this_request
@@ -66,7 +68,10 @@ class Host:
         session: Session | None = None
         seconds, begun = 0.0, False
         charge, tally, log = self._charging(), Tally(), this_request()
-        with closing(self.models.converse(chat, cancelled)) as events, _told(tally, charge, log):
+        with (
+            closing(self.models.converse(chat, cancelled)) as events,
+            _told(tally, charge, log, cancelled),
+        ):
             for event in events:
                 # Only a model that is there has a name that may be logged.
                 log.model = chat.model
@@ -103,13 +108,18 @@ class Host:
 
 
 @contextmanager
-def _told(tally: Tally, charge: Callable[[int], None], log: Request) -> Iterator[None]:
+def _told(
+    tally: Tally, charge: Callable[[int], None], log: Request, gone: Cancelled
+) -> Iterator[None]:
     """What was taken is told at the end, also of an answer that nobody read to its end."""
     try:
         yield
     except RequestCancelled:
         log.finish = "cancelled"
-        raise
+        if gone():
+            raise
+        # The client is there, so it is the server that goes.
+        raise Overloaded("the server is ending; ask again in a moment") from None
     except Exception:
         log.finish = "error"
         raise
@@ -123,13 +133,9 @@ def read_body() -> object:
     request.max_content_length = MAX_BODY_BYTES
     data = request.get_data(cache=False)
     try:
-        body = json.loads(data)
-        if b"\\u" in data:
-            # JSON can spell half a surrogate pair, which no UTF-8 can hold.
-            json.dumps(body, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+        return read_json(data)
+    except ValueError as error:
         raise InvalidField(None, f"the body is not JSON: {error}") from None
-    return body
 
 
 def client_gone() -> Cancelled:

@@ -31,7 +31,7 @@ from transom_api.session import Answer
 
 HELLO = [{"role": "user", "content": "hello"}]
 WEATHER = {"name": "weather", "description": "of a town", "input_schema": {"type": "object"}}
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
 USED = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"town": "Oulu"}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "snow"}
 

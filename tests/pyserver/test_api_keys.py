@@ -31,7 +31,7 @@ from transom_server.api_keys import (
 )
 from transom_server.app import create_app
 from transom_server.config import Config
-from transom_server.engines import native
+from transom_server.engines import choice
 from transom_server.key_door import needed_scopes
 from transom_server.store import Store
 
@@ -48,10 +48,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def apps(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Flask]]:
     """Makes nothing; ends what `app_of` made."""
-    defaults = native.NativeModels.__init__.__defaults__
-    assert defaults is not None
-    loader = FakeLoader("one", " two", " three")
-    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    monkeypatch.setattr(choice, "LlamaCpp", FakeLoader("one", " two", " three"))
     put_native(store, "tiny")
     made: list[Flask] = []
     yield made

@@ -147,7 +147,7 @@ def test_options_are_checked_and_mapped() -> None:
 
 
 def test_a_conversation() -> None:
-    data = b"\x89PNG\r\n\x1a\n"
+    data = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
     call = {"function": {"name": "add", "arguments": {"a": 1}}}
     chat = read_chat(
         {

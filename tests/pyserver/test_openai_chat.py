@@ -18,7 +18,7 @@ from transom_api.openai.embeddings import read_embeddings
 
 HELLO = {"role": "user", "content": "hello"}
 BODY: Mapping[str, Any] = {"model": "tiny", "messages": [HELLO]}
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
 PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 WAV = base64.b64encode(b"RIFF").decode()
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}

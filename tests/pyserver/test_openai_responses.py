@@ -33,7 +33,7 @@ from transom_api.openai_responses.writer import ResponseWriter
 from transom_api.session import Answer
 from transom_server.kept_responses import KeptResponses
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
 PNG_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": "{}"}

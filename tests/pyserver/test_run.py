@@ -121,7 +121,7 @@ def test_errors_are_one_line(command: Run, arguments: list[str], reason: str) ->
 
 def test_a_picture_for_a_model_that_sees_none(command: Run, tmp_path: Path) -> None:
     picture = tmp_path / "a b.png"
-    picture.write_bytes(b"GIF89a")
+    picture.write_bytes(b"GIF89a\1\0\1\0")
     code, _, err = command("run", "tiny", f"what is in '{picture}'")
     assert (code, err) == (2, "error: messages: tiny sees no images; leave them out\n")
 

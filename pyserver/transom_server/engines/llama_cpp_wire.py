@@ -24,6 +24,8 @@ MAX_REASON_CHARS: Final = 300
 NEVER_LOGPROB: Final = -9999.0
 # Its words for a grammar that it cannot read.
 _BAD_GRAMMAR: Final = "Failed to initialize samplers: "
+# And for one that no text can satisfy, which it learns on the way.
+_DEAD_END: Final = "Unexpected empty grammar stack"
 _TOO_LONG: Final = re.compile(r"^input \((\d+) tokens\) is too large .* batch size: (\d+)\)")
 
 # Of the last event, which else repeats the prompt and all settings.
@@ -178,4 +180,6 @@ def refusal(data: bytes, context_is_whole: bool = False) -> EngineError:
     if message.startswith(_BAD_GRAMMAR):
         reason = message.removeprefix(_BAD_GRAMMAR)[:MAX_REASON_CHARS]
         return SchemaRefused(f"the grammar cannot be used: {reason}")
+    if _DEAD_END in message:
+        return SchemaRefused("the grammar cannot be used: it comes to where nothing can follow")
     return EngineError(f"llama.cpp: {message[:MAX_REASON_CHARS]}")

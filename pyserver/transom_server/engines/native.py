@@ -65,6 +65,8 @@ class NativeModels:
         self._store = store
         self._loading = loading
         self._templates = TemplateProcess()
+        # Requests bring templates, too; one that is slow shall keep nobody's model waiting.
+        self._brought = TemplateProcess()
         self.loaded: LoadedModels[NativeModel] = LoadedModels(
             load,
             budget=budget,
@@ -77,6 +79,7 @@ class NativeModels:
         """Let go of all models; requests that run end with an error."""
         self.loaded.close()
         self._templates.close()
+        self._brought.close()
 
     def load(self, chat: Chat, cancelled: Cancelled) -> Loaded:
         """Load a model and keep it as asked."""
@@ -128,13 +131,14 @@ class NativeModels:
                 template=template,
             )
             facts = used.engine.facts
+            templates = self._templates if chat.template is None else self._brought
             yield (
                 used,
                 plan(
                     _as_text(chat, defaults, facts),
                     defaults,
                     facts,
-                    self._templates.render,
+                    templates.render,
                     new_id=lambda: f"call_{secrets.token_hex(12)}",
                 ),
             )

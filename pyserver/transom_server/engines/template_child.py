@@ -21,6 +21,8 @@ CPU_SECONDS: Final = 5
 MEMORY_BYTES: Final = 1024 * 1024 * 1024
 # A conversation of a million tokens is a few megabytes.
 MAX_PROMPT_CHARS: Final = 16 * 1024 * 1024
+# What a template says when it refuses is a sentence.
+MAX_REFUSAL_CHARS: Final = 1000
 # Loaded models are a handful.
 TEMPLATES_KEPT: Final = 8
 
@@ -38,7 +40,8 @@ def answer(question: dict[str, Any]) -> dict[str, str]:
     try:
         prompt = render(_compiled(template), **question)
     except Refused as error:
-        return {"refused": " ".join(str(error).split())}
+        said = str(error)[:MAX_REFUSAL_CHARS]
+        return {"refused": " ".join(said.split())}
     except RecursionError:
         return {"problem": "it calls itself without end"}
     except Exception as error:
