@@ -190,7 +190,7 @@ class ChunkReader:
         reason = row.get("finish_reason")
         if reason is None or reason == "":
             return []
-        if reason not in _REASONS:
+        if not isinstance(reason, str) or reason not in _REASONS:
             raise ReportedError(f"it ended the answer early: {_shown(reason)}")
         self._open.discard(choice)
         stop = row.get("stop_reason")  # vLLM's: the text that ended it, or a token
