@@ -21,7 +21,6 @@ from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
 from transom_server.app import create_app
 from transom_server.config import Config
-from transom_server.engines import native
 from transom_server.serving import Server, serving
 from transom_server.store import Store
 
@@ -277,7 +276,7 @@ def test_a_body_that_is_none(server: Server, sent: bytes) -> None:
 
 def test_an_engine_that_breaks_in_the_middle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = FakeLoader("one", " two")
-    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    monkeypatch.setattr("transom_server.engines.choice.LlamaCpp", loader)
     config = Config.read({"TRANSOM_MODELS": str(folder)}, host="127.0.0.1", port="0")
     loader.go.clear()
     with serving(create_app(config), config) as server, client_of(server) as client:

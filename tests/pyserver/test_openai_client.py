@@ -20,7 +20,6 @@ from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
 from transom_server.app import create_app
 from transom_server.config import Config
-from transom_server.engines import native
 from transom_server.serving import Server, serving
 from transom_server.store import Store
 
@@ -81,9 +80,7 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 def loader(monkeypatch: pytest.MonkeyPatch) -> FakeLoader:
     """Fake engines instead of llama.cpp, in servers made after this."""
     loader = FakeLoader("one", " two", " three")
-    defaults = native.NativeModels.__init__.__defaults__
-    assert defaults is not None
-    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    monkeypatch.setattr("transom_server.engines.choice.LlamaCpp", loader)
     return loader
 
 

@@ -18,7 +18,6 @@ from tests.fakes.tiny_bert import POSITIONS, WIDTH, tiny_bert
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
 from transom_server.config import Config
-from transom_server.engines import native
 from transom_server.serving import Server, serving
 from transom_server.store import Store
 
@@ -193,7 +192,7 @@ def test_a_token_that_there_is_not(server: Server) -> None:
 
 def test_the_settings_reach_the_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = FakeLoader("a")
-    monkeypatch.setattr(native.NativeModels.__init__, "__defaults__", (loader,))
+    monkeypatch.setattr("transom_server.engines.choice.LlamaCpp", loader)
     put_native(Store(tmp_path), "tiny", parameters={"num_ctx": 128})
     app = create_app(
         Config.read(
