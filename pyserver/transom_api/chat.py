@@ -138,5 +138,7 @@ class Chat:
     """Text to go on with as it is, instead of messages: completions, Ollama's `raw`."""
     suffix: str | None = None
     """What comes after the gap that is to be filled."""
+    lora: tuple[tuple[int, float], ...] | None = None
+    """Number and scale of adapters; those that are not named count nothing. None: all, fully."""
     is_prompt: bool = False
     """The last message is a prompt, which a model without a template goes on with as it is."""

@@ -89,6 +89,8 @@ class GenerateRequest:
     logprobs: int | None = None
     """Give each token's log-probability, and so many of the likeliest in its place."""
     cache_prompt: bool = True
+    lora: tuple[float, ...] | None = None
+    """How much each of the model's adapters counts; None: all of them fully."""
     preserved: tuple[str, ...] = ()
     """Special tokens whose text belongs to the answer, as those that mark calls and reasoning."""
 
@@ -136,6 +138,8 @@ class ModelFacts:
     """How many requests it answers at once."""
     vocabulary: int | None = None
     """How many tokens it knows; None when nobody told."""
+    adapters: int = 0
+    """How many a request may scale."""
 
 
 Task = Literal["generate", "embed", "rerank"]

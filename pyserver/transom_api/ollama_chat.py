@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from transom_api.adapters import Scales, read_lora
 from transom_api.chat import (
     MAX_MESSAGES,
     MAX_PARTS,
@@ -99,12 +100,20 @@ def _common(fields: Fields) -> dict[str, Any]:
         "stream": fields.flag("stream", True),
         "options": options_of(fields),
         "keep_seconds": keep_seconds_of(fields),
+        "lora": _lora(fields),
         "constraint": _constraint(fields),
         "thinks": thinks,
         "effort": effort,
         "logprobs": logprobs,
         "top_logprobs": top,
     }
+
+
+def _lora(fields: Fields) -> Scales | None:
+    """Beside the options, or among them, where Ollama's clients let it through."""
+    inner = fields.object("options")
+    found = None if inner is None else read_lora(inner)
+    return read_lora(fields) if found is None else found
 
 
 def _thinks(fields: Fields) -> tuple[bool | None, str | None]:

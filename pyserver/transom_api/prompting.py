@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, Final
 
 from transom_api import options
+from transom_api.adapters import check_lora
 from transom_api.chat import Audio, Chat, Image, Message, Text, Tool
 from transom_api.closed_schema import closed
 from transom_api.constraints import grammar_of, schema_of
@@ -184,6 +185,7 @@ def _request(
         choices=chat.choices,
         logprobs=chat.top_logprobs if chat.logprobs else None,
         cache_prompt=chat.cache_prompt,
+        lora=check_lora(chat, facts),
         preserved=() if chat.raw_prompt is not None else _preserved(calling),
     )
 

@@ -25,11 +25,13 @@ def put_native(
     parameters: Mapping[str, Any] = OPTIONS,
     messages: Sequence[Mapping[str, str]] = (),
     projector: bytes | None = None,
+    adapters: Sequence[bytes] = (),
 ) -> Digest:
     """A model of the `native/gguf` platform; the tiny random llama unless given another."""
     layers = [(media_types.OLLAMA_MODEL, tiny_llama().to_bytes() if gguf is None else gguf)]
     if projector is not None:
         layers.append((media_types.OLLAMA_PROJECTOR, projector))
+    layers += [(media_types.OLLAMA_ADAPTER, adapter) for adapter in adapters]
     if system is not None:
         layers.append((media_types.OLLAMA_SYSTEM, system.encode()))
     if template is not None:

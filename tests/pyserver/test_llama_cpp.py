@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.fakes.pictures import png
-from tests.fakes.tiny_gguf import TinyGguf, TinyTensor, tiny_llama
+from tests.fakes.tiny_adapter import tiny_adapter
+from tests.fakes.tiny_gguf import tiny_llama
 from tests.fakes.tiny_projector import tiny_projector
 from transom_api.engine import (
     ContextOverflow,
@@ -149,26 +149,8 @@ def test_images_for_a_model_that_sees_none(engine: LlamaCpp) -> None:
 
 
 def test_an_adapter_changes_the_answer(engine: LlamaCpp, tiny: Path, tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
     path = tmp_path / "adapter.gguf"
-    shapes = {"a": (64, 4), "b": (4, 64)}
-    adapter = TinyGguf(
-        metadata=[
-            ("general.architecture", "llama"),
-            ("general.type", "adapter"),
-            ("adapter.type", "lora"),
-            ("adapter.lora.alpha", 8.0),
-        ],
-        tensors=[
-            TinyTensor(
-                f"blk.0.attn_output.weight.lora_{part}",
-                shape,
-                data=generator.normal(size=shape).astype("<f4").tobytes(),
-            )
-            for part, shape in shapes.items()
-        ],
-    )
-    path.write_bytes(adapter.to_bytes())
+    path.write_bytes(tiny_adapter())
     request = GenerateRequest("hello", GREEDY, max_tokens=20)
     adapted = LlamaCpp(ModelFiles(str(tiny), adapters=(str(path),)), LoadOptions(threads=1), never)
     try:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from transom_api.adapters import read_lora
 from transom_api.chat import MAX_CHOICES, MAX_STOPS
 from transom_api.fields import MAX_TOKEN_ID, Fields, InvalidField, shown
 from transom_api.ollama_generation import InvalidRequest, read_keep_alive
@@ -61,7 +62,6 @@ REFUSED: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
         (("samplers", "min_keep", "top_a", "top_n_sigma"), (-1,), "the samplers are fixed"),
         (("t_max_predict_ms",), (-1,), "max_tokens ends an answer"),
         (("id_slot",), (-1,), "the server chooses the slot"),
-        (("lora",), (), "a Modelfile names a model's adapters"),
         (("n_probs",), (), "logprobs and top_logprobs give them"),
         (("n_indent", "response_fields", "return_tokens"), (), "answers have OpenAI's fields"),
         (("return_token_ids", "return_tokens_as_token_ids"), (), "answers have OpenAI's fields"),
@@ -102,6 +102,7 @@ def read_common(body: Fields, context: str | None) -> Asked:
         "ignore_eos": body.flag("ignore_eos", False),
         "cache_prompt": body.flag("cache_prompt", True),
         "keep_seconds": keep_seconds_of(body),
+        "lora": read_lora(body),
     }
     return Asked(body.required_text("model"), fields, _includes_usage(body, stream))
 

@@ -5,7 +5,7 @@ from typing import Final
 from transom_api import ollama, ollama_chat, ollama_embed
 from transom_api.chat import MAX_MESSAGES, MAX_PARTS, MAX_TOOLS, MAX_TOP_LOGPROBS
 from transom_api.openapi.openai import TOOL_NAME
-from transom_api.openapi.options import KEEP_ALIVE, OLLAMA_MODEL, options
+from transom_api.openapi.options import KEEP_ALIVE, LORA, OLLAMA_MODEL, options
 from transom_api.openapi.schema import (
     Schema,
     choice,
@@ -97,6 +97,7 @@ def _common() -> dict[str, Schema]:
         "format": either(const("json"), const(""), json_object("A JSON schema.")),
         "think": either(flag(), choice(ollama_chat.EFFORTS)),
         "logprobs": flag(),
+        "lora": LORA,
         "top_logprobs": whole("Beside logprobs: true.", least=0, most=MAX_TOP_LOGPROBS),
     }
 

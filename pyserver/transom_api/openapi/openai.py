@@ -11,7 +11,7 @@ from transom_api.chat import (
 )
 from transom_api.fields import MAX_TOKEN_ID
 from transom_api.openai import chat, completions, constraint, embeddings, messages, request, tools
-from transom_api.openapi.options import KEEP_ALIVE, MODEL, STOPS, option, options
+from transom_api.openapi.options import KEEP_ALIVE, LORA, MODEL, STOPS, option, options
 from transom_api.openapi.schema import (
     Schema,
     choice,
@@ -107,6 +107,7 @@ def common() -> dict[str, Schema]:
         ),
         "stop_token_ids": rows(whole(least=0, most=MAX_TOKEN_ID), most=request.MAX_STOP_TOKENS),
         "ignore_eos": flag("Go on where the model would end."),
+        "lora": LORA,
         "cache_prompt": flag("Begin with what is known of the prompt. Default true."),
     }
 

@@ -3,11 +3,23 @@ table of options that readers check against."""
 
 from typing import Final
 
+from transom_api.adapters import MAX_SCALE
 from transom_api.chat import MAX_STOPS
 from transom_api.ollama_generation import DURATION, SECONDS
-from transom_api.openapi.schema import Schema, either, flag, number, record, rows, text
+from transom_api.openapi.schema import (
+    Schema,
+    either,
+    flag,
+    number,
+    record,
+    rows,
+    text,
+    whole,
+)
+from transom_models.modelfile.modelfile import MAX_ADAPTERS
 from transom_models.modelfile.parameters import MAX_STOP_CHARS, PARAMETERS, Parameter
 
+_SCALE: Final = number("1 is the whole adapter.", least=-MAX_SCALE, most=MAX_SCALE)
 _STOP: Final = text(least=1, most=MAX_STOP_CHARS)
 STOPS: Final = either(
     _STOP, rows(_STOP, most=MAX_STOPS), about="Texts that end the answer; they are no part of it."
@@ -22,6 +34,13 @@ MODEL: Final = text(
     least=1,
 )
 OLLAMA_MODEL: Final = text("A model of the store, as `GET /api/tags` lists them.", least=1)
+
+
+LORA: Final = rows(
+    record({"id": whole(least=0, most=MAX_ADAPTERS - 1), "scale": _SCALE}),
+    "How much each adapter counts, by its place in the Modelfile; one not named counts nothing.",
+    most=MAX_ADAPTERS,
+)
 
 
 def option(name: str) -> Schema:

@@ -75,7 +75,7 @@ class LlamaCpp:
             )
             self._client = LlamaCppClient(self._child, self._address(files, cancelled), key)
             meta = self._client.ask("GET", "/v1/models")["data"][0]["meta"]
-            self.facts = self._ask_facts(parallel, meta["n_vocab"])
+            self.facts = self._ask_facts(parallel, meta["n_vocab"], len(files.adapters))
             self._client.context_is_whole = meta["n_ctx_train"] <= self.facts.context_tokens
             self._watch = Watch(self._client.responds, self._child.end)
         except BaseException:
@@ -226,7 +226,7 @@ class LlamaCpp:
                 reason = reason.replace(path, "its adapter")
             raise LoadFailed(reason) from None
 
-    def _ask_facts(self, parallel: int, vocabulary: int) -> ModelFacts:
+    def _ask_facts(self, parallel: int, vocabulary: int, adapters: int) -> ModelFacts:
         properties = self._client.ask("GET", "/props")
         bos = properties["bos_token"]
         added = self.tokenize("", around=True)
@@ -240,4 +240,5 @@ class LlamaCpp:
             image_marker=properties["media_marker"] if sees else None,
             parallel=parallel,
             vocabulary=vocabulary,
+            adapters=adapters,
         )

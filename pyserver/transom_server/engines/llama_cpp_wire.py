@@ -72,6 +72,8 @@ def completion(
     if request.logprobs is not None:
         # At least one, else it tells none.
         body["n_probs"] = max(1, request.logprobs)
+    if request.lora is not None:
+        body["lora"] = [{"id": place, "scale": scale} for place, scale in enumerate(request.lora)]
     if request.preserved:
         body["preserved_tokens"] = list(request.preserved)
     if request.stop_token_ids:
