@@ -143,11 +143,14 @@ class RayCluster:
 
     def close(self) -> None:
         """Let go of all, and of the cluster when it is only this server's."""
+        if not ray.is_initialized():
+            return
         with contextlib.suppress(Exception):
-            for name in self._names():
+            names = list(serve.status().applications)
+            own = [name for name in names if name.startswith(self._prefix)]
+            for name in own:
                 serve.delete(name, _blocking=False)
-            others = [name for name in serve.status().applications if name not in self._names()]
-            if not others:
+            if len(own) == len(names):
                 serve.shutdown()
         ray.shutdown()
 
@@ -182,6 +185,7 @@ class RayModel:
         self._name, self._needed = name, needed
         self._closed = threading.Event()
         self._running = self._resident = 0
+        self._watcher = threading.Thread(target=self._watch, name="ray-model", daemon=True)
         parallel = source.options.parallel
         assert parallel is not None
         deployment = serve.deployment(
@@ -216,7 +220,6 @@ class RayModel:
         except BaseException:
             self.close()
             raise
-        self._watcher = threading.Thread(target=self._watch, name="ray-model", daemon=True)
         self._watcher.start()
 
     def alive(self) -> bool:
@@ -229,10 +232,15 @@ class RayModel:
 
     def close(self) -> None:
         """See `Engine`."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         # The cluster may have gone first.
         with contextlib.suppress(Exception):
             serve.delete(self._name, _blocking=False)
+        # Whoever asks after the end would make Ray join the cluster again.
+        if self._watcher.ident is not None:
+            self._watcher.join(ANSWER_SECONDS)
 
     def generate(
         self, request: GenerateRequest, cancelled: Cancelled
@@ -395,8 +403,7 @@ class RayModel:
                     )
                 self._running = running
                 if running:
-                    answer = self._handle.resident_bytes.remote()
-                    self._resident = int(answer.result(timeout_s=ANSWER_SECONDS))
+                    self._resident = int(self._ask("resident_bytes", self._closed.is_set))
 
 
 class _Gone(Exception):
