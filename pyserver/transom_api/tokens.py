@@ -8,6 +8,8 @@ from transom_api.fields import Fields
 
 # More than any context window.
 MAX_TOKENS: Final = 2**22
+# A text of a million tokens.
+MAX_TEXT_CHARS: Final = 2**22
 REFUSED: Final[Mapping[str, str]] = {
     "with_pieces": "/detokenize tells a token's text; leave it out",
     "return_token_strs": "/detokenize tells a token's text; leave it out",
@@ -39,13 +41,16 @@ def read_tokenize(body: object) -> TokenizeRequest:
     name = "prompt" if "prompt" in fields and "content" not in fields else "content"
     if name not in fields:
         fields.refuse("content", "is missing")
+    text = fields.text(name, "")
+    if len(text) > MAX_TEXT_CHARS:
+        fields.refuse(name, f"has {len(text)} characters, over {MAX_TEXT_CHARS}")
     # vLLM adds them unless told not to.
     around = fields.flag("add_special", None)
     if around is None:
         around = fields.flag("add_special_tokens", name == "prompt")
     return TokenizeRequest(
         model=fields.required_text("model"),
-        text=fields.text(name, ""),
+        text=text,
         around=around,
         special=fields.flag("parse_special", True),
     )

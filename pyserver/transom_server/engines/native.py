@@ -23,6 +23,7 @@ from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
 from transom_api.prompting import ModelDefaults, Plan, plan
 from transom_models.name import ModelName
 from transom_server.engines.budget import Budget
+from transom_server.engines.lengths import check_length
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
 from transom_server.engines.loading import loading_of
@@ -96,6 +97,7 @@ class NativeModels:
     ) -> Generator[Loaded | Plan | TokenEvent | Done, None, None]:
         """`Loaded`, the `Plan`, then what the engine says. Closing it ends the work."""
         with self._planned(chat, cancelled) as (used, planned):
+            check_length(planned.request.prompt, used.engine.facts)
             yield Loaded(used.load_seconds)
             yield planned
             with closing(used.engine.generate(planned.request, used.cancelled)) as events:

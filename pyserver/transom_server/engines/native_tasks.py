@@ -20,6 +20,7 @@ from transom_api.engine import (
 from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
 from transom_models.modelfile import ParameterValue
 from transom_models.name import ModelName
+from transom_server.engines.lengths import check_length, most_bytes
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
 from transom_server.engines.loading import loading_of
 from transom_server.engines.native_model import NativeModel, files_of, read_native_model
@@ -55,6 +56,9 @@ class NativeTasks:
             if not inputs:
                 return Embeddings((), 0), used.load_seconds
             if not cuts:
+                for each in inputs:
+                    if isinstance(each, str):
+                        check_length(each, used.engine.facts)
                 return used.engine.embed(inputs, used.cancelled), used.load_seconds
             given = [_cut(used.engine, each) for each in inputs]
             shorter = [number for number, each in enumerate(inputs) if given[number] is not each]
@@ -66,6 +70,8 @@ class NativeTasks:
     ) -> Ranking:
         """How well each document answers."""
         with self._use(asked, "rerank", cancelled) as used:
+            for each in (query, *documents):
+                check_length(each, used.engine.facts)
             return used.engine.rerank(query, documents, used.cancelled)
 
     @contextmanager
@@ -92,7 +98,11 @@ class NativeTasks:
 
 def _cut(engine: Engine, given: Input) -> Input:
     """As many tokens as the context holds, with those that the tokenizer puts at the end."""
-    tokens = engine.tokenize(given, around=True) if isinstance(given, str) else given
+    tokens = (
+        engine.tokenize(given[: most_bytes(engine.facts)], around=True)
+        if isinstance(given, str)
+        else given
+    )
     most = engine.facts.context_tokens
     if len(tokens) <= most:
         return given

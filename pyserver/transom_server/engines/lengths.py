@@ -1,0 +1,27 @@
+"""Texts that no context can hold are told apart by their bytes, before anybody counts tokens.
+
+Tokens of ten megabytes take a processor seconds, and memory ten times as much. Pure.
+"""
+
+from typing import Final
+
+from transom_api.engine import ContextOverflow, ModelFacts
+
+# The longest tokens of published vocabularies are rows of 128 or 256 spaces; no text is made of
+# longer ones from its beginning to its end.
+MAX_TOKEN_BYTES: Final = 512
+
+
+def most_bytes(facts: ModelFacts) -> int:
+    """A text with more bytes has more tokens than the context."""
+    return facts.context_tokens * MAX_TOKEN_BYTES
+
+
+def check_length(text: str, facts: ModelFacts) -> None:
+    """Raises `ContextOverflow`."""
+    # Characters are fewer than bytes, and known at once.
+    if len(text) > most_bytes(facts):
+        raise ContextOverflow(
+            f"the prompt has {len(text)} characters, more than a context window (num_ctx) of "
+            f"{facts.context_tokens} tokens holds; shorten it, or ask with a larger num_ctx"
+        )
