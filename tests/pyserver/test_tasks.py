@@ -96,9 +96,17 @@ def test_any_context_can_be_asked_for(server: Server, context: int) -> None:
     assert post(server, "/api/embed", **body).status_code == 200
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_any_batch_can_be_asked_for(server: Server, batch: int) -> None:
-    body = {"model": "tiny", "prompt": "a", "options": {"num_batch": batch}, "stream": False}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_batch": 1},
+        {"num_batch": 3},
+        {"repeat_last_n": -1, "repeat_penalty": 1.5},
+        {"repeat_last_n": 2**31 - 1, "repeat_penalty": 1.5},
+    ],
+)
+def test_options_at_their_bounds(server: Server, options: dict[str, float]) -> None:
+    body = {"model": "tiny", "prompt": "a", "options": options, "stream": False}
     assert post(server, "/api/generate", **body).status_code == 200
 
 

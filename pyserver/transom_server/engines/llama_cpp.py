@@ -158,9 +158,7 @@ class LlamaCpp:
         stops = set(request.stop_token_ids)
         open_choices = set(range(request.choices))
         try:
-            body = wire.completion(
-                request, self.facts.image_marker, lease.first.number, request.choices
-            )
+            body = wire.completion(request, self.facts, lease.first.number, request.choices)
             with closing(self._client.events("/completion", body, cancelled)) as stream:
                 while open_choices:
                     events = next(stream)

@@ -15,6 +15,7 @@ from transom_api.engine import (
     EngineError,
     EngineFailed,
     GenerateRequest,
+    ModelFacts,
     SchemaRefused,
     TokenEvent,
 )
@@ -45,11 +46,15 @@ Event = dict[str, Any]
 
 
 def completion(
-    request: GenerateRequest, image_marker: str | None, slot: int, choices: int
+    request: GenerateRequest, facts: ModelFacts, slot: int, choices: int
 ) -> dict[str, Any]:
     """The body of `/completion` for so many choices. Raises `EngineError`."""
+    sampling = asdict(request.sampling)
+    if not 0 <= sampling["repeat_last_n"] <= facts.context_tokens:
+        # llama.cpp takes no -1, and sets memory aside for as many as it is told.
+        sampling["repeat_last_n"] = facts.context_tokens
     body: dict[str, Any] = {
-        "prompt": _prompt(request, image_marker),
+        "prompt": _prompt(request, facts.image_marker),
         "stream": True,
         "return_tokens": True,
         "response_fields": _LAST_FIELDS,
@@ -59,7 +64,7 @@ def completion(
         "n_predict": request.max_tokens,
         "stop": list(request.stop),
         "ignore_eos": request.ignore_eos,
-        **asdict(request.sampling),
+        **sampling,
     }
     if request.json_schema is not None:
         body["json_schema"] = request.json_schema
