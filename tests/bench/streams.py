@@ -65,6 +65,8 @@ with serving(create_app(config), config) as server:
 """
 # Between the last byte and the end of the threads that wrote.
 SETTLE_SECONDS: Final = 25
+# Clients that come in one moment.
+AT_ONCE: Final = 250
 
 
 class Server:
@@ -129,9 +131,13 @@ class Stream:
 
 async def measure(server: Server, idle: int, active: int, tokens: int, pace: float) -> None:
     async def begin(prompt: str, count: int) -> tuple[list[Stream], list[asyncio.Task[None]]]:
-        streams = [Stream(prompt) for _ in range(count)]
-        tasks = [asyncio.create_task(stream.read(server.port)) for stream in streams]
-        await asyncio.wait_for(asyncio.gather(*(s.begun.wait() for s in streams)), 120)
+        streams: list[Stream] = []
+        tasks: list[asyncio.Task[None]] = []
+        for first in range(0, count, AT_ONCE):
+            new = [Stream(prompt) for _ in range(min(AT_ONCE, count - first))]
+            tasks += [asyncio.create_task(stream.read(server.port)) for stream in new]
+            await asyncio.wait_for(asyncio.gather(*(stream.begun.wait() for stream in new)), 120)
+            streams += new
         return streams, tasks
 
     def told(what: str) -> float:
