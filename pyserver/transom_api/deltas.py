@@ -13,6 +13,8 @@ class TokenLogprob:
     token: str
     logprob: float
     bytes: tuple[int, ...]
+    id: int | None = None
+    """Its number in the vocabulary; None when nobody told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,6 @@ class CallArguments:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """An answer is over. `stop`: the text that ended it, where one did."""
-
-    choice: int
-    reason: Finish
-    stop: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens and seconds of a whole request, after the last answer ended."""
 
@@ -79,6 +72,17 @@ class Usage:
     load_seconds: float = 0.0
     prompt_seconds: float = 0.0
     completion_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An answer is over. `stop`: the text that ended it, where one did."""
+
+    choice: int
+    reason: Finish
+    stop: str | None = None
+    usage: Usage | None = None
+    """Of the request, where this was its last answer and the engine told."""
 
 
 Delta = Content | Reasoning | CallBegins | CallArguments | Ended | Usage

@@ -117,6 +117,7 @@ class Session:
         self._readers = [readers(choice) for choice in range(choices)]
         self._decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in self._readers]
         self._answers = [Answer() for _ in self._readers]
+        self._open = choices
         self._reasons = [False] * len(self._readers)
         self._reasoning_tokens = 0
         self._load_seconds = 0.0
@@ -178,7 +179,8 @@ class Session:
         reason: Finish = done.finish_reason
         if reason == "stop" and self._answers[done.choice].calls:
             reason = "tool_calls"
-        return Ended(done.choice, reason, done.stop)
+        self._open -= 1
+        return Ended(done.choice, reason, done.stop, None if self._open else self._usage)
 
     def _count(self, done: Done) -> None:
         before = self._usage

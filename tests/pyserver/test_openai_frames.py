@@ -345,6 +345,25 @@ def test_a_completion_stream_byte_for_byte() -> None:
     ]
 
 
+def test_the_last_chunk_has_figures_for_those_who_ask_for_no_usage() -> None:
+    end = [Content(0, "a"), Ended(0, "stop"), Ended(1, "stop", usage=USAGE), USAGE]
+    for writer, names in (
+        (chat_writer(stream=True), {"timings"}),
+        (completion_writer(stream=True), {"timings", "usage"}),
+    ):
+        *_, word, first, last = (json.loads(row[6:]) for row in frames_of(writer, end)[:-1])
+        assert last.keys() - first.keys() == names
+        assert word.keys() == first.keys()
+        assert last["timings"]["predicted_n"] == USAGE.completion_tokens
+
+
+def test_a_token_is_told_by_its_number_where_that_is_known() -> None:
+    known = Logprobs(TokenLogprob("a", -1.0, (97,), 7), (TokenLogprob("b", -2.0, (98,)),))
+    body = completion_writer(logprobs=1).body([Answer("a", logprobs=[known])], USAGE)
+    (row,) = body["choices"][0]["logprobs"]["content"]
+    assert (row["id"], "id" in row["top_logprobs"][0]) == (7, False)
+
+
 def test_completions_say_where_tokens_begin() -> None:
     rows = tuple(
         Logprobs(TokenLogprob(text, -1.0, ()), (TokenLogprob("x", -2.0, ()),))
@@ -355,6 +374,16 @@ def test_completions_say_where_tokens_begin() -> None:
         "token_logprobs": [-1.0, -1.0],
         "top_logprobs": [{"x": -2.0, " up": -1.0}, {"x": -2.0, "on": -1.0}],
         "text_offset": [0, 3],
+        # In a chat's words, as llama-server tells them.
+        "content": [
+            {
+                "token": token,
+                "logprob": -1.0,
+                "bytes": [],
+                "top_logprobs": [{"token": "x", "logprob": -2.0, "bytes": []}],
+            }
+            for token in (" up", "on")
+        ],
     }
     whole = completion_writer(logprobs=1).body([Answer(" upon", logprobs=list(rows))], USAGE)
     assert whole["choices"][0]["logprobs"] == expected

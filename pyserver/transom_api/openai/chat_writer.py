@@ -14,7 +14,6 @@ from transom_api.deltas import (
     Finish,
     Logprobs,
     Reasoning,
-    TokenLogprob,
     Usage,
 )
 from transom_api.openai.chat import ChatRequest
@@ -23,7 +22,7 @@ from transom_api.openai.frames import (
     DONE,
     EVENT_STREAM,
     event,
-    logprob_json,
+    logprobs_json,
     timings_json,
     usage_json,
     worded,
@@ -58,7 +57,7 @@ class ChatWriter:
         if isinstance(delta, CallBegins | CallArguments):
             return self._call(delta)
         if isinstance(delta, Ended):
-            return [self._chunk(delta.choice, {}, finish=self._finish(delta.reason))]
+            return [self._chunk(delta.choice, {}, end=delta)]
         if not self.asked.include_usage:
             return []
         rest = {"choices": [], "usage": usage_json(delta), "timings": timings_json(delta)}
@@ -102,17 +101,19 @@ class ChatWriter:
         delta: Mapping[str, Any],
         *,
         logprobs: Sequence[Logprobs] = (),
-        finish: str | None = None,
+        end: Ended | None = None,
     ) -> bytes:
         row = {
             "index": choice,
             "delta": delta,
             "logprobs": self._logprobs(logprobs) if logprobs else None,
-            "finish_reason": finish,
+            "finish_reason": None if end is None else self._finish(end.reason),
         }
         chunk = {**self._head("chat.completion.chunk"), "choices": [row]}
         if self.asked.include_usage:
             chunk["usage"] = None  # it comes in a chunk of its own
+        elif end is not None and end.usage is not None:
+            chunk["timings"] = timings_json(end.usage)
         return event(chunk)
 
     def _content(self, choice: int, words: str) -> bytes:
@@ -160,16 +161,4 @@ class ChatWriter:
     def _logprobs(self, rows: Sequence[Logprobs]) -> dict[str, Any] | None:
         if not self.asked.chat.logprobs:
             return None
-        content = [
-            {**_token(row.chosen), "top_logprobs": [_token(token) for token in row.top]}
-            for row in rows
-        ]
-        return {"content": content, "refusal": None}
-
-
-def _token(token: TokenLogprob) -> dict[str, Any]:
-    return {
-        "token": token.token,
-        "logprob": logprob_json(token.logprob),
-        "bytes": list(token.bytes),
-    }
+        return {"content": logprobs_json(rows), "refusal": None}

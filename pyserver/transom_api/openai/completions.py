@@ -15,6 +15,7 @@ from transom_api.openai.frames import (
     EVENT_STREAM,
     event,
     logprob_json,
+    logprobs_json,
     timings_json,
     worded,
 )
@@ -162,10 +163,9 @@ class CompletionWriter:
             )
             return [self._chunk(delta.choice, delta.text, logprobs=logprobs)]
         if isinstance(delta, Ended):
-            return [self._chunk(delta.choice, "", finish=delta.reason)]
+            return [self._chunk(delta.choice, "", end=delta)]
         if isinstance(delta, Usage) and self.asked.include_usage:
-            rest = {"choices": [], "usage": usage_of(delta), "timings": timings_json(delta)}
-            return [event({**self._head(), **rest})]
+            return [event({**self._head(), "choices": [], **self._figures(delta)})]
         return []
 
     def end(self) -> list[bytes]:
@@ -193,9 +193,11 @@ class CompletionWriter:
         return {
             **self._head(),
             "choices": self._rows,
-            "usage": usage_of(self._usage),
-            "timings": timings_json(self._usage),
+            **self._figures(self._usage),
         }
+
+    def _figures(self, usage: Usage) -> dict[str, Any]:
+        return {"usage": usage_of(usage), "timings": timings_json(usage)}
 
     @property
     def _picks(self) -> bool:
@@ -219,17 +221,19 @@ class CompletionWriter:
         text: str,
         *,
         logprobs: Mapping[str, Any] | None = None,
-        finish: str | None = None,
+        end: Ended | None = None,
     ) -> bytes:
         row = {
             "index": self._index(choice),
             "text": text,
             "logprobs": logprobs,
-            "finish_reason": finish,
+            "finish_reason": None if end is None else end.reason,
         }
         chunk = {**self._head(), "choices": [row]}
         if self.asked.include_usage:
             chunk["usage"] = None  # it comes in a chunk of its own
+        elif end is not None and end.usage is not None:
+            chunk |= self._figures(end.usage)
         return event(chunk)
 
     def _logprobs(self, rows: Sequence[Logprobs], start: int) -> dict[str, Any] | None:
@@ -248,6 +252,8 @@ class CompletionWriter:
             "token_logprobs": [logprob_json(row.chosen.logprob) for row in rows],
             "top_logprobs": top if self.chat.top_logprobs else None,
             "text_offset": offsets,
+            # The same as chats have it, where llama-server has nothing else.
+            "content": logprobs_json(rows),
         }
 
 

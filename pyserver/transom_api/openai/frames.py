@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any, Final
 
-from transom_api.deltas import Usage
+from transom_api.deltas import Logprobs, TokenLogprob, Usage
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 DONE: Final = b"data: [DONE]\n\n"
@@ -31,6 +31,24 @@ def worded(frame: Callable[[str], bytes]) -> Callable[[str], bytes]:
 def logprob_json(logprob: float) -> float:
     """A log-probability that JSON can hold."""
     return logprob if math.isfinite(logprob) else LEAST_LOGPROB
+
+
+def logprobs_json(rows: Sequence[Logprobs]) -> list[dict[str, Any]]:
+    """Tokens and those in their place, as chats tell them."""
+    return [
+        {**_token_json(row.chosen), "top_logprobs": [_token_json(token) for token in row.top]}
+        for row in rows
+    ]
+
+
+def _token_json(token: TokenLogprob) -> dict[str, Any]:
+    told = {
+        "token": token.token,
+        "logprob": logprob_json(token.logprob),
+        "bytes": list(token.bytes),
+    }
+    # llama-server tells it, OpenAI does not.
+    return told if token.id is None else {"id": token.id, **told}
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:

@@ -29,7 +29,10 @@ def schemas() -> dict[str, Schema]:
         "Timings": _timings(),
         "ChatCompletion": answer({**head, "choices": rows(_choice()), **_figures()}),
         "ChatCompletionChunk": either(
-            answer({**chunk, "choices": rows(_chunk_choice(), least=1)}, {"usage": const(None)}),
+            answer(
+                {**chunk, "choices": rows(_chunk_choice(), least=1)},
+                {"usage": const(None), "timings": ref("Timings")},
+            ),
             answer({**chunk, "choices": rows({}, most=0), **_figures()}),
             ref("OpenAIError"),
             about="A `data:` line of the stream; the last one is `[DONE]`.",
@@ -40,7 +43,7 @@ def schemas() -> dict[str, Schema]:
         "CompletionChunk": either(
             answer(
                 {**_head("text_completion"), "choices": rows(_text_choice(), least=1)},
-                {"usage": const(None)},
+                {"usage": nullable(ref("ChatUsage")), "timings": ref("Timings")},
             ),
             answer({**_head("text_completion"), "choices": rows({}, most=0), **_figures()}),
             ref("OpenAIError"),
@@ -117,9 +120,13 @@ def _timings() -> Schema:
 
 
 def _logprobs() -> Schema:
+    return nullable(answer({"content": rows(_token()), "refusal": const(None)}))
+
+
+def _token() -> Schema:
     one = {"token": text(), "logprob": number(), "bytes": rows(whole(least=0, most=255))}
-    row = answer({**one, "top_logprobs": rows(answer(one))})
-    return nullable(answer({"content": rows(row), "refusal": const(None)}))
+    known = {"id": _COUNT}
+    return answer({**one, "top_logprobs": rows(answer(one, known))}, known)
 
 
 def _choice() -> Schema:
@@ -179,6 +186,7 @@ def _text_choice() -> Schema:
             "token_logprobs": rows(number()),
             "top_logprobs": nullable(rows(table(number()))),
             "text_offset": rows(_COUNT),
+            "content": rows(_token()),
         }
     )
     return answer(

@@ -136,7 +136,10 @@ def joined(steps: Iterable[TokenEvent | Done]) -> list[TokenEvent | Done]:
 def _logprob(row: dict[str, Any]) -> TokenLogprob:
     value = row["logprob"]
     return TokenLogprob(
-        row["token"], NEVER_LOGPROB if value is None else float(value), tuple(row["bytes"])
+        row["token"],
+        NEVER_LOGPROB if value is None else float(value),
+        tuple(row["bytes"]),
+        row["id"],
     )
 
 
