@@ -61,6 +61,7 @@ def test_our_own_reader_takes_what_is_sent_to_another_transom() -> None:
         "ignore_eos": True,
         "cache_prompt": False,
         "keep_alive": 60,
+        "lora": [{"id": 0, "scale": 0.5}],
         "reasoning_effort": "low",
         "chat_template_kwargs": {"custom": 1},
         "documents": [{"text": "d"}],
@@ -108,6 +109,7 @@ def test_pictures_and_ollamas_way_to_answer_calls() -> None:
         ("openai", {"documents": ({"a": 1},)}, "documents"),
         ("openai", {"constraint": Constraint("regex", text="a")}, None),
         ("vllm", {"suffix": "x"}, "suffix"),
+        ("vllm", {"lora": ((0, 1.0),)}, "lora"),
     ],
 )
 def test_what_has_no_word_is_refused(kind: Kind, fields: Any, param: str | None) -> None:

@@ -148,6 +148,10 @@ def _extras(chat: Chat, kind: Kind) -> dict[str, Any]:
     found = {name: value for name, value in found.items() if value}
     if chat.continues_last:
         found |= {"continue_final_message": True, "add_generation_prompt": False}
+    if chat.lora is not None:
+        if kind != "transom":
+            raise InvalidField("lora", f"{_why('stop')}; leave it out")
+        found["lora"] = [{"id": number, "scale": scale} for number, scale in chat.lora]
     if kind == "openai" and found:
         raise InvalidField(next(iter(found)), f"{_why('stop')}; leave it out")
     if kind == "transom":
