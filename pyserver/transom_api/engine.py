@@ -121,6 +121,9 @@ class Done:
     choice: int = 0
     stop: str | None = None
     """The stop text that ended it, where one did."""
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    """Those that a draft model guessed, and guessed right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,8 @@ class LoadOptions:
     """Requests answered at once, each with `context_tokens` for itself."""
     kv_type: str | None = None
     """How keys and values are kept, as "f16" or "q8_0"."""
+    draft_tokens: int | None = None
+    """Tokens that a draft model guesses a step; 0: it is not loaded."""
     task: Task = "generate"
     pooling: Pooling | None = None
     """How an embedding is made of its tokens' vectors, where the file does not say."""
@@ -192,6 +197,8 @@ class ModelFiles:
     weights: str
     projector: str | None = None
     adapters: tuple[str, ...] = ()
+    draft: str | None = None
+    """A small model of the same vocabulary, which guesses what the large one then checks."""
 
 
 class Engine(Protocol):

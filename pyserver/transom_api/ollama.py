@@ -33,8 +33,8 @@ _NAME_WIDTH: Final = 30
 REFUSED: Final[Mapping[str, str]] = {
     "renderer": "it names code inside Ollama; give the chat template as template",
     "parser": "it names code inside Ollama; leave it out",
-    "draft_files": "drafting with a second model is not supported; leave it out",
-    "draft_quantize": "drafting with a second model is not supported; leave it out",
+    "draft_files": "`transom create` makes a model with a draft (DRAFT); leave it out",
+    "draft_quantize": "`transom create -q` makes a smaller draft; leave it out",
     "remote_host": "models of other hosts are pulled first, then named in from",
 }
 # Of a pull or a push.

@@ -15,6 +15,7 @@ _LOAD_FIELDS: Final[Mapping[str, tuple[str, object]]] = {
     "main_gpu": ("main_gpu", None),
     "num_thread": ("threads", 0),
     "use_mmap": ("mmap", None),
+    "draft_num_predict": ("draft_tokens", None),
 }
 _SAMPLING_FIELDS: Final = (
     "temperature",

@@ -88,6 +88,7 @@ class _Creation:
         found = [path for path in adapters if path is not None]
         source = self._path(modelfile.base)
         with self.store.adding() as lease:
+            draft = None if modelfile.draft is None else self._draft(modelfile.draft, lease)
             if source is None:
                 base, modelfile, layers = self._from_model(found, lease)
             else:
@@ -101,6 +102,7 @@ class _Creation:
                 adapters=layers,
                 # Whatever was compiled here has them in its weights.
                 adapters_merged=True,
+                draft=draft,
                 reconverse=self._reconverse(base),
             )
         # What was compiled and then changed: configs and manifests that no model names.
@@ -178,6 +180,25 @@ class _Creation:
         native, layers = self._native_base(source, adapters, lease)
         browsers = tuple(part for part in compiled.parts if part.is_browser)
         return replace(native, parts=(*native.parts, *browsers)), layers
+
+    def _draft(self, text: str, lease: Lease) -> Digest:
+        """The model of a DRAFT line: a GGUF file's, or that of a model of the store."""
+        path = self._path(text)
+        if path is not None and path.is_file():
+            return self._put(path, lease)
+        if path is not None:
+            raise CannotCreate(f"DRAFT {text}: a folder has to become a GGUF first")
+        try:
+            native = _native_part(self._known_or_pulled(ModelName.parse(text)))
+        except InvalidName:
+            raise CannotCreate(
+                f"DRAFT {text}: there is no such file, and it is no model's name"
+            ) from None
+        if native is None:
+            raise CannotCreate(f"DRAFT {text}: this takes a GGUF, and the model has none")
+        digest = layers_of(native.manifest, media_types.OLLAMA_MODEL)[0].digest
+        lease.keep(digest)
+        return digest
 
     @property
     def _wants_browser(self) -> bool:

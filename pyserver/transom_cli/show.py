@@ -103,6 +103,7 @@ def _print_view(view: ModelView, verbose: bool) -> None:
             ],
         )
     _section("Adapters", [(digest, "") for digest in view.adapters])
+    _section("Draft", [(view.draft, "")] if view.draft else [])
     _section("Capabilities", [(word, "") for word in view.capabilities])
     _section("Parameters", _parameters(view))
     _section("System", _lines(view.texts.system))
@@ -173,6 +174,7 @@ def _to_json(view: ModelView) -> dict[str, Any]:
         "parameters": dict(texts.parameters),
         "messages": [{"role": role, "content": content} for role, content in texts.messages],
         "adapters": list(view.adapters),
+        "draft": view.draft,
         "requires": view.requires,
         "modelfile": view.modelfile,
     }

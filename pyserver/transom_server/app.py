@@ -12,7 +12,7 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 
-from transom_api.engine import LoadOptions
+from transom_api.engine import Done, LoadOptions
 from transom_models.name import ModelName
 from transom_server.access import host_allowed, origin_allowed
 from transom_server.api_keys import KeyRing, keys_path
@@ -111,7 +111,7 @@ def create_app(config: Config | None = None) -> Flask:
         ),
         line=WaitingLine(config.queue),
         client=who_asks,
-        heard=lambda done: counted.tokens(done.prompt_tokens, done.completion_tokens),
+        heard=lambda done: _count(counted, done),
     )
     app.extensions["transom_close"] = _closing(upstreams.close, native.close, chosen.close)
     ending = app.extensions["transom_ending"] = threading.Event()
@@ -148,6 +148,11 @@ def _closing(*closes: Callable[[], None]) -> Callable[[], None]:
             each()
 
     return close
+
+
+def _count(counted: Metrics, done: Done) -> None:
+    counted.tokens(done.prompt_tokens, done.completion_tokens)
+    counted.drafts(done.drafted_tokens, done.accepted_tokens)
 
 
 def _guard(app: Flask, access: Access, limiter: Limiter, ending: threading.Event) -> None:

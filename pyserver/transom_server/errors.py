@@ -28,6 +28,7 @@ from transom_server.engines.template_process import TemplateFailed, TemplateRefu
 from transom_server.engines.waiting import ClientOverShare, Overloaded
 from transom_server.key_door import KeyRefused, ScopeMissing
 from transom_server.model.creation import CannotCreate
+from transom_server.model.draft import DraftMismatch
 from transom_server.model.gguf_facts import InvalidGguf
 from transom_server.rate_limit import RateLimited
 from transom_server.registry.manifest_upload import (
@@ -108,6 +109,7 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     InvalidField: (400, "UNSUPPORTED"),
     InvalidParameter: (400, "UNSUPPORTED"),
     NotNative: (400, "UNSUPPORTED"),
+    DraftMismatch: (400, "UNSUPPORTED"),
     WrongTask: (400, "UNSUPPORTED"),
     UnknownToken: (400, "UNSUPPORTED"),
     NoTemplate: (400, "UNSUPPORTED"),

@@ -41,6 +41,13 @@ class Metrics:
             self._tokens[(("kind", "prompt"),)] += read
             self._tokens[(("kind", "completion"),)] += written
 
+    def drafts(self, guessed: int, right: int) -> None:
+        """A draft model has guessed."""
+        if guessed:
+            with self._lock:
+                self._tokens[(("kind", "drafted"),)] += guessed
+                self._tokens[(("kind", "accepted"),)] += right
+
     def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
         """The page; `gauges` by name, with their help, are what is true now. One whose name ends
         with `_total` never falls."""

@@ -157,7 +157,7 @@ def test_retired_parameters_are_passed_over_with_a_note() -> None:
         ("FROM a\nPLATFORM webgu", 2, "did you mean webgpu"),
         ("FROM a\nRENDERER qwen3", 2, "names code inside Ollama"),
         ("FROM a\nparser qwen3", 2, "names code inside Ollama"),
-        ("FROM a\nDRAFT ./small.gguf", 2, "second model is not supported"),
+        ("FROM a\nDRAFT b\nDRAFT c", 3, "DRAFT was given already"),
         ("FROM a\nSYSTEM a\0b", 2, "NUL"),
         ("FROM a\nLICENSE \"  \"", 2, "LICENSE needs a value"),
     ],

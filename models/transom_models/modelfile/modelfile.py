@@ -45,18 +45,18 @@ DIRECTIVES: Final = (
     "TEMPLATE",
     "SYSTEM",
     "ADAPTER",
+    "DRAFT",
     "LICENSE",
     "MESSAGE",
     "REQUIRES",
     "PLATFORM",
 )
-# Directives of Ollama that name code inside Ollama, or a second model.
+# Directives of Ollama that name code inside Ollama.
 _NOT_OURS: Final = {
     "RENDERER": "it names code inside Ollama; take the line out and give the chat template with "
     "TEMPLATE, or leave TEMPLATE out to use the one inside the model",
     "PARSER": "it names code inside Ollama; take the line out (tool calls and thinking are read "
     "by the chat template's own marks)",
-    "DRAFT": "drafting with a second model is not supported; take the line out",
 }
 
 _QUOTES: Final = ('"""', '"')
@@ -90,6 +90,7 @@ class Modelfile:
 
     base: str
     adapters: tuple[str, ...] = ()
+    draft: str | None = None
     template: str | None = None
     template_line: int = field(default=1, compare=False)
     system: str | None = None
@@ -201,6 +202,7 @@ class _Reader:
     def __init__(self) -> None:
         self._base: str | None = None
         self._adapters: list[str] = []
+        self._draft: str | None = None
         self._template: str | None = None
         self._template_line = 1
         self._system: str | None = None
@@ -224,6 +226,7 @@ class _Reader:
         return Modelfile(
             base=self._base,
             adapters=tuple(self._adapters),
+            draft=self._draft,
             template=self._template,
             template_line=self._template_line,
             system=self._system,
@@ -245,6 +248,13 @@ class _Reader:
     def _take_adapter(self, directive: _Directive) -> None:
         _room(directive, self._adapters, MAX_ADAPTERS)
         self._adapters.append(_path(directive))
+
+    def _take_draft(self, directive: _Directive) -> None:
+        if self._draft is not None:
+            raise directive.error(
+                f"DRAFT was given already ({self._draft!r:.80}); a model has one draft"
+            )
+        self._draft = _path(directive)
 
     def _take_template(self, directive: _Directive) -> None:
         self._template = directive.value
@@ -324,6 +334,8 @@ def write_modelfile(modelfile: Modelfile) -> str:
     text with a line that ends in quotes, a carriage return or a NUL has no spelling."""
     lines = [f"FROM {_quote(modelfile.base)}"]
     lines += [f"ADAPTER {_quote(path)}" for path in modelfile.adapters]
+    if modelfile.draft is not None:
+        lines.append(f"DRAFT {_quote(modelfile.draft)}")
     lines += [f"PLATFORM {platform}" for platform in modelfile.platforms]
     if modelfile.requires is not None:
         lines.append(f"REQUIRES {modelfile.requires}")

@@ -217,7 +217,7 @@ class LlamaCpp:
         except EngineError as error:
             # Whoever asked has no business with where files lie here.
             reason = str(error)
-            for name in ("weights", "projector"):
+            for name in ("weights", "projector", "draft"):
                 if path := getattr(files, name):
                     reason = reason.replace(path, f"its {name}")
             for path in files.adapters:

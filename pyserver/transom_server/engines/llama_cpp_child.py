@@ -20,6 +20,8 @@ CONTEXT_CHECKPOINTS: Final = 2
 # A chat model that embeds works out the chances of all tokens after each one, twice over, though
 # nobody asks: 1.2 GB for 1024 tokens of a large vocabulary.
 LAST_PIECE_TOKENS: Final = 128
+# Ollama's default of draft_num_predict.
+DRAFT_TOKENS: Final = 4
 # What cannot be read as a picture llama.cpp would hand to ffmpeg, as a film. No program lies here.
 NO_FFMPEG: Final = os.devnull
 # llama.cpp runs the model's own template when it loads, and gives up where it cannot read it. Ours
@@ -73,6 +75,8 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
         chosen.lora_adapters = [
             xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]
         ]
+    if order["draft"] is not None and order["task"] == "generate" and order["draft_tokens"] != 0:
+        _draft(xllamacpp, chosen.speculative, order)
     if order["batch_tokens"] is not None:
         # Each slot has a token in a step, at the least.
         batch = max(order["batch_tokens"], order["parallel"])
@@ -102,6 +106,24 @@ def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
             kinds = xllamacpp.llama_pooling_type
             chosen.pooling_type = getattr(kinds, "LLAMA_POOLING_TYPE_" + pooling.upper())
     return chosen
+
+
+def _draft(xllamacpp: Any, chosen: Any, order: dict[str, Any]) -> None:
+    chosen.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+    draft = chosen.draft
+    model = draft.mparams
+    model.path = order["draft"]
+    draft.mparams = model
+    draft.n_max = order["draft_tokens"] or DRAFT_TOKENS
+    if order["kv_type"] is not None:
+        kept = getattr(xllamacpp.ggml_type, "GGML_TYPE_" + order["kv_type"].upper())
+        draft.cache_type_k = draft.cache_type_v = kept
+    if order["gpu_layers"] is not None:
+        draft.n_gpu_layers = order["gpu_layers"]
+    for processors in (draft.cpuparams, draft.cpuparams_batch):
+        processors.poll = 0
+        if order["threads"] is not None:
+            processors.n_threads = order["threads"]
 
 
 def _end_with_parent() -> None:

@@ -157,6 +157,8 @@ def done(event: Event, choice: int) -> Done:
         completion_seconds=max(0.0, timings["predicted_ms"]) / 1000,
         choice=choice,
         stop=event["stopping_word"] if kind == "word" else None,
+        drafted_tokens=timings.get("draft_n", 0),
+        accepted_tokens=timings.get("draft_n_accepted", 0),
     )
 
 

@@ -81,6 +81,8 @@ def loading_of(
     was trained for.
     """
     said = options.load_options_of({**model.texts.parameters, **parameters}, otherwise)
+    if task != "generate" or not layers_of(model.manifest, media_types.OLLAMA_DRAFT):
+        said = replace(said, draft_tokens=None)
     try:
         facts = weights_header(store, model)
     except InvalidGguf:  # whoever loads it says what is wrong

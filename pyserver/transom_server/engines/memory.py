@@ -63,7 +63,7 @@ class MemoryEstimate:
     compute: int
     vocabulary: int
     beside: int
-    """Projectors and adapters."""
+    """Projectors, adapters, and a draft model with all that it needs."""
     process: int
 
     @property

@@ -14,6 +14,7 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Index, Manifest
 from transom_models.modelfile import jinja_template
 from transom_models.name import ModelName
+from transom_server.model.draft import check_draft
 from transom_server.model.model_texts import ModelTexts, gguf_of, layers_of, read_texts
 from transom_server.store import Store, StoredModel
 
@@ -63,17 +64,23 @@ def _native_platform(store: Store, index: Index) -> tuple[Manifest, ModelTexts] 
 
 
 def files_of(store: Store, model: NativeModel) -> ModelFiles:
-    """Local files with the weights; a store in a bucket fetches them. Raises `BlobNotFound`."""
+    """Local files with the weights; a store in a bucket fetches them. Raises `BlobNotFound`,
+    `DraftMismatch`."""
 
     def paths(media_type: str) -> list[str]:
         layers = layers_of(model.manifest, media_type)
         return [str(store.blob_path(layer.digest)) for layer in layers]
 
     projectors = paths(media_types.OLLAMA_PROJECTOR)
+    drafts = layers_of(model.manifest, media_types.OLLAMA_DRAFT)
+    for draft in drafts[:1]:
+        (weights, *_) = layers_of(model.manifest, media_types.OLLAMA_MODEL)
+        check_draft(store, weights.digest, draft.digest)
     return ModelFiles(
         weights=paths(media_types.OLLAMA_MODEL)[0],
         projector=projectors[0] if projectors else None,
         adapters=tuple(paths(media_types.OLLAMA_ADAPTER)),
+        draft=paths(media_types.OLLAMA_DRAFT)[0] if drafts else None,
     )
 
 

@@ -35,7 +35,9 @@ def estimate_of(store: Store, model: NativeModel, options: LoadOptions) -> Memor
         for media_type in (media_types.OLLAMA_PROJECTOR, media_types.OLLAMA_ADAPTER)
         for layer in layers_of(model.manifest, media_type)
     ]
-    return _estimate(store, weights.digest, sum(beside), options)
+    drafts = layers_of(model.manifest, media_types.OLLAMA_DRAFT)
+    draft = drafts[0].digest if drafts else None
+    return _estimate(store, weights.digest, sum(beside), options, draft)
 
 
 def needed_by_files(store: Store, files: ModelFiles, options: LoadOptions) -> int:
@@ -43,18 +45,26 @@ def needed_by_files(store: Store, files: ModelFiles, options: LoadOptions) -> in
     weights = Digest.parse(files.weights)
     others = [files.projector, *files.adapters]
     beside = sum(store.blob_size(Digest.parse(each)) for each in others if each is not None)
+    draft = None if files.draft is None else Digest.parse(files.draft)
     try:
-        return _estimate(store, weights, beside, options).total
+        return _estimate(store, weights, beside, options, draft).total
     except (InvalidGguf, Unestimated):
         return int(store.blob_size(weights) * UNKNOWN_SHARE)
 
 
 def _estimate(
-    store: Store, weights: Digest, beside_bytes: int, options: LoadOptions
+    store: Store,
+    weights: Digest,
+    beside_bytes: int,
+    options: LoadOptions,
+    draft: Digest | None = None,
 ) -> MemoryEstimate:
     context = options.context_tokens or DEFAULT_CONTEXT_TOKENS
     kept = options.kv_type or "f16"
     shape = CacheShape(context, options.parallel or parallel_for(context), kept, kept)
+    if draft is not None and options.task == "generate" and options.draft_tokens != 0:
+        second = estimate(header(store, draft), shape, options, repacked_types=repacked_types())
+        beside_bytes += second.total - second.process
     return estimate(
         header(store, weights),
         shape,

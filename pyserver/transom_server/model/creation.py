@@ -28,6 +28,7 @@ from transom_server.model.browser_config import (
     with_template,
     write_config,
 )
+from transom_server.model.draft import check_draft
 from transom_server.model.gguf_facts import GgufFacts, InvalidGguf
 from transom_server.model.model_texts import (
     ModelTexts,
@@ -133,12 +134,14 @@ def create_model(
     *,
     adapters: Sequence[Digest] = (),
     adapters_merged: bool = False,
+    draft: Digest | None = None,
     reconverse: Reconverse | None = None,
 ) -> Digest:
     """Give `name` to the base with what the Modelfile changes; the digest of the new index.
 
     `modelfile.base` and `modelfile.adapters` are the caller's to read: `base` and `adapters` are
     what they mean; `adapters_merged`: the browser platforms of the base have them in their weights.
+    `draft` is the model of `modelfile.draft`, for the native platform.
     `reconverse` finds out WebLLM's prompt format of a new template. Raises
     `CannotCreate`, `UntranslatableTemplate`, `InvalidGguf`, and what the store raises.
     """
@@ -148,7 +151,15 @@ def create_model(
     with store.adding() as lease:
         lease.keep(*(row.digest for part in parts for row in part.manifest.descriptors))
         maker = _Maker(
-            store, lease, modelfile, base, tuple(adapters), adapters_merged, reconverse, report
+            store,
+            lease,
+            modelfile,
+            base,
+            tuple(adapters),
+            adapters_merged,
+            draft,
+            reconverse,
+            report,
         )
         rows = tuple(maker.row(part) for part in parts)
         report(Status(WRITING_MANIFEST))
@@ -197,6 +208,7 @@ class _Maker:
     base: Base
     adapters: tuple[Digest, ...]
     adapters_merged: bool
+    draft: Digest | None
     reconverse: Reconverse | None
     report: Report
     _told: set[Digest] = field(default_factory=set)
@@ -241,7 +253,7 @@ class _Maker:
         layers = _replaced(part, text_layers(before), text_layers(after), self.keep)
         layers = self._with_licences(part, layers, before)
         if not part.is_browser:
-            layers = self._with_adapters(part, layers)
+            layers = self._with_draft(part, self._with_adapters(part, layers))
         elif self.adapters and not self.adapters_merged:
             raise CannotCreate(
                 "an adapter is merged into browser platforms by `transom create` on the command "
@@ -308,6 +320,16 @@ class _Maker:
             row = Descriptor(media_types.OLLAMA_ADAPTER, digest, self.store.blob_size(digest))
             layers = layers if row in layers else (*layers, row)
         return layers
+
+    def _with_draft(self, part: Part, layers: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+        if self.draft is None:
+            return layers
+        for model in layers_of(part.manifest, media_types.OLLAMA_MODEL):
+            check_draft(self.store, model.digest, self.draft)
+        self.lease.keep(self.draft)
+        row = Descriptor(media_types.OLLAMA_DRAFT, self.draft, self.store.blob_size(self.draft))
+        others = [each for each in layers if each.media_type != media_types.OLLAMA_DRAFT]
+        return (*others, row)
 
     def _config(
         self,

@@ -59,6 +59,7 @@ class ModelView:
     capabilities: tuple[str, ...]
     requires: str | None
     adapters: tuple[str, ...]
+    draft: str | None
     gguf: GgufFacts | None
     projector: GgufFacts | None
     browser: Document | None = field(hash=False)
@@ -86,6 +87,7 @@ class ModelView:
         )
         head = "# Made by `transom show`. FROM brings everything along that no line here changes.\n"
         comments = "".join(f"# ADAPTER {digest}\n" for digest in self.adapters)
+        comments += "" if self.draft is None else f"# DRAFT {self.draft}\n"
         text, left_out = _spelled(said)
         for word in left_out:
             comments += f"# {word}: cannot be spelled in a Modelfile; FROM brings it along\n"
@@ -141,6 +143,7 @@ def look_at(store: Store, name: ModelName, most_items: int = 0) -> ModelView:
     config = {} if native is None else _config(store, native)
     requires = config.get("requires")
     adapters = layers_of(native, media_types.OLLAMA_ADAPTER) if native else ()
+    drafts = layers_of(native, media_types.OLLAMA_DRAFT) if native else ()
     return ModelView(
         model=model,
         details=_completed(details, gguf),
@@ -151,6 +154,7 @@ def look_at(store: Store, name: ModelName, most_items: int = 0) -> ModelView:
         capabilities=_capabilities(gguf, projector, browser, texts),
         requires=requires if isinstance(requires, str) and requires else None,
         adapters=tuple(str(row.digest) for row in adapters),
+        draft=str(drafts[0].digest) if drafts else None,
         gguf=gguf,
         projector=projector,
         browser=browser,
