@@ -118,7 +118,8 @@ class LlamaCppProcess:
     def close(self) -> None:
         """Kill it, and free what was ours of it. Twice is once."""
         with self._closing:
-            self._is_closed = True
+            # Else it ended by itself, which is still to be told.
+            self._is_closed = self._is_closed or self.alive()
             self._process.kill()
             self._process.wait()
             for listener in self._listeners:
@@ -145,7 +146,7 @@ class LlamaCppProcess:
 
     def _tell_end(self) -> None:
         """An end that nobody wanted is for the log, also where no request is there to meet it."""
-        if self._is_loaded and not self._is_closed:
+        if self._is_loaded:
             reason = self.wait_for_end(END_TIMEOUT_SECONDS) or "says no more"
             if self._process.returncode == -signal.SIGABRT and self._log:
                 # What it found to be wrong with itself. Other last lines tell nothing.
