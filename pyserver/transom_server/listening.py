@@ -74,10 +74,12 @@ class ListeningServer(TcpWSGIServer):  # type: ignore[misc]  # waitress has no t
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
-        for channel in self.active_channels.values():
-            # Also in the middle of an answer, which would hold a model's slot for ever.
+        for channel in list(self.active_channels.values()):
+            # Also in the middle of an answer, which would hold a model's slot for ever. At once:
+            # the main loop hears nothing of a socket that is full.
             if channel.total_outbufs_len and channel.last_activity < now - STALLED_SECONDS:
                 channel.will_close = True
+                channel.handle_close()
 
     def busy_count(self) -> int:
         """Connections whose answers are not all sent."""
