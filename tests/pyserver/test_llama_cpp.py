@@ -189,7 +189,7 @@ def test_a_picture_is_part_of_the_prompt(seeing: LlamaCpp) -> None:
 def test_pictures_that_lie(seeing: LlamaCpp) -> None:
     marker = seeing.facts.image_marker
     for data in (b"", b"\x89PNG\r\n\x1a\n" + bytes(50), png(0)[:60]):
-        with pytest.raises(EngineError, match="Failed to load image"):
+        with pytest.raises(EngineError, match="is damaged"):
             run(seeing, GenerateRequest(f"{marker}hello", images=(data,)))
     with pytest.raises(EngineError, match="ends with an image"):
         run(seeing, GenerateRequest(f"hello{marker}", images=(png(0),)))
@@ -210,7 +210,7 @@ def test_what_is_no_picture_is_given_to_no_program(
     engine = LlamaCpp(ModelFiles(str(tiny), str(projector)), LoadOptions(threads=1), never)
     try:
         request = GenerateRequest(f"{engine.facts.image_marker}hello", images=(b"film",))
-        with pytest.raises(EngineError, match="Failed to load image"):
+        with pytest.raises(EngineError, match="is damaged"):
             run(engine, request)
     finally:
         engine.close()

@@ -6,10 +6,20 @@ Tokens of ten megabytes take a processor seconds, and memory ten times as much. 
 from typing import Final
 
 from transom_api.engine import ContextOverflow, ModelFacts
+from transom_api.fields import InvalidField
+from transom_api.tokens import MAX_TEXT_CHARS
 
 # The longest tokens of published vocabularies are rows of 128 or 256 spaces; no text is made of
 # longer ones from its beginning to its end.
 MAX_TOKEN_BYTES: Final = 512
+
+
+def check_text(text: str) -> None:
+    """Of a text whose tokens are only counted. Raises `InvalidField`."""
+    if len(text) > MAX_TEXT_CHARS:
+        raise InvalidField(
+            None, f"the prompt has {len(text)} characters, and is counted up to {MAX_TEXT_CHARS}"
+        )
 
 
 def most_bytes(facts: ModelFacts) -> int:

@@ -19,6 +19,7 @@ from transom_api.engine import (
     SchemaRefused,
     TokenEvent,
 )
+from transom_api.fields import InvalidField
 
 MAX_REASON_CHARS: Final = 300
 # JSON has no minus infinity; OpenAI writes this for a token that is not to be had.
@@ -42,7 +43,14 @@ _LAST_FIELDS: Final = (
     "timings",
 )
 
+# And for pictures and sounds.
+_BAD_MEDIA: Final = "Failed to load image or audio file"
+
 Event = dict[str, Any]
+
+
+class MediaRefused(EngineError, InvalidField):
+    """A field that only the engine can judge, as it unpacks it."""
 
 
 def completion(
@@ -54,7 +62,7 @@ def completion(
         # llama.cpp takes no -1, and sets memory aside for as many as it is told.
         sampling["repeat_last_n"] = facts.context_tokens
     body: dict[str, Any] = {
-        "prompt": _prompt(request, facts.image_marker),
+        "prompt": _prompt(request, facts.image_marker or facts.sound_marker),
         "stream": True,
         "return_tokens": True,
         "response_fields": _LAST_FIELDS,
@@ -87,13 +95,13 @@ def completion(
     return body
 
 
-def _prompt(request: GenerateRequest, image_marker: str | None) -> Any:
+def _prompt(request: GenerateRequest, marker: str | None) -> Any:
     if not request.images:
         return request.prompt
-    found = 0 if image_marker is None else request.prompt.count(image_marker)
+    found = 0 if marker is None else request.prompt.count(marker)
     if found != len(request.images):
         raise EngineError(f"the prompt has room for {found} images, not {len(request.images)}")
-    if image_marker is not None and request.prompt.endswith(image_marker):
+    if marker is not None and request.prompt.endswith(marker):
         # llama.cpp aborts, because nothing is left to continue from.
         raise EngineError("the prompt ends with an image; write something after it")
     data = [base64.b64encode(image).decode() for image in request.images]
@@ -192,6 +200,8 @@ def refusal(data: bytes, context_is_whole: bool = False) -> EngineError:
     if message.startswith(_BAD_GRAMMAR):
         reason = message.removeprefix(_BAD_GRAMMAR)[:MAX_REASON_CHARS]
         return SchemaRefused(f"the grammar cannot be used: {reason}")
+    if _BAD_MEDIA in message:
+        return MediaRefused(None, "a picture or a sound of this request is damaged; send it whole")
     if _DEAD_END in message:
         return SchemaRefused("the grammar cannot be used: it comes to where nothing can follow")
     return EngineError(f"llama.cpp: {message[:MAX_REASON_CHARS]}")

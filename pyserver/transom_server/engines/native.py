@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
-from transom_api.chat import Chat, Image
+from transom_api.chat import Audio, Chat, Image
 from transom_api.engine import (
     Cancelled,
     Done,
@@ -23,7 +23,7 @@ from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
 from transom_api.prompting import ModelDefaults, Plan, plan
 from transom_models.name import ModelName
 from transom_server.engines.budget import Budget
-from transom_server.engines.lengths import check_length
+from transom_server.engines.lengths import check_length, check_text
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
 from transom_server.engines.loading import loading_of
@@ -109,6 +109,7 @@ class NativeModels:
     def count_tokens(self, chat: Chat, cancelled: Cancelled) -> int:
         """Tokens of the prompt that this conversation becomes."""
         with self._planned(chat, cancelled) as (used, planned):
+            check_text(planned.request.prompt)
             if not planned.request.images:
                 return len(used.engine.tokenize(planned.request.prompt, around=True))
             # What a picture takes only its encoder knows.
@@ -165,7 +166,8 @@ def _as_text(chat: Chat, defaults: ModelDefaults, facts: ModelFacts) -> Chat:
     bare = defaults.template is None and chat.template is None and not defaults.system
     if chat.is_prompt and bare and len(chat.messages) == 1 and not defaults.messages:
         chat = replace(chat, raw_prompt=chat.messages[0].text)
-    if chat.raw_prompt is None or not facts.image_marker:
+    marker = facts.image_marker or facts.sound_marker
+    if chat.raw_prompt is None or not marker:
         return chat
-    pictures = sum(isinstance(part, Image) for each in chat.messages for part in each.parts)
-    return replace(chat, raw_prompt=facts.image_marker * pictures + chat.raw_prompt)
+    files = sum(isinstance(part, Image | Audio) for each in chat.messages for part in each.parts)
+    return replace(chat, raw_prompt=marker * files + chat.raw_prompt)
