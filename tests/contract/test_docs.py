@@ -27,6 +27,7 @@ DOCUMENTS = [
     "docs/responses.md",
     "docs/run.md",
     "docs/keys.md",
+    "docs/operation.md",
     "docs/cluster.md",
 ]
 WALK = (ROOT / "docs" / "walk.md").read_text()

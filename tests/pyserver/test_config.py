@@ -19,6 +19,12 @@ def test_docs_have_the_table() -> None:
     assert all(setting.env == f"TRANSOM_{setting.name.upper()}" for setting in SETTINGS)
 
 
+def test_docs_name_what_a_running_server_takes_over() -> None:
+    text = " ".join((ROOT / "docs" / "operation.md").read_text().split())
+    names = ", ".join(f"`{setting.name}`" for setting in SETTINGS if setting.live)
+    assert f"no stream is dropped: {names}." in text
+
+
 def test_overrides_come_before_the_environment_and_that_before_defaults() -> None:
     environ = {"TRANSOM_PORT": "1", "TRANSOM_HOST": "::1", "TRANSOM_MODELS": ""}
     config = Config.read(environ, port="2", host=None)
