@@ -27,6 +27,7 @@ DOCUMENTS = [
     "docs/responses.md",
     "docs/run.md",
     "docs/keys.md",
+    "docs/security.md",
     "docs/operation.md",
     "docs/cluster.md",
 ]
