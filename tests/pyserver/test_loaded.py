@@ -8,7 +8,13 @@ from contextlib import AbstractContextManager, closing
 import pytest
 
 from tests.fakes.fake_engine import FakeEngine, FakeLoader
-from transom_api.engine import EngineError, LoadOptions, ModelFiles, RequestCancelled
+from transom_api.engine import (
+    EngineError,
+    EngineFailed,
+    LoadOptions,
+    ModelFiles,
+    RequestCancelled,
+)
 from transom_models.digest import Digest
 from transom_server.engines.budget import Budget, NeverFits
 from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
@@ -270,6 +276,18 @@ def test_close_ends_all_and_nothing_begins_after_it(
         assert all(engine.closed.is_set() for engine in loader.loaded)
     with pytest.raises(EngineError, match="ending"), use(models, "one"):
         pass
+
+
+def test_what_close_ends_has_not_failed(models: LoadedModels[None]) -> None:
+    """Its process is killed while it answers, and its request is told why."""
+
+    def answer() -> None:
+        with use(models):
+            models.close()
+            raise EngineFailed("the model's process was ended by SIGKILL")
+
+    with pytest.raises(Overloaded, match="server is ending"):
+        answer()
 
 
 def budgeted(

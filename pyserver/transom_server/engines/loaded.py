@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeVar
 from transom_api.engine import (
     Cancelled,
     Engine,
+    EngineFailed,
     LoadEngine,
     LoadFailed,
     LoadOptions,
@@ -36,6 +37,8 @@ MAX_LOADED: Final = 16
 POLL_SECONDS: Final = 0.1
 # Ollama's "for ever": Go's longest duration.
 FOREVER_SECONDS: Final = 2**63 / 1e9
+
+ENDING: Final = "the server is ending; ask again in a moment"
 
 _LOG = logging.getLogger(__name__)
 
@@ -183,6 +186,10 @@ class LoadedModels(Generic[Tag]):
                 event(_LOG, logging.INFO, "model loaded", model=key.name, seconds=seconds)
             assert entry.engine is not None
             yield InUse(entry.engine, time.monotonic() - started if loading else 0.0, ended)
+        except EngineFailed:
+            if self._closed:  # it was us who ended it
+                raise Overloaded(ENDING) from None
+            raise
         finally:
             self._give_back(entry, place)
 
@@ -342,7 +349,7 @@ class LoadedModels(Generic[Tag]):
 
     def _check(self, cancelled: Cancelled) -> None:
         if self._closed:
-            raise Overloaded("the server is ending; ask again in a moment")
+            raise Overloaded(ENDING)
         if cancelled():
             raise RequestCancelled("nobody waits for this answer any more")
 
