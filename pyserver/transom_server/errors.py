@@ -165,7 +165,8 @@ def register_errors(app: Flask) -> None:
         known = (_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
         status, code = next(known, (500, "UNKNOWN"))
         if status >= 500:
-            _LOG.error("%s %s: %s", request.method, request.path, error)
+            level = logging.WARNING if isinstance(error, Overloaded) else logging.ERROR
+            _LOG.log(level, "%s: %s", _asked(), error)
         param = error.param if isinstance(error, InvalidField) else None
         response = error_response(status, code, str(error), param)
         if isinstance(error, Overloaded | RateLimited):
@@ -193,7 +194,7 @@ def register_errors(app: Flask) -> None:
             status = 503
         else:
             return unknown(error)
-        _LOG.error("%s %s: %s", request.method, request.path, error)
+        _LOG.error("%s: %s", _asked(), error)
         response = error_response(status, "UNKNOWN", message)
         if status == 503:
             response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -201,5 +202,11 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> Response:
-        _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+        _LOG.error("%s failed", _asked(), exc_info=error)
         return error_response(500, "UNKNOWN", public_text(error))
+
+
+def _asked() -> str:
+    """What was asked for, for the log: the rule, as an address may hold what somebody typed."""
+    rule = "none" if request.url_rule is None else request.url_rule.rule
+    return f"{this_request().method} {rule}"

@@ -62,7 +62,7 @@ class _Formatter(logging.Formatter):
         row: dict[str, Any] = {
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _event(record),
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -72,6 +72,12 @@ class _Formatter(logging.Formatter):
             return json.dumps(row, ensure_ascii=False, default=str)
         head = f"{row.pop('time')} {row.pop('level')} {_line(row.pop('event'))}"
         return " ".join([head, *(f"{key}={_plain(value)}" for key, value in row.items())])
+
+
+def _event(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    # waitress names the address, which may hold what somebody typed.
+    return text.partition(" while serving ")[0] if record.name == "waitress" else text
 
 
 def _told(error: BaseException, tells_words: bool) -> str:

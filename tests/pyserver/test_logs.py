@@ -248,6 +248,24 @@ def test_an_exception_says_where_and_its_words_at_debug_only(tells: bool) -> Non
     assert (CANARY in row["error"]) == tells
 
 
+def test_what_fails_names_no_address(
+    server: Server, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError(CANARY)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "get_index", fail)
+        assert ask(server, "GET", f"/v2/{CANARY.lower()}/manifests/latest")[0].status == 500
+    logging.getLogger("waitress").error(f"Exception while serving /v2/{CANARY}")
+    requests(log, 1)
+    assert rows(log)[-1]["event"] == "Exception"
+    text = log.getvalue()
+    assert "KeyError at " in text
+    assert "test_logs.py" in text
+    assert CANARY.lower() not in text.lower()
+
+
 def test_a_file_that_is_moved_away_is_begun_anew(log: io.StringIO, tmp_path: Path) -> None:
     path = tmp_path / "log"
     logs.start_log("text", "warning", path)

@@ -25,6 +25,7 @@ from transom_api.tokens import (
 )
 from transom_server.engines.native_tasks import Asked, NativeTasks
 from transom_server.hosting import client_gone, read_body, uncached
+from transom_server.request_log import this_request
 from transom_server.upstream.routing import RoutedTasks
 
 
@@ -48,7 +49,7 @@ def blueprint(
         asked = read_embeddings(read_body(), request.headers.get(CONTEXT_HEADER))
         model = Asked(asked.model, asked.options, asked.keep_seconds)
         found, _ = tasks.embed(model, asked.inputs, client_gone())
-        charging()(found.tokens)
+        _charge(charging(), asked.model, found.tokens)
         return _answer(embeddings_body(asked, found.vectors, found.tokens))
 
     @routes.post("/v1/rerank")
@@ -59,7 +60,7 @@ def blueprint(
         asked = read_rerank(read_body())
         model = Asked(asked.model, asked.options, asked.keep_seconds)
         found = tasks.rerank(model, asked.query, asked.documents, client_gone())
-        charging()(found.tokens)
+        _charge(charging(), asked.model, found.tokens)
         return _answer(rerank_body(asked, found.scores, found.tokens))
 
     @routes.post("/tokenize")
@@ -84,11 +85,17 @@ def _embed(
     started = time.monotonic_ns()
     model = Asked(asked.model, asked.options, asked.keep_seconds)
     found, seconds = tasks.embed(model, asked.inputs, client_gone(), cuts=asked.cuts)
-    charge(found.tokens)
+    _charge(charge, asked.model, found.tokens)
     total = time.monotonic_ns() - started
     load = round(seconds * 1e9)
     body = embed_body(asked, found.vectors, found.tokens, total, load, found.cut)
     return _answer(body)
+
+
+def _charge(charge: Callable[[int], None], model: str, tokens: int) -> None:
+    charge(tokens)
+    log = this_request()
+    log.model, log.prompt_tokens = model, tokens
 
 
 def _answer(value: dict[str, Any]) -> Response:
