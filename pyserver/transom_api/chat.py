@@ -41,6 +41,7 @@ class Audio:
 
     data: bytes
     format: str
+    seconds: float = 0.0
 
 
 Part = Text | Image | Audio

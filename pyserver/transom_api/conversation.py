@@ -47,19 +47,21 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
 def rows_of(
     messages: Sequence[Message],
     image_marker: str | None,
+    sound_marker: str | None = None,
     *,
     short_ids: bool = False,
     arguments_as_text: bool = False,
 ) -> list[Row]:
-    """Messages as templates know them. An image is `image_marker` where it stands. Templates of
+    """Messages as templates know them. A marker is where an image or a sound is. Templates of
     Hugging Face want the arguments of a call as a mapping; older ones as text."""
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     found = []
     for message in messages:
         content = "".join(
-            part.text if isinstance(part, Text) else (image_marker or "")
+            part.text
+            if isinstance(part, Text)
+            else (image_marker if isinstance(part, Image) else sound_marker) or ""
             for part in message.parts
-            if isinstance(part, Text | Image)
         )
         row: Row = {"role": message.role, "content": content}
         if message.reasoning:

@@ -66,8 +66,8 @@ class GenerateRequest:
     """One prompt to continue.
 
     `prompt` is text in which the model's special tokens are read as such; the engine adds those
-    that its tokenizer puts around any text. In it `image_marker` of `ModelFacts` stands once for
-    each of `images` (files of an image format, as bytes).
+    that its tokenizer puts around any text. In it a marker of `ModelFacts` stands once for each of
+    `images` (files of images or sounds, as bytes, in their order).
     """
 
     prompt: str
@@ -137,6 +137,8 @@ class ModelFacts:
     """Whether the tokenizer puts `bos` before any text by itself."""
     image_marker: str | None = None
     """Stands for an image in a prompt; None when the model sees none."""
+    sound_marker: str | None = None
+    """Stands for a sound; None when the model hears none."""
     parallel: int = 1
     """How many requests it answers at once."""
     vocabulary: int | None = None

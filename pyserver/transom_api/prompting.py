@@ -30,6 +30,7 @@ from transom_api.fields import InvalidField
 from transom_api.reasoning import MARKERS, ThinkingReader, closer_of
 from transom_api.schema_limits import check_schema
 from transom_api.session import AnswerReader
+from transom_api.sound_files import MAX_SECONDS
 from transom_api.tools import (
     GENERIC,
     GPT_OSS,
@@ -277,14 +278,21 @@ def _counted(chat: Chat) -> NewId:
 
 def _images(chat: Chat, facts: ModelFacts) -> tuple[bytes, ...]:
     parts = [part for message in chat.messages for part in message.parts]
-    if any(isinstance(part, Audio) for part in parts):
+    seen = [part for part in parts if isinstance(part, Image)]
+    heard = [part for part in parts if isinstance(part, Audio)]
+    if heard and facts.sound_marker is None:
         raise InvalidField("messages", f"{chat.model} hears no sound; leave it out")
-    images = tuple(part.data for part in parts if isinstance(part, Image))
-    if images and facts.image_marker is None:
+    if seen and facts.image_marker is None:
         raise InvalidField("messages", f"{chat.model} sees no images; leave them out")
-    if images and any(str(facts.image_marker) in message.text for message in chat.messages):
-        raise InvalidField("messages", f"{facts.image_marker} in a text would stand for an image")
-    return images
+    seconds = sum(part.seconds for part in heard)
+    if seconds > MAX_SECONDS:
+        raise InvalidField(
+            "messages", f"all sounds last {seconds:.0f} seconds together, over {MAX_SECONDS}"
+        )
+    for files, marker in ((seen, facts.image_marker), (heard, facts.sound_marker)):
+        if files and any(str(marker) in message.text for message in chat.messages):
+            raise InvalidField("messages", f"{marker} in a text would stand for a file")
+    return tuple(part.data for part in parts if isinstance(part, Image | Audio))
 
 
 def _prompt(
@@ -316,6 +324,7 @@ def _prompt(
         rows = rows_of(
             messages,
             facts.image_marker,
+            facts.sound_marker,
             short_ids=calling.native in (MISTRAL, MISTRAL_NAMED),
             arguments_as_text=arguments_as_text,
         )

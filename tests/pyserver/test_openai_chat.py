@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.sounds import wav
 from transom_api.chat import Audio, Chat, Constraint, Image, Message, Text, Tool, ToolCall
 from transom_api.fields import InvalidField
 from transom_api.openai.chat import ChatRequest, read_chat
@@ -20,7 +21,7 @@ HELLO = {"role": "user", "content": "hello"}
 BODY: Mapping[str, Any] = {"model": "tiny", "messages": [HELLO]}
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
 PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
-WAV = base64.b64encode(b"RIFF").decode()
+WAV = base64.b64encode(wav()).decode()
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
@@ -277,7 +278,7 @@ def test_a_tag_is_no_context() -> None:
             {"type": "image_url", "image_url": {"url": PNG_URL, "detail": "low"}},
             {"type": "image_url", "image_url": PNG_URL},
             {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}]},
-         Message("user", (Text("what is"), Image(PNG), Image(PNG), Audio(b"RIFF", "wav")))),
+         Message("user", (Text("what is"), Image(PNG), Image(PNG), Audio(wav(), "wav", 0.5)))),
         ({"role": "assistant", "content": None, "tool_calls": [
             {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]},
          Message("assistant", tool_calls=(ToolCall("c1", "add", "{}"),))),

@@ -162,7 +162,7 @@ def test_pictures_stand_where_they_are() -> None:
     [
         ((Image(b"1"),), FACTS, "sees no images"),
         ((Audio(b"1", "wav"),), SEES, "hears no sound"),
-        ((Text("see <img>"), Image(b"1")), SEES, "would stand for an image"),
+        ((Text("see <img>"), Image(b"1")), SEES, "would stand for a file"),
     ],
 )
 def test_what_a_model_cannot_take_is_refused(

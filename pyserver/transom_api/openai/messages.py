@@ -1,7 +1,5 @@
 """The messages of a chat, of every role and kind of content."""
 
-import base64
-import binascii
 import json
 from typing import Final
 
@@ -19,6 +17,7 @@ from transom_api.chat import (
 )
 from transom_api.fields import Fields, shown
 from transom_api.image_files import read_data_url
+from transom_api.sound_files import FORMATS, read_sound
 
 ROLES: Final[dict[str, Role]] = {
     "system": "system",
@@ -36,7 +35,6 @@ PARTS: Final[dict[Role, tuple[str, ...]]] = {
     # A tool may answer with a picture, as a screenshot.
     "tool": ("text", "image_url"),
 }
-AUDIO_FORMATS: Final = ("wav", "mp3")
 DETAILS: Final = ("auto", "low", "high", "original")
 NO_AUDIO: Final = "answers are not kept; send the words as content"
 
@@ -153,8 +151,5 @@ def _audio(part: Fields) -> Audio:
     if inner is None:
         part.refuse("input_audio", "is missing")
     inner.required_text("format")
-    kind = inner.text("format", "", choices=AUDIO_FORMATS)
-    try:
-        return Audio(base64.b64decode(inner.required_text("data"), validate=True), kind)
-    except (ValueError, binascii.Error):
-        inner.refuse("data", "is not base64")
+    kind = inner.text("format", "", choices=FORMATS)
+    return read_sound(inner, "data", kind)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from transom_api import sound_files
 from transom_api.chat import (
     MAX_CHOICES,
     MAX_MESSAGES,
@@ -266,7 +267,7 @@ def _part() -> Schema:
     image = record(
         {"url": _DATA_URL}, {"detail": choice(messages.DETAILS)}, "PNG, JPEG, GIF or BMP."
     )
-    sound = record({"format": choice(messages.AUDIO_FORMATS), "data": text("Base64.", least=1)})
+    sound = record({"format": choice(sound_files.FORMATS), "data": text("Base64.", least=1)})
     return either(
         record({"type": const("text"), "text": text()}),
         record({"type": const("refusal"), "refusal": text(least=1)}),

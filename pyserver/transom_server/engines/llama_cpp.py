@@ -229,13 +229,14 @@ class LlamaCpp:
         bos = properties["bos_token"]
         added = self.tokenize("", around=True)
         alone = self.tokenize(bos)
-        sees = properties["modalities"]["vision"]
+        sees, hears = (properties["modalities"][kind] for kind in ("vision", "audio"))
         return ModelFacts(
             context_tokens=properties["default_generation_settings"]["n_ctx"],
             bos=bos,
             eos=properties["eos_token"],
             adds_bos=bool(bos) and added[:1] == alone[:1],
             image_marker=properties["media_marker"] if sees else None,
+            sound_marker=properties["media_marker"] if hears else None,
             parallel=parallel,
             vocabulary=vocabulary,
             adapters=adapters,

@@ -240,10 +240,16 @@ def _capabilities(
         return ("embedding",)
     template = texts.template or (gguf.template if gguf else None) or ""
     found = ["completion"]
-    if projector is not None or (
+    beside = {} if projector is None else projector.metadata
+    hears = beside.get("clip.has_audio_encoder") is True
+    # Projectors of old say nothing, and see.
+    sees = beside.get("clip.has_vision_encoder", not hears) is True
+    if (projector is not None and sees) or (
         gguf is not None and f"{arch}.vision.block_count" in gguf.metadata
     ):
         found.append("vision")
+    if hears:
+        found.append("audio")
     is_translated = template.startswith(_TRANSLATED)
     tools = _BODY_TOOLS if is_translated else _TOOLS
     thinking = _BODY_THINKING if is_translated else _THINKING
