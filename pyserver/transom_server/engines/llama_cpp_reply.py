@@ -34,7 +34,7 @@ class Reply:
                 raise http.client.IncompleteRead(b"")
         head = bytes(self._held[:end]).lower()
         del self._held[: end + 4]
-        self.status = int(head.split(maxsplit=2)[1])
+        self.status = int(head.partition(b" ")[2][:3])
         self._is_chunked = b"\r\ntransfer-encoding: chunked" in head
 
     def __iter__(self) -> Iterator[bytes]:
