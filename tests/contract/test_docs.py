@@ -22,6 +22,7 @@ DOCUMENTS = [
     "docs/modelfile.md",
     "docs/object-storage.md",
     "docs/anthropic.md",
+    "docs/clients.md",
     "docs/openai.md",
     "docs/openapi.md",
     "docs/responses.md",
