@@ -122,7 +122,9 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(anthropic.blueprint(host))
     app.register_blueprint(openai.blueprint(host))
     app.register_blueprint(responses.blueprint(host))
-    native_tasks = NativeTasks(chosen.store, native.loaded, loading)
+    native_tasks = NativeTasks(
+        chosen.store, native.loaded, loading, heard=lambda tokens: counted.tokens(tokens, 0)
+    )
     routed_tasks = RoutedTasks(native_tasks, upstreams, store)
     app.register_blueprint(tasks.blueprint(routed_tasks, lambda: charging(limiter)))
     app.register_blueprint(ollama.blueprint(store, config, upstreams.rows))

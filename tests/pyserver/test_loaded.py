@@ -392,6 +392,9 @@ def test_a_pinned_model_stays(loader: FakeLoader) -> None:
         with take(held, "three", 40_000):
             pass
         assert sorted(names(held)) == ["one", "three"]
+        # It stays long after it was asked to.
+        (until,) = [row.expires for row in held.rows() if row.key.name == "one"]
+        assert until > time.time() + 1e9
         assert held.unload("one")  # whoever says so
         assert names(held) == ["three"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from tests.fakes.tiny_bert import tiny_bert
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
 from transom_server.config import Config
@@ -43,6 +44,26 @@ def test_answers_tokens_and_models_are_counted(client: FlaskClient) -> None:
     assert found["transom_loaded_bytes"] > 10_000_000
     assert found["transom_waiting_requests"] == 0
     assert "secret" not in response.text
+
+
+def test_tokens_of_vectors_and_scores_count_too(client: FlaskClient, tmp_path: Path) -> None:
+    store = Store(tmp_path / "models")
+    put_native(store, "bert", tiny_bert().to_bytes(), parameters={"num_thread": 1})
+    reranker = tiny_bert(pooling=4, scores=True).to_bytes()
+    put_native(store, "reranker", reranker, parameters={"num_thread": 1})
+    read = 0
+    for path, body in (
+        ("/v1/embeddings", {"model": "bert", "input": ["the cat", "a dog runs"]}),
+        ("/v1/rerank", {"model": "reranker", "query": "cat", "documents": ["the cat", "sea"]}),
+    ):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        read += answer.get_json()["usage"]["total_tokens"]
+    embedded = client.post("/api/embed", json={"model": "bert", "input": "cat", "truncate": True})
+    read += embedded.get_json()["prompt_eval_count"]
+    found = values(client.get("/metrics").text)
+    assert found['transom_tokens_total{kind="prompt"}'] == read > 10
+    assert found['transom_tokens_total{kind="completion"}'] == 0
 
 
 def test_ready(client: FlaskClient) -> None:

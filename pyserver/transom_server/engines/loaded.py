@@ -217,6 +217,8 @@ class LoadedModels(Generic[Tag]):
             engine = entry.engine
             if engine is not None and engine.alive():
                 left = entry.keep_seconds if entry.busy else entry.deadline - now
+                if self._budget.is_pinned(entry.key.name):
+                    left = FOREVER_SECONDS
                 rows.append(
                     LoadedRow(
                         entry.key, engine.resident_bytes(), engine.facts.context_tokens, wall + left

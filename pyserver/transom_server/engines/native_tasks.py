@@ -3,7 +3,7 @@
 Knows the store, which models are loaded, and no HTTP.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -40,12 +40,19 @@ class NativeTasks:
     """Threads may share it."""
 
     def __init__(
-        self, store: Store, loaded: LoadedModels[NativeModel], loading: LoadOptions
+        self,
+        store: Store,
+        loaded: LoadedModels[NativeModel],
+        loading: LoadOptions,
+        *,
+        heard: Callable[[int], None] = lambda tokens: None,
     ) -> None:
-        """`loading`: what counts where neither a request nor the model says."""
+        """`loading`: what counts where neither a request nor the model says; `heard` is told the
+        tokens of each answer."""
         self._store = store
         self._loading = loading
         self._loaded = loaded
+        self._heard = heard
 
     def embed(
         self, asked: Asked, inputs: Sequence[Input], cancelled: Cancelled, *, cuts: bool = False
@@ -59,10 +66,13 @@ class NativeTasks:
                 for each in inputs:
                     if isinstance(each, str):
                         check_length(each, used.engine.facts)
-                return used.engine.embed(inputs, used.cancelled), used.load_seconds
+                found = used.engine.embed(inputs, used.cancelled)
+                self._heard(found.tokens)
+                return found, used.load_seconds
             given = [_cut(used.engine, each) for each in inputs]
             shorter = [number for number, each in enumerate(inputs) if given[number] is not each]
             found = used.engine.embed(given, used.cancelled)
+            self._heard(found.tokens)
             return replace(found, cut=tuple(shorter)), used.load_seconds
 
     def rerank(
@@ -72,7 +82,9 @@ class NativeTasks:
         with self._use(asked, "rerank", cancelled) as used:
             for each in (query, *documents):
                 check_length(each, used.engine.facts)
-            return used.engine.rerank(query, documents, used.cancelled)
+            found = used.engine.rerank(query, documents, used.cancelled)
+            self._heard(found.tokens)
+            return found
 
     @contextmanager
     def tokenizer(self, model: str, cancelled: Cancelled) -> Iterator[Engine]:
