@@ -37,6 +37,9 @@ REFUSED: Final[Mapping[str, str]] = {
     "draft_quantize": "`transom create -q` makes a smaller draft; leave it out",
     "remote_host": "models of other hosts are pulled first, then named in from",
 }
+# Of a message that a model begins with.
+NOT_CARRIED: Final = ("images", "tool_calls")
+ONLY_TEXTS: Final = "a model carries texts only; leave it out"
 # Of a pull or a push.
 CREDENTIALS: Final = ("username", "password")
 NO_CREDENTIALS: Final = "`transom login` keeps what a registry asks for"
@@ -275,9 +278,9 @@ def _messages(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _message(row: object, where: str) -> tuple[str, str]:
     if not isinstance(row, dict):
         _refuse(where, "an object", row)
-    for field in ("images", "tool_calls"):
+    for field in NOT_CARRIED:
         if row.get(field):
-            raise InvalidRequest(f"{where}.{field}: a model carries texts only; leave it out")
+            raise InvalidRequest(f"{where}.{field}: {ONLY_TEXTS}")
     role = _checked(row.get("role"), f"{where}.role")
     if role not in ROLES:
         raise InvalidRequest(f"{where}.role: must be one of {', '.join(ROLES)}")

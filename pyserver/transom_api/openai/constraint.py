@@ -11,6 +11,8 @@ from transom_api.fields import Fields, kind_of
 # vLLM's `choice`: each is a branch of the grammar.
 MAX_CHOICES: Final = 1024
 NO_TAGS: Final = "structural tags are not read; a grammar can say the same"
+# Where the text of a regex is; each has somebody who writes it so.
+REGEX_FIELDS: Final = ("regex", "pattern", "value")
 FORMATS: Final = ("text", "json_object", "json_schema", "grammar", "regex")
 
 
@@ -51,8 +53,7 @@ def _response_format(body: Fields, name: str) -> Constraint | None:
         if "schema" not in holder:
             holder.refuse("schema", "is missing")
         return _schema(holder, "schema")
-    # Others write the text of a regex in a field of another name.
-    names = ("grammar",) if kind == "grammar" else ("regex", "pattern", "value")
+    names = ("grammar",) if kind == "grammar" else REGEX_FIELDS
     named = next((word for word in names if word in form), names[0])
     return _text_kind(kind)(form, named)
 

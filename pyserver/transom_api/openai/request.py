@@ -87,7 +87,9 @@ def read_common(body: Fields, context: str | None) -> Asked:
     """`context` is the header's value. Raises `InvalidField`."""
     for name, (neutral, way_out) in REFUSED.items():
         value = body.raw(name)
-        if value and value not in neutral:
+        # True is 1 to Python.
+        asks = not any(value == each and (value is True) is (each is True) for each in neutral)
+        if value and asks:
             body.refuse(name, way_out)
     model, options = read_model(body, context)
     stream = body.flag("stream", False)

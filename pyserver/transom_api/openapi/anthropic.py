@@ -40,7 +40,7 @@ def schemas() -> dict[str, Schema]:
     return {
         "AnthropicBlockParam": _block_param(),
         "MessagesRequest": record(
-            {**required, "max_tokens": most}, _fields(), "A body of `/v1/messages`."
+            {**required, "max_tokens": most}, _without("max_tokens"), "A body of `/v1/messages`."
         ),
         "CountTokensRequest": record(required, _fields(), "A body of `/v1/messages/count_tokens`."),
         "AnthropicMessage": _message(),
@@ -68,15 +68,17 @@ def schemas() -> dict[str, Schema]:
     }
 
 
+def _without(name: str) -> dict[str, Schema]:
+    return {key: row for key, row in _fields().items() if key != name}
+
+
 def _fields() -> dict[str, Schema]:
-    # It has a word of its own for them.
-    shared = {name: row for name, row in loading().items() if name not in ("max_tokens", "stop")}
     stop = text(least=1, most=MAX_STOP_CHARS)
     form = record({"schema": json_object("A JSON schema.")}, {"type": const("json_schema")})
     display = {"display": choice(messages.DISPLAYS)}
     edit = record({"type": text(pattern="clear_thinking_.+"), "keep": const("all")})
     return {
-        **shared,
+        **loading(),
         **refused(messages.REFUSED),
         **_CACHED,
         "stream": flag("Answer piece by piece, as server-sent events."),
@@ -111,7 +113,7 @@ def _turns() -> Schema:
 
 
 def _text() -> Schema:
-    return record({"type": const("text"), "text": text()}, _CACHED)
+    return record({"type": const("text"), "text": text()})
 
 
 def _block_param() -> Schema:
@@ -130,10 +132,10 @@ def _block_param() -> Schema:
     )
     return either(
         _text(),
-        record({"type": const("image"), "source": image}, _CACHED),
+        record({"type": const("image"), "source": image}),
         record(
             {"type": const("document"), "source": document},
-            {"title": text(), "context": text(), **cites, **_CACHED},
+            {"title": text(), "context": text(), **cites},
         ),
         record(
             {"type": const("search_result"), "title": text(least=1), "source": text(least=1)},
@@ -148,11 +150,10 @@ def _block_param() -> Schema:
                 "name": text(least=1),
                 "input": json_object(),
             },
-            _CACHED,
         ),
         record(
             {"type": const("tool_result"), "tool_use_id": text(least=1)},
-            {"content": either(text(), pictures), "is_error": flag(), **_CACHED},
+            {"content": either(text(), pictures), "is_error": flag()},
         ),
         about="Text and pictures by the user, thoughts and calls by the assistant.",
     )

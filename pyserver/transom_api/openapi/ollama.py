@@ -4,7 +4,7 @@ from typing import Final
 
 from transom_api import ollama, ollama_chat, ollama_embed
 from transom_api.chat import MAX_MESSAGES, MAX_PARTS, MAX_TOOLS, MAX_TOP_LOGPROBS
-from transom_api.openapi.openai import TOOL_NAME
+from transom_api.openapi.openai import TOOL_CHOICE, TOOL_NAME
 from transom_api.openapi.options import KEEP_ALIVE, LORA, OLLAMA_MODEL, options
 from transom_api.openapi.schema import (
     Schema,
@@ -33,12 +33,13 @@ _STREAM: Final = {"stream": flag("Answer piece by piece, as NDJSON. Default true
 
 def schemas() -> dict[str, Schema]:
     loading = {**_NAMED, "options": ref("OllamaOptions"), "keep_alive": KEEP_ALIVE}
+    asking = {**loading, "options": record({}, {**options()["properties"], "lora": LORA})}
     return {
         "OllamaOptions": options(),
         "OllamaChatRequest": record(
             {},
             {
-                **loading,
+                **asking,
                 **_common(),
                 "messages": rows(
                     _message(), "Without any the model is only loaded.", most=MAX_MESSAGES
@@ -50,7 +51,7 @@ def schemas() -> dict[str, Schema]:
         "OllamaGenerateRequest": record(
             {},
             {
-                **loading,
+                **asking,
                 **_common(),
                 "prompt": text("Without one the model is only loaded."),
                 "system": text(),
@@ -104,19 +105,14 @@ def _common() -> dict[str, Schema]:
 
 def _tools() -> dict[str, Schema]:
     """What OpenAI's and Ollama's chats have in common."""
-    names = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
     function = record({"name": TOOL_NAME})
-    found = {
+    return {
         "tools": rows(ref("OpenAITool"), most=MAX_TOOLS),
-        "tool_choice": either(
-            choice(("none", "auto", "required")),
-            record({"type": const("function")}, {"function": function, "name": TOOL_NAME}),
-        ),
+        "tool_choice": TOOL_CHOICE,
         "parallel_tool_calls": flag(),
-        "functions": rows(function, most=MAX_TOOLS),
+        "functions": rows(ref("OpenAIFunction"), most=MAX_TOOLS),
         "function_call": either(choice(("none", "auto")), function),
     }
-    return {name: found[name] for name in names}
 
 
 def _images() -> Schema:
@@ -142,7 +138,8 @@ def _message() -> Schema:
 
 def _create() -> Schema:
     label = ollama.LABEL.pattern
-    message = record({"role": choice(ROLES)}, {"content": text()})
+    carried = refused(dict.fromkeys(ollama.NOT_CARRIED, ollama.ONLY_TEXTS))
+    message = record({"role": choice(ROLES)}, {"content": text(), **carried})
     return record(
         {},
         {

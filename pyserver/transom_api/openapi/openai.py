@@ -9,6 +9,7 @@ from transom_api.chat import (
     MAX_PARTS,
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
+    Role,
 )
 from transom_api.fields import MAX_TOKEN_ID
 from transom_api.openai import chat, completions, constraint, embeddings, messages, request, tools
@@ -31,6 +32,12 @@ from transom_api.openapi.schema import (
 from transom_models.modelfile.parameters import PARAMETERS
 
 TOOL_NAME: Final = text(pattern=tools.NAME.pattern)
+_FUNCTION: Final = const("function")
+TOOL_CHOICE: Final = either(
+    choice(tools.MODES),
+    record({"type": _FUNCTION, "function": record({"name": TOOL_NAME})}),
+    record({"type": _FUNCTION, "name": TOOL_NAME}),
+)
 _DATA_URL: Final = text("The file in base64, as `data:image/png;base64,…`.", least=1)
 _LENGTH: Final = either(
     const(-1),
@@ -47,6 +54,7 @@ _SEED: Final = whole(
 def schemas() -> dict[str, Schema]:
     return {
         "OpenAIOptions": options(),
+        "OpenAIFunction": _function(),
         "OpenAITool": _tool(),
         "OpenAIMessage": _message(),
         "ChatCompletionRequest": record(
@@ -123,15 +131,11 @@ def _chat() -> dict[str, Schema]:
         **refused(chat.REFUSED),
         "modalities": either(const("text"), rows(const("text"), most=2)),
         "tools": rows(ref("OpenAITool"), most=MAX_TOOLS),
-        "tool_choice": either(
-            choice(tools.MODES),
-            record(
-                {"type": const("function")},
-                {"function": record({"name": TOOL_NAME}), "name": TOOL_NAME},
-            ),
-        ),
+        "tool_choice": TOOL_CHOICE,
         "parallel_tool_calls": flag("Whether more than one may be called. Default true."),
-        "functions": rows(_function(), "As tools, from before there were any.", most=MAX_TOOLS),
+        "functions": rows(
+            ref("OpenAIFunction"), "As tools, from before there were any.", most=MAX_TOOLS
+        ),
         "function_call": either(choice(("none", "auto")), record({"name": TOOL_NAME})),
         "logprobs": flag("Give each token's log-probability."),
         "top_logprobs": whole("And so many of the likeliest.", least=0, most=MAX_TOP_LOGPROBS),
@@ -185,16 +189,13 @@ def _constraints() -> dict[str, Schema]:
     choices = either(text(least=1), rows(text(least=1), least=1, most=constraint.MAX_CHOICES))
     named = record({"schema": schema}, {"name": text(), "description": text(), "strict": flag()})
     return {
-        "response_format": record(
-            {"type": choice(constraint.FORMATS)},
-            {
-                "json_schema": named,
-                "schema": schema,
-                "grammar": grammar,
-                "regex": regex,
-                "pattern": regex,
-                "value": regex,
-            },
+        "response_format": either(
+            record({"type": const("text")}),
+            record({"type": const("json_object")}, {"schema": schema}),
+            record({"type": const("json_schema"), "json_schema": named}),
+            record({"type": const("json_schema"), "schema": schema}),
+            record({"type": const("grammar"), "grammar": text(least=1)}),
+            *(record({"type": const("regex"), name: regex}) for name in constraint.REGEX_FIELDS),
         ),
         "grammar": grammar,
         "json_schema": schema,
@@ -225,11 +226,10 @@ def _function() -> Schema:
 
 
 def _tool() -> Schema:
-    return record({"function": _function()}, {"type": const("function")})
+    return record({"function": ref("OpenAIFunction")}, {"type": const("function")})
 
 
 def _message() -> Schema:
-    content = either(text(), rows(_part(), most=MAX_PARTS))
     call = record(
         {"name": text(least=1)},
         {"arguments": either(text(), json_object(), about="JSON, as text or as an object.")},
@@ -238,17 +238,17 @@ def _message() -> Schema:
         record({"id": text(least=1), "function": call}, {"type": const("function")}),
         most=MAX_TOOLS,
     )
-    said = {"content": content}
     shared = {"name": text(), **refused({"audio": messages.NO_AUDIO})}
     answering = {"tool_call_id": text("The call that it answers.", least=1)}
-    asking = [role for role, known in messages.ROLES.items() if known in ("system", "user")]
+    instructing = [role for role, known in messages.ROLES.items() if known == "system"]
     return either(
-        record({"role": choice(asking), **said}, shared),
+        record({"role": choice(instructing), "content": _content("system")}, shared),
+        record({"role": const("user"), "content": _content("user")}, shared),
         record(
             {"role": const("assistant")},
             {
                 **shared,
-                **said,
+                "content": _content("assistant"),
                 "tool_calls": calls,
                 "function_call": call,
                 "refusal": text(),
@@ -256,21 +256,29 @@ def _message() -> Schema:
                 "reasoning": text("As reasoning_content."),
             },
         ),
-        record({"role": const("tool"), **said, **answering}, shared),
+        record({"role": const("tool"), "content": _content("tool"), **answering}, shared),
         record(
-            {"role": const("function"), "name": text(least=1), **said}, {"audio": shared["audio"]}
+            {"role": const("function"), "name": text(least=1), "content": _content("tool")},
+            refused({"audio": messages.NO_AUDIO}),
         ),
     )
 
 
-def _part() -> Schema:
+def _content(role: Role) -> Schema:
+    parts = _parts()
+    allowed = either(*(parts[kind] for kind in messages.PARTS[role]))
+    return either(text(), rows(allowed, most=MAX_PARTS))
+
+
+def _parts() -> dict[str, Schema]:
     image = record(
         {"url": _DATA_URL}, {"detail": choice(messages.DETAILS)}, "PNG, JPEG, GIF or BMP."
     )
     sound = record({"format": choice(sound_files.FORMATS), "data": text("Base64.", least=1)})
-    return either(
-        record({"type": const("text"), "text": text()}),
-        record({"type": const("refusal"), "refusal": text(least=1)}),
-        record({"type": const("image_url"), "image_url": either(_DATA_URL, image)}),
-        record({"type": const("input_audio"), "input_audio": sound}),
-    )
+    bodies = {
+        "text": {"text": text()},
+        "refusal": {"refusal": text(least=1)},
+        "image_url": {"image_url": either(_DATA_URL, image)},
+        "input_audio": {"input_audio": sound},
+    }
+    return {kind: record({"type": const(kind), **body}) for kind, body in bodies.items()}

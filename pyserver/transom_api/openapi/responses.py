@@ -109,14 +109,12 @@ def _fields() -> dict[str, Schema]:
             {},
             {
                 "verbosity": choice(request.VERBOSITIES),
-                "format": record(
-                    {"type": choice(request.FORMATS)},
-                    {
-                        "schema": json_object("A JSON schema."),
-                        "name": text(),
-                        "description": text(),
-                        "strict": flag(),
-                    },
+                "format": either(
+                    record({"type": choice(("text", "json_object"))}),
+                    record(
+                        {"type": const("json_schema"), "schema": json_object("A JSON schema.")},
+                        {"name": text(), "description": text(), "strict": flag()},
+                    ),
                 ),
             },
         ),
@@ -146,7 +144,7 @@ def _item_param() -> Schema:
     state = {"status": choice(items.STATES)}
     part = either(
         record({"type": choice(items.TEXTS), "text": text()}),
-        record({"type": const("refusal"), "refusal": text()}),
+        record({"type": const("refusal")}, {"refusal": text()}),
         record(
             {"type": const("input_image"), "image_url": text("A data: URL.", least=1)},
             {"detail": text(), "file_id": text("Refused where there is no image_url.")},
