@@ -23,7 +23,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     folder = tmp_path_factory.mktemp("pictures") / "models"
     weights = tiny_llama(metadata={"llama.context_length": 4096}).to_bytes()
     projector = tiny_projector().to_bytes()
-    options = {**OPTIONS, "num_predict": TOKENS, "top_k": 1}
+    # By chance, always the same: the likeliest token of random weights is one whatever they see.
+    options = {**OPTIONS, "num_predict": TOKENS, "temperature": 5, "top_k": 0}
+    # The dialects have defaults of their own.
+    options |= {"top_p": 1, "seed": 7}
     put_native(Store(folder), "sees", weights, parameters=options, projector=projector)
     app = create_app(Config.read({"TRANSOM_MODELS": str(folder)}))
     yield app.test_client()
