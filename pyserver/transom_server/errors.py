@@ -44,7 +44,7 @@ from transom_server.registry.uploads import (
     UploadNotFound,
 )
 from transom_server.request_log import this_request
-from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound
+from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound, NoRoom
 from transom_server.store.object_errors import ObjectStoreError
 from transom_server.transfer.http_client import TransferError
 from transom_server.transfer.pull import NoRegistry
@@ -134,6 +134,7 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     UploadInvalid: (400, "BLOB_UPLOAD_INVALID"),
     TooManyUploads: (429, "TOOMANYREQUESTS"),
     UploadFailed: (507, "UNKNOWN"),
+    NoRoom: (507, "UNKNOWN"),
     CannotCreate: (400, "UNSUPPORTED"),
     InvalidGguf: (400, "UNSUPPORTED"),
     ModelfileError: (400, "UNSUPPORTED"),

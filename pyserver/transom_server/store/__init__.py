@@ -4,6 +4,7 @@ from transom_server.store.errors import (
     BlobNotFound,
     DigestMismatch,
     ModelNotFound,
+    NoRoom,
     SizeMismatch,
     StoreError,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Lease",
     "ModelNotFound",
     "ModelUsage",
+    "NoRoom",
     "Problem",
     "Removed",
     "SizeMismatch",

@@ -8,6 +8,10 @@ class StoreError(TransomError):
     """The store could not do what was asked."""
 
 
+class NoRoom(StoreError):
+    """The disk is full. Nothing was kept."""
+
+
 class DigestMismatch(StoreError):
     """The bytes are not those that were promised. Nothing was kept."""
 

@@ -33,6 +33,7 @@ from transom_server.store.errors import (
     BlobNotFound,
     DigestMismatch,
     ModelNotFound,
+    NoRoom,
     SizeMismatch,
     StoreError,
 )
@@ -380,6 +381,7 @@ class Store:
             reason = error.strerror or str(error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 reason += "; free some space, or set TRANSOM_MODELS to a folder on another disk"
+                raise NoRoom(f"{what} in {self.location}: {reason}") from error
             raise StoreError(f"{what} in {self.location}: {reason}") from error
 
 

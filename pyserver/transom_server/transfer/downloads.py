@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from transom_models.digest import Digest
-from transom_server.store import Lease, Store, StoreError
+from transom_server.store import Lease, NoRoom, Store
 from transom_server.store.scratch import DOWNLOADS
 from transom_server.transfer.fetching import Fetching, HostHasNoRanges, Wanted
 from transom_server.transfer.http_client import HttpClient
@@ -28,7 +28,7 @@ _REPORT_SECONDS: Final = 0.1
 _SPARE_BYTES: Final = 16 * 1024 * 1024
 
 
-class NotEnoughSpace(StoreError):
+class NotEnoughSpace(NoRoom):
     """The files do not fit on the disk; nothing was fetched."""
 
 
@@ -39,10 +39,11 @@ def check_space(folder: Path, wanted: Sequence[Wanted]) -> None:
     while not existing.exists():
         existing = existing.parent
     free = shutil.disk_usage(existing).free
-    if needed + _SPARE_BYTES > free:
+    if needed and needed + _SPARE_BYTES > free:
         raise NotEnoughSpace(
-            f"{needed} bytes are to come, and the disk of {existing} has {free} free; free some "
-            "space, or set TRANSOM_MODELS to a folder on another disk"
+            f"{needed} bytes are to come, and the disk of {existing} has {free} free, of which "
+            f"{_SPARE_BYTES} stay so; free some space, or set TRANSOM_MODELS to a folder on "
+            "another disk"
         )
 
 
