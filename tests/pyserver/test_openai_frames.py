@@ -74,7 +74,7 @@ def test_a_stream_byte_for_byte() -> None:
         chunk(row % ('{"role":"assistant","content":"","refusal":null}', "null")),
         chunk(row % ('{"reasoning_content":"hm"}', "null")),
         chunk(row % ('{"content":"Hé\\n"}', "null")),
-        chunk(row % ("{}", '"stop"')),
+        chunk(row % ("{}", '"stop","stop_reason":"END"')),
         "data: [DONE]",
     ]
 

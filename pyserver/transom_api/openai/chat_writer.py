@@ -23,6 +23,7 @@ from transom_api.openai.frames import (
     EVENT_STREAM,
     event,
     logprobs_json,
+    stop_json,
     timings_json,
     usage_json,
     worded,
@@ -79,6 +80,7 @@ class ChatWriter:
                     "message": self._message(answer),
                     "logprobs": self._logprobs(answer.logprobs),
                     "finish_reason": self._finish(answer.finish),
+                    **stop_json(answer.stop),
                 }
                 for index, answer in enumerate(answers)
             ],
@@ -108,6 +110,7 @@ class ChatWriter:
             "delta": delta,
             "logprobs": self._logprobs(logprobs) if logprobs else None,
             "finish_reason": None if end is None else self._finish(end.reason),
+            **stop_json(None if end is None else end.stop),
         }
         chunk = {**self._head("chat.completion.chunk"), "choices": [row]}
         if self.asked.include_usage:

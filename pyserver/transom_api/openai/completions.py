@@ -16,6 +16,7 @@ from transom_api.openai.frames import (
     event,
     logprob_json,
     logprobs_json,
+    stop_json,
     timings_json,
     worded,
 )
@@ -183,6 +184,7 @@ class CompletionWriter:
                 "text": self._echoed + answer.content,
                 "logprobs": self._logprobs(answer.logprobs, 0),
                 "finish_reason": answer.finish,
+                **stop_json(answer.stop),
             }
             for choice, answer in enumerate(best[: self.asked.kept])
         ]
@@ -228,6 +230,7 @@ class CompletionWriter:
             "text": text,
             "logprobs": logprobs,
             "finish_reason": None if end is None else end.reason,
+            **stop_json(None if end is None else end.stop),
         }
         chunk = {**self._head(), "choices": [row]}
         if self.asked.include_usage:

@@ -51,6 +51,11 @@ def _token_json(token: TokenLogprob) -> dict[str, Any]:
     return told if token.id is None else {"id": token.id, **told}
 
 
+def stop_json(stop: str | None) -> dict[str, str]:
+    """The stop text that ended an answer, in vLLM's word: other dialects tell it, too."""
+    return {} if stop is None else {"stop_reason": stop}
+
+
 def usage_json(usage: Usage) -> dict[str, Any]:
     """Tokens of a request."""
     return {

@@ -383,7 +383,8 @@ def _token(row: Mapping[str, Any]) -> TokenLogprob:
         data = list(text.encode())
     if not all(type(each) is int and 0 <= each <= 255 for each in data):
         _refuse("bytes", data)
-    return TokenLogprob(text, float(logprob), tuple(data))
+    number = row.get("id")  # llama-server's, and ours
+    return TokenLogprob(text, float(logprob), tuple(data), number if type(number) is int else None)
 
 
 def _text(data: bytes) -> str:

@@ -147,7 +147,8 @@ def _choice() -> Schema:
             "message": message,
             "logprobs": _logprobs(),
             "finish_reason": choice(_FINISH),
-        }
+        },
+        {"stop_reason": text()},
     )
 
 
@@ -175,7 +176,8 @@ def _chunk_choice() -> Schema:
             "delta": delta,
             "logprobs": _logprobs(),
             "finish_reason": nullable(choice(_FINISH)),
-        }
+        },
+        {"stop_reason": text()},
     )
 
 
@@ -195,5 +197,6 @@ def _text_choice() -> Schema:
             "text": text(),
             "logprobs": nullable(logprobs),
             "finish_reason": nullable(choice(_FINISH)),
-        }
+        },
+        {"stop_reason": text()},
     )
