@@ -124,7 +124,8 @@ def _told(
         log.finish = "error"
         raise
     finally:
-        log.prompt_tokens, log.completion_tokens = tally.prompt, tally.completion
+        if tally.tokens:
+            log.prompt_tokens, log.completion_tokens = tally.prompt, tally.completion
         charge(tally.tokens)
 
 
