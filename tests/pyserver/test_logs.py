@@ -257,8 +257,8 @@ def test_what_fails_names_no_address(
     with monkeypatch.context() as patched:
         patched.setattr(Store, "get_index", fail)
         assert ask(server, "GET", f"/v2/{CANARY.lower()}/manifests/latest")[0].status == 500
-    logging.getLogger("waitress").error(f"Exception while serving /v2/{CANARY}")
     requests(log, 1)
+    logging.getLogger("waitress").error(f"Exception while serving /v2/{CANARY}")
     assert rows(log)[-1]["event"] == "Exception"
     text = log.getvalue()
     assert "KeyError at " in text

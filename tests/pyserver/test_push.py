@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask, request, request_started
 
 from tests.fakes.dropping_proxy import dropping_proxy
 from tests.pyserver.registry import Registry, running_registry
@@ -70,19 +71,23 @@ def send(
 
 
 class ServerLog:
-    """What the server was asked so far, as its log has it: `PATCH /v2/… 202`."""
+    """What the server was asked so far: `PATCH /v2/… `, each with a space at its end."""
 
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level("INFO", logger="transom_server.app")
-        self._caplog = caplog
+    def __init__(self) -> None:
+        self._asked: list[str] = []
+
+    def hear(self, app: Flask) -> None:
+        self._asked.append(f"{request.method} {request.full_path} ")
 
     def lines(self, method: str) -> list[str]:
-        return [line for line in self._caplog.messages if line.startswith(method + " ")]
+        return [line for line in self._asked if line.startswith(method + " ")]
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> ServerLog:
-    return ServerLog(caplog)
+def log() -> Iterator[ServerLog]:
+    log = ServerLog()
+    with request_started.connected_to(log.hear):
+        yield log
 
 
 # What arrives
