@@ -12,7 +12,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,10 +167,18 @@ def metrics(address: str) -> dict[str, float]:
 def children(pid: int) -> list[int]:
     """Processes that a process started, and those that they did."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *children(child)]
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        for task in list(Path(f"/proc/{pid}/task").iterdir()):
+            for child in map(int, _read(task / "children").split()):
+                found += [child, *children(child)]
     return found
+
+
+def _read(path: Path) -> bytes:
+    """Nothing of a thread or process that has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return path.read_bytes()
+    return b""
 
 
 def engines(pid: int) -> list[int]:
@@ -178,7 +186,7 @@ def engines(pid: int) -> list[int]:
     return [
         child
         for child in children(pid)
-        if b"llama_cpp_child" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"llama_cpp_child" in _read(Path(f"/proc/{child}/cmdline"))
     ]
 
 

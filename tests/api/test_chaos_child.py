@@ -20,6 +20,7 @@ from tests.api.chaos import (
     SECONDS,
     Dialect,
     ask,
+    cpu_seconds,
     engines,
     held,
     kill_engine,
@@ -201,7 +202,9 @@ def test_a_real_model_is_back_in_seconds(models: Path, tmp_path: Path) -> None:
             assert "SIGKILL" in CHAT.error(response.read())
         told = time.monotonic()
         assert ask(server.address, model="smollm2")[0] == 200
+        seconds = time.monotonic() - killed
+        (engine,) = engines(server.pid)
         print(
-            f"\nSmolLM2: {REAL_STREAMS} told after {told - killed:.2f} s, "
-            f"the next answer after {time.monotonic() - killed:.2f} s"
+            f"\nSmolLM2: {REAL_STREAMS} told after {told - killed:.2f} s, the next answer after "
+            f"{seconds:.2f} s, {cpu_seconds(engine):.2f} s of computing"
         )
