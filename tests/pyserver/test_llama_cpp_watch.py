@@ -94,3 +94,29 @@ def test_an_end_that_was_wanted_is_no_news(
 ) -> None:
     engine.close()
     assert caplog.record_tuples == []
+
+
+def test_an_answer_that_no_step_of_comes_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A grammar can be such that the next token is never found; nobody else gets one meanwhile."""
+    ended: list[str] = []
+    watch = llama_cpp_watch.GrammarWatch(ended.append)
+    looked = watch.over(lambda: False)
+    assert not looked()
+    assert ended == []
+    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_PATIENCE_SECONDS", -1.0)
+    assert not looked()
+    assert ended == ["took too long over a grammar and was ended"]
+
+
+def test_who_goes_away_from_a_grammar_is_let_go_at_the_next_step() -> None:
+    gone = [False]
+    watch = llama_cpp_watch.GrammarWatch(lambda reason: None)
+    looked = watch.over(lambda: gone[0])
+    watch.heard()
+    assert not looked()
+    gone[0] = True
+    assert not looked()  # the step that is computed may be the one that never comes
+    watch.heard()
+    assert looked()

@@ -36,7 +36,7 @@ from transom_api.engine import (
 from transom_server.engines import llama_cpp_wire as wire
 from transom_server.engines.llama_cpp_client import LlamaCppClient
 from transom_server.engines.llama_cpp_process import LlamaCppProcess
-from transom_server.engines.llama_cpp_watch import Watch
+from transom_server.engines.llama_cpp_watch import GrammarWatch, Watch
 from transom_server.engines.slots import Lease, Slots, parallel_for
 
 # Ollama's on a machine without a large graphics card.
@@ -157,11 +157,17 @@ class LlamaCpp:
         begun = finished = refused = False
         stops = set(request.stop_token_ids)
         open_choices = set(range(request.choices))
+        watch = GrammarWatch(self._child.end)
+        if request.grammar is not None:
+            cancelled = watch.over(cancelled)
         try:
             body = wire.completion(request, self.facts, lease.first.number, request.choices)
             with closing(self._client.events("/completion", body, cancelled)) as stream:
                 while open_choices:
-                    events = next(stream)
+                    events = [row for row in next(stream) if "prompt_progress" not in row]
+                    watch.heard()
+                    if not events:
+                        continue
                     if not begun:
                         begun = True
                         self._check_schema(request, lease)

@@ -17,6 +17,38 @@ LOOK_SECONDS: Final = 10.0
 # One that is well answers at once, whatever it computes; this is for a machine that swaps.
 PATIENCE_SECONDS: Final = 60.0
 
+# A step of an answer takes a slow machine seconds, a piece of a long prompt some minutes, and both
+# are told. A grammar with ever more ways to go on takes for ever, and all other answers with it.
+GRAMMAR_PATIENCE_SECONDS: Final = 300.0
+
+
+class GrammarWatch:
+    """Over one answer that is held to a grammar: between two of its steps the process computes for
+    nobody else, and cannot be stopped. One that has gone too far is ended."""
+
+    def __init__(self, end: Callable[[str], None]) -> None:
+        self._end = end
+        self._heard = time.monotonic()
+        self._is_gone = self._may_go = False
+
+    def heard(self) -> None:
+        """A step came, or a piece of the prompt is read."""
+        self._heard = time.monotonic()
+        self._may_go = self._is_gone
+
+    def over(self, cancelled: Cancelled) -> Cancelled:
+        """`cancelled`, but not before the step that is computed has come: else nobody would learn
+        that it never does."""
+
+        def looked() -> bool:
+            if time.monotonic() - self._heard > GRAMMAR_PATIENCE_SECONDS:
+                self._end("took too long over a grammar and was ended")
+                return False
+            self._is_gone = self._is_gone or cancelled()
+            return self._may_go
+
+        return looked
+
 
 class Watch:
     """Over one process. Threads may share it; it has one of its own only while it asks."""

@@ -78,6 +78,8 @@ def completion(
         body["json_schema"] = request.json_schema
     if request.grammar is not None:
         body["grammar"] = request.grammar
+        # How far the prompt is read: who waits for a grammar must know that it is not that.
+        body["return_progress"] = True
     if request.logit_bias:
         body["logit_bias"] = [
             [token, False if bias == -math.inf else bias] for token, bias in request.logit_bias
