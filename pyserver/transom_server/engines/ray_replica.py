@@ -55,6 +55,9 @@ class Replica:
     """What Ray Serve starts."""
 
     def __init__(self, source: Source) -> None:
+        self._source = source
+        self._loading = threading.Lock()
+        self._fault: str | None = None
         try:
             self._engine = _load(source)
         except TransomError as error:
@@ -68,8 +71,20 @@ class Replica:
 
     def check_health(self) -> None:
         """Ray starts another one in the place of whoever raises here."""
-        if not self._engine.alive():
-            raise RuntimeError("the model's process has ended")
+        if self._fault is not None:
+            raise RuntimeError(self._fault)
+
+    def _alive(self) -> LlamaCpp:
+        """The model, loaded again when its process has ended."""
+        with self._loading:
+            if not self._engine.alive():
+                self._engine.close()
+                try:
+                    self._engine = _load(self._source)
+                except TransomError as error:
+                    self._fault = str(error)
+                    raise
+            return self._engine
 
     async def facts(self) -> Any:
         return self._engine.facts
@@ -93,7 +108,7 @@ class Replica:
 
         def work() -> None:
             try:
-                with closing(self._engine.generate(request, gone.is_set)) as events:
+                with closing(self._alive().generate(request, gone.is_set)) as events:
                     for event in events:
                         put(event)
             except TransomError as error:
@@ -124,18 +139,18 @@ class Replica:
             gone.set()
 
     async def embed(self, inputs: Sequence[Input]) -> Any:
-        return await self._told(lambda gone: self._engine.embed(inputs, gone))
+        return await self._told(lambda gone: self._alive().embed(inputs, gone))
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Any:
-        return await self._told(lambda gone: self._engine.rerank(query, documents, gone))
+        return await self._told(lambda gone: self._alive().rerank(query, documents, gone))
 
     async def tokenize(self, text: str, special: bool, around: bool) -> Any:
         return await self._told(
-            lambda gone: self._engine.tokenize(text, special=special, around=around)
+            lambda gone: self._alive().tokenize(text, special=special, around=around)
         )
 
     async def detokenize(self, tokens: Sequence[int]) -> Any:
-        return await self._told(lambda gone: self._engine.detokenize(tokens))
+        return await self._told(lambda gone: self._alive().detokenize(tokens))
 
     async def _told(self, work: Callable[[Callable[[], bool]], Any]) -> Any:
         """What it gives, or the error as a value."""

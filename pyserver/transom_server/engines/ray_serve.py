@@ -25,7 +25,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import RayActorError, TaskCancelledError
 
 from transom_api.engine import (
     Cancelled,
@@ -116,11 +116,12 @@ class RayCluster:
                 logging_level=logging.WARNING,
             )
             serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
-        except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
+        except Exception as error:  # Ray's own say less than their texts
             where = "that this machine is in" if address == "auto" else f"at {address}"
+            (why, *_) = str(error).strip().splitlines() or [type(error).__name__]
             raise EngineError(
-                f"no Ray cluster {where}: {str(error).strip().splitlines()[0]:.300}; start one with"
-                " `ray start --head`, or look at TRANSOM_RAY_ADDRESS"
+                f"no Ray cluster {where}: {why:.300}; start one with `ray start --head`, or look at"
+                " TRANSOM_RAY_ADDRESS"
             ) from error
         # What an earlier run of this server left when it was killed.
         for name in self._names():
