@@ -23,6 +23,8 @@ class Client:
     also: frozenset[str]
     missing: str
     """Its error for a model that is not there."""
+    hangs_up: bool = True
+    """Whether closing its stream closes the connection."""
 
     def __str__(self) -> str:
         return f"npm-{self.package}" if self.environment is None else self.package
@@ -55,6 +57,7 @@ CLIENTS = [
     Client(
         "llama-index-llms-openai-like", "llama-index-openai-like",
         "use_llama_index_openai_like.py", frozenset({"vectors"}), "NotFoundError",
+        hangs_up=False,
     ),
     Client(
         "llama-index-llms-ollama", "llama-index-ollama", "use_llama_index_ollama.py",

@@ -36,7 +36,4 @@ findings.report(
     vectors=llama_index_turns.vectors_of(OpenAILikeEmbedding(model_name="minilm", **here)),
     seen=llama_index_turns.seen_by(model("seeing", max_tokens=20)),
     missing=findings.refused(lambda: model("nobody").chat(llama_index_turns.conversation())),
-    after_cancelling=llama_index_turns.after_cancelling(
-        model("counting"), model("counting", max_tokens=1)
-    ),
 )
