@@ -325,7 +325,7 @@ def test_blobs_that_vanish_before_the_manifest_are_sent_again(
 ) -> None:
     put_model(store, "m", b"weights")
     digest = Digest.of(b"weights")
-    removed = []
+    removed: list[Digest] = []
 
     def report(status: Status) -> None:
         if status.text == "pushing manifest" and not removed:
