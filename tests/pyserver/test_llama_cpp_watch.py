@@ -51,6 +51,8 @@ def test_one_that_hangs_is_ended_and_says_so(
     with pytest.raises(EngineFailed, match="process did not answer for 1 seconds and was ended"):
         list(engine.generate(ENDLESS, never))
     assert not engine.alive()
+    for listener in engine._child._listeners:
+        listener.join(SECONDS)
     assert "did not answer for 1 seconds" in caplog.text
 
 
