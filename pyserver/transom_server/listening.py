@@ -164,6 +164,8 @@ def new_server(
         asyncore_use_poll=True,
         backlog=BACKLOG,
         connection_limit=connection_limit(),
+        # A client that vanishes is no error of ours; the request's own line says that it has gone.
+        log_socket_errors=False,
         # `proxies` knows whose headers count.
         clear_untrusted_proxy_headers=False,
         **settings,
