@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.pictures import png
-from tests.hostile.api_server import HELLO, Answer, Target, target
+from tests.hostile.api_server import HELLO, Answer, Target, read_all, target
 from transom_api.image_size import MAX_PIXELS
 from transom_api.json_body import MAX_MARKS
 from transom_api.schema_limits import MAX_ALTERNATIVES, MAX_GRAMMAR_BYTES, MAX_SCHEMA_VALUES
@@ -234,9 +234,9 @@ def test_bodies_over_their_size(server: Target) -> None:
             f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {(64 << 20) + 1}\r\n\r\n"
         )
         wire.sendall(head.encode())
-        answer = wire.recv(65536)
-        assert answer.startswith(b"HTTP/1.1 413")
-        assert b'"type": "invalid_request_error"' in answer
+        said = read_all(wire)
+        assert said.startswith(b"HTTP/1.1 413")
+        assert b'"type": "invalid_request_error"' in said
     answer = server.ask("/healthz", method="GET", headers={"X-Long": "x" * 100_000})
     assert answer.status == 431
 
@@ -324,8 +324,7 @@ def test_a_schema_with_a_number_that_is_none(server: Target) -> None:
 
 def test_schemas_that_only_look_large(server: Target) -> None:
     """Kept small by whoever compiles them; the smallest truth beside the lies."""
-    small = {"enum": [f"v{number}" for number in range(500)]}
-    for schema in (_doubled(30), {"$ref": "#"}, small):
+    for schema in (_doubled(30), {"$ref": "#"}):
         assert _schema(server, schema).status == 200
 
 
