@@ -116,7 +116,11 @@ def _thin(case: Any, body: dict[str, Any]) -> None:
     if content is None:
         return
     name = content["schema"]["$ref"].rpartition("/")[2]
-    required = document["components"]["schemas"][name].get("required", ["model"])
+    schema = document["components"]["schemas"][name]
+    required = schema.get("required", ["model"])
+    for name, inner in schema["properties"].items():
+        if "x-transom-refused" in inner:
+            body.pop(name, None)
     names = sorted(body.keys() - set(required), key=lambda name: _choice([number, name]))
     for name in names[FEW_FIELDS:]:
         if name not in ("messages", "input", "prompt", "content", "documents"):

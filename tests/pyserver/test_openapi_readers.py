@@ -249,6 +249,8 @@ def free_objects(schema: Mapping[str, Any], where: str = "") -> set[str]:
 def truths(schema: Mapping[str, Any]) -> Iterator[Any]:
     """Small values that the schema allows, one for each thing that it says; null aside."""
     schema = solid(schema)
+    if "x-transom-refused" in schema:
+        yield from (value for value in schema["x-transom-taken"] if value is not None)
     if "const" in schema:
         yield schema["const"]
     elif "enum" in schema:
@@ -314,16 +316,22 @@ def objects(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {names[0]: value}
 
 
+WRONG = (3.25, True, "no such word, nor a date", [{}], {"a": [1]})
+
+
 def lies(schema: Mapping[str, Any]) -> Iterator[Any]:
     """Values just beyond what the schema allows."""
     whole = solid(schema)
+    if "x-transom-refused" in whole:
+        taken = [(type(value), value) for value in whole["x-transom-taken"]]
+        yield from (value for value in WRONG if (type(value), value) not in taken)
     for value in _lies(whole):
         if not allows(whole, value):
             yield value
 
 
 def _lies(schema: Mapping[str, Any]) -> Iterator[Any]:
-    yield from (3.25, True, "no such word, nor a date", [{}], {"a": [1]})
+    yield from WRONG
     for branch in schema.get("anyOf", ()):
         # What an object has to be depends on which of several it is.
         yield from (value for value in _lies(solid(branch)) if not isinstance(value, dict))

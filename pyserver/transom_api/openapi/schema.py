@@ -111,12 +111,13 @@ def ref(name: str) -> Schema:
 def refused(
     ways_out: Mapping[str, str], neutral: Mapping[str, Sequence[object]] | None = None
 ) -> dict[str, Schema]:
-    """Fields that cannot be honoured: only values that ask for nothing are taken."""
+    """Fields that cannot be honoured: only values that ask for nothing are taken. They are no
+    `enum`, because generators of clients give up where its values have several types."""
     return {
         name: {
-            "enum": [None, False, 0, "", [], {}, *(neutral or {}).get(name, ())],
-            "description": f"Cannot be honoured, so anything else is refused: {way_out}.",
+            "description": f"Cannot be honoured, so whatever asks for it is refused: {way_out}.",
             "x-transom-refused": True,
+            "x-transom-taken": [None, False, 0, "", [], {}, *(neutral or {}).get(name, ())],
         }
         for name, way_out in ways_out.items()
     }
