@@ -316,7 +316,7 @@ def objects(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {names[0]: value}
 
 
-WRONG = (3.25, True, "no such word, nor a date", [{}], {"a": [1]})
+WRONG: tuple[Any, ...] = (3.25, True, "no such word, nor a date", [{}], {"a": [1]})
 
 
 def lies(schema: Mapping[str, Any]) -> Iterator[Any]:
