@@ -106,7 +106,8 @@ const CREATE = { create: true } as const;
 async function read(folder: FileSystemDirectoryHandle, name: string): Promise<Bytes | null> {
   try {
     const file = await (await folder.getFileHandle(name)).getFile();
-    return new Uint8Array(await file.arrayBuffer());
+    // Empty: its visit ended before there was anything to put under the name.
+    return file.size === 0 ? null : new Uint8Array(await file.arrayBuffer());
   } catch (error) {
     return missing(error, null);
   }
