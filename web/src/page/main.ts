@@ -92,6 +92,10 @@ async function load(request: LoadRequest): Promise<LoadReport> {
     lastProgress = progress;
     showLoading(name, progress);
   });
+  if (report.isKept) {
+    // Else the browser may let go of it whenever its disk is full.
+    navigator.storage.persist().catch(() => undefined);
+  }
   if (report.task === "embedding") {
     dock.hidden = true;
     showEncoder(name);
