@@ -110,6 +110,8 @@ export interface ChatRequest {
   messages: readonly Message[];
   /** What is left out comes from the model's own defaults; `maxTokens` from the room left. */
   options: Partial<Sampling> & { maxTokens?: number };
+  /** Tokens of an answer that broke off: it goes on behind them, as if nothing had happened. */
+  answeredTokenIds?: readonly number[];
 }
 
 /** What an engine is asked: tokens in, tokens out (DESIGN 4.6). */
@@ -118,6 +120,8 @@ export interface GenerateRequest {
   sampling: Sampling;
   stopTokenIds: readonly number[];
   maxTokens: number;
+  /** Behind the prompt, tokens that were chosen before; they count as the answer's. */
+  answeredTokenIds?: readonly number[];
   /** Ask for the logits of the first position, for comparison with an oracle. */
   wantFirstLogits?: boolean;
 }
