@@ -23,6 +23,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-quic",
     "--no-first-run",
+    # A page whose GPU dies twice gets none for two minutes, in case it is the page's fault.
+    "--disable-domain-blocking-for-3d-apis",
 )
 PAGE_TIMEOUT_SECONDS = 600
 """A CPU compiles shaders and answers: minutes where a GPU takes a moment."""

@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
 
-import { type OpenOptions, openBundle, readAhead } from "../../web/src/store/bundle.ts";
+import {
+  type Keeping,
+  type OpenOptions,
+  openBundle,
+  readAhead,
+} from "../../web/src/store/bundle.ts";
 import { locate } from "../../web/src/store/location.ts";
 import {
   type FileDescriptor,
@@ -10,6 +15,7 @@ import {
 } from "../../web/src/store/manifest.ts";
 import { MemoryStore } from "../../web/src/store/memory.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
+import { Shelf } from "../../web/src/store/shelf.ts";
 import type { BlobStore } from "../../web/src/store/store.ts";
 import { type Digest, digestOf } from "../../web/src/store/verify.ts";
 import {
@@ -41,10 +47,23 @@ async function shardFile(): Promise<FileDescriptor> {
   return file;
 }
 
+function keepingOf(store: BlobStore, quotaBytes = Infinity): Keeping {
+  return {
+    store,
+    shelf: new Shelf(
+      store,
+      (work) => work(),
+      () => 0,
+    ),
+    room: () => Promise.resolve({ quotaBytes, usedBytes: 0 }),
+  };
+}
+
 function open(store: BlobStore | null, ...replies: Reply[]) {
   const network = new FakeNetwork(...replies);
   const meter = new ByteMeter(() => 0);
-  const options: OpenOptions = { ...network.options, store, meter };
+  const keeping = store === null ? null : keepingOf(store);
+  const options: OpenOptions = { ...network.options, keeping, meter };
   return { network, meter, bundle: openBundle(LOCATION, options) };
 }
 
@@ -98,11 +117,8 @@ describe("reading a blob", () => {
   });
 
   it("goes on without a store that is full", async () => {
-    const full: BlobStore = {
-      get: () => Promise.resolve(null),
-      put: () => Promise.reject(new DOMException("full", "QuotaExceededError")),
-      delete: () => Promise.resolve(),
-    };
+    const full = new MemoryStore();
+    full.put = () => Promise.reject(new DOMException("full", "QuotaExceededError"));
     const { bundle } = open(full, whole(SHARD));
     expect(await bundle.readFile(await shardFile())).toEqual(SHARD);
   });
@@ -192,7 +208,7 @@ describe("an image layout on a static host", () => {
       whole(bytesOf({ schemaVersion: 2, manifests: rows })),
       whole(served),
     );
-    const options = { ...network.options, store: null, meter: new ByteMeter(() => 0) };
+    const options = { ...network.options, keeping: null, meter: new ByteMeter(() => 0) };
     return { network, digest, bundle: openBundle(locate(source), options) };
   }
 
@@ -214,7 +230,7 @@ describe("an image layout on a static host", () => {
   it("says that a model is not there", async () => {
     const index = bytesOf({ schemaVersion: 2, manifests: [] });
     const network = new FakeNetwork(whole(index));
-    const options = { ...network.options, store: null, meter: new ByteMeter(() => 0) };
+    const options = { ...network.options, keeping: null, meter: new ByteMeter(() => 0) };
     const bundle = openBundle(locate(source), options);
     await expect(bundle.readIndex()).rejects.toMatchObject({ code: "model-not-found" });
   });
@@ -222,7 +238,7 @@ describe("an image layout on a static host", () => {
   it("names manifests and blobs by digest", async () => {
     const file = await shardFile();
     const address = `http://host/site/blobs/sha256/${file.digest.slice(7)}`;
-    expect(locate(source).blobUrl(file)).toBe(address);
+    expect(locate(source).blobUrls(file)).toEqual([address]);
     expect(locate(source).manifestUrl(file)).toBe(address);
   });
 });
@@ -231,7 +247,9 @@ describe("locate", () => {
   it("names files by title in a plain folder", async () => {
     const folder = locate({ kind: "folder", baseUrl: "http://host/demo/smollm2" });
     expect(folder.indexUrl).toBe("http://host/demo/smollm2/index.json");
-    expect(folder.blobUrl(await shardFile())).toBe("http://host/demo/smollm2/params_shard_0.bin");
+    expect(folder.blobUrls(await shardFile())).toEqual([
+      "http://host/demo/smollm2/params_shard_0.bin",
+    ]);
     expect(folder.name).toBe("smollm2");
   });
 });

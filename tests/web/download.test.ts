@@ -8,7 +8,7 @@ const FILE = patternBytes(1000);
 const URL_ = "http://host/blob";
 
 function download(network: FakeNetwork, options: object = {}) {
-  return downloadFile("shard", URL_, FILE.byteLength, { ...network.options, ...options });
+  return downloadFile("shard", [URL_], FILE.byteLength, null, { ...network.options, ...options });
 }
 
 describe("downloadFile", () => {

@@ -65,6 +65,18 @@ describe("Engine", () => {
     expect(done).toMatchObject({ finishReason: "stop", stopTokenId: 5, completionTokens: 2 });
   });
 
+  it.each([
+    { temperature: 0, topP: 1, seed: 0 },
+    { temperature: 50, topP: 0.99, seed: 7 },
+  ])("goes on with a broken answer as if nothing had happened (%o)", async (sampling) => {
+    const whole = await run(new Engine(new FakeRuntime()), request([1, 2], { sampling }));
+    const answeredTokenIds = whole.ids.slice(0, 2);
+    const broken = request([1, 2], { sampling, answeredTokenIds });
+    const { ids, done } = await run(new Engine(new FakeRuntime()), broken);
+    expect([...answeredTokenIds, ...ids]).toEqual(whole.ids);
+    expect(done).toMatchObject({ promptTokens: 2, completionTokens: 5, finishReason: "length" });
+  });
+
   it("ends at the edge of the context window", async () => {
     const runtime = new FakeRuntime(8);
     const { ids, done } = await run(new Engine(runtime), request([1, 2, 3], { maxTokens: 99 }));

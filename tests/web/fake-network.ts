@@ -58,7 +58,7 @@ export function rest(bytes: Bytes): Reply {
 
 /** The first bytes, then the connection breaks. */
 export function broken(bytes: Bytes, after: number): Reply {
-  return () => {
+  return ({ range }) => {
     let sent = false;
     const stream = new ReadableStream<Uint8Array>({
       pull(controller) {
@@ -70,7 +70,7 @@ export function broken(bytes: Bytes, after: number): Reply {
         }
       },
     });
-    return new Response(stream);
+    return new Response(stream, { status: range === null ? 200 : 206 });
   };
 }
 

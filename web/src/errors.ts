@@ -27,6 +27,7 @@ export const ERROR_CODES = [
   "device-lost",
   "gpu-error",
   "out-of-memory",
+  "no-room",
   "engine-crashed",
   "internal",
 ] as const;

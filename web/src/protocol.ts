@@ -18,11 +18,15 @@
 import type { WireError } from "./errors.ts";
 
 /** Where a bundle is: an OCI registry (our server's `/v2/`), or a plain folder of files. */
-export type BundleSource =
+export type BundleSource = {
+  /** Other base addresses that have the same files, asked where the first one fails. */
+  mirrors?: readonly string[];
+} & (
   | { kind: "registry"; baseUrl: string; repository: string; reference: string }
   | { kind: "folder"; baseUrl: string }
   /** A static host with an OCI image layout, as `transom export` writes; `reference` names a row. */
-  | { kind: "layout"; baseUrl: string; reference: string };
+  | { kind: "layout"; baseUrl: string; reference: string }
+);
 
 export type Variant = "f16" | "f32";
 export type Schedule = "gpu" | "fallback";
@@ -65,6 +69,10 @@ export interface LoadReport {
   /** Seconds spent in each phase, by phase name, in order. */
   phaseSeconds: Partial<Record<LoadPhase, number>>;
   licenses: string | null;
+  /** Whether the next visit finds the model here. */
+  isKept: boolean;
+  /** Models that had to leave for it. */
+  removed: readonly string[];
 }
 
 export type LoadPhase = "adapter" | "manifest" | "library" | "weights" | "pipelines" | "ready";
@@ -102,6 +110,8 @@ export interface ChatRequest {
   messages: readonly Message[];
   /** What is left out comes from the model's own defaults; `maxTokens` from the room left. */
   options: Partial<Sampling> & { maxTokens?: number };
+  /** Tokens of an answer that broke off: it goes on behind them, as if nothing had happened. */
+  answeredTokenIds?: readonly number[];
 }
 
 /** What an engine is asked: tokens in, tokens out (DESIGN 4.6). */
@@ -110,6 +120,8 @@ export interface GenerateRequest {
   sampling: Sampling;
   stopTokenIds: readonly number[];
   maxTokens: number;
+  /** Behind the prompt, tokens that were chosen before; they count as the answer's. */
+  answeredTokenIds?: readonly number[];
   /** Ask for the logits of the first position, for comparison with an oracle. */
   wantFirstLogits?: boolean;
 }

@@ -3,7 +3,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 
 import { TransomError } from "../errors.ts";
-import type { BundleReader } from "../store/bundle.ts";
+import type { BundleReader, Kept } from "../store/bundle.ts";
 import {
   type Descriptor,
   type FileDescriptor,
@@ -45,6 +45,15 @@ export class BundleFolder implements BundleReader {
     const bytes = await verifyBlob(file.title, await this.#read(file.title), file);
     this.#meter.cached(file.size);
     return bytes;
+  }
+
+  /** It is on a disk already. */
+  prepare(): Promise<Kept> {
+    return Promise.resolve({ isKept: true, removed: [] });
+  }
+
+  fetchAhead(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   async #read(path: string): Promise<Bytes> {

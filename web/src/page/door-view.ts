@@ -52,10 +52,8 @@ export function showLoading(model: string, progress: LoadProgress): void {
   rate.textContent = rateText(progress);
 }
 
-export function showReady(
-  { model, bytesDownloaded, loadSeconds, licenses }: LoadReport,
-  onSuggestion: (text: string) => void,
-): void {
+export function showReady(report: LoadReport, onSuggestion: (text: string) => void): void {
+  const { model, bytesDownloaded, loadSeconds, licenses } = report;
   door.classList.remove("is-warning");
   door.classList.add("is-ready");
   loading.hidden = true;
@@ -65,6 +63,7 @@ export function showReady(
   title.textContent = `${model} is ready`;
   text.textContent =
     `Loaded in ${formatSeconds(loadSeconds)}, ${origin}.` +
+    keepingText(report) +
     (licenses === null ? "" : ` Licence: ${licenses}.`);
   const buttons = SUGGESTIONS.map((suggestion) => {
     const button = make("button", "", suggestion);
@@ -75,6 +74,17 @@ export function showReady(
     return button;
   });
   offer(buttons);
+}
+
+/** What the next visit will find; nothing where it is as anybody would think. */
+function keepingText({ isKept, removed }: LoadReport): string {
+  if (!isKept) {
+    return " This browser has no room to keep it: the next visit downloads it again.";
+  }
+  const count = removed.length;
+  return count === 0
+    ? ""
+    : ` ${count} unused ${count === 1 ? "model" : "models"} made room for it.`;
 }
 
 /** An embedding model: all is well, but there is nothing to type. */

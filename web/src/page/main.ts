@@ -4,6 +4,7 @@
 import { type AnswerReport, ChatSession } from "../client/chat-session.ts";
 import { EngineClient } from "../client/engine-client.ts";
 import { listLayout, listModels } from "../client/model-list.ts";
+import { SteadyEngine } from "../client/steady-engine.ts";
 import { TransomError, describe } from "../errors.ts";
 import type { ChatRequest, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
 import { readAddress, readHost } from "./address.ts";
@@ -17,7 +18,7 @@ import {
   showNotice,
   showReady,
 } from "./door-view.ts";
-import { showContext, showMachine, showSpeed } from "./status-view.ts";
+import { showContext, showMachine, showRevival, showSpeed } from "./status-view.ts";
 
 const dock = byId("dock", HTMLElement);
 const composer = byId("composer", HTMLFormElement);
@@ -36,9 +37,15 @@ const HEADLINES: Partial<Record<TransomError["code"], string>> = {
   network: "The download failed",
 };
 
-const client = new EngineClient(
-  new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module" }),
-);
+const client = new SteadyEngine(() => {
+  const worker = new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module" });
+  return {
+    client: new EngineClient(worker),
+    end: () => {
+      worker.terminate();
+    },
+  };
+}, showRevival);
 const session = new ChatSession(client);
 let machine: LoadReport | null = null;
 let lastProgress: LoadProgress | null = null;
@@ -92,6 +99,10 @@ async function load(request: LoadRequest): Promise<LoadReport> {
     lastProgress = progress;
     showLoading(name, progress);
   });
+  if (report.isKept) {
+    // Else the browser may let go of it whenever its disk is full.
+    navigator.storage.persist().catch(() => undefined);
+  }
   if (report.task === "embedding") {
     dock.hidden = true;
     showEncoder(name);

@@ -22,6 +22,13 @@ export function showContext(usedTokens: number, contextWindowSize: number): void
   put("Context", `${usedTokens} of ${contextWindowSize}`);
 }
 
+/** The engine died and is being started again; an answer on its way waits. */
+export function showRevival(isOver: boolean): void {
+  const text = isOver ? "started again" : "lost the graphics adapter, loading again";
+  put("Engine", text);
+  byId("announcer", HTMLParagraphElement).textContent = `The engine ${text}.`;
+}
+
 /** The adapter in words; browsers often hide the description. */
 function adapterName({ vendor, architecture, description, isFallback }: AdapterReport): string {
   const name = description || [vendor, architecture].filter(Boolean).join(" ") || "unnamed";

@@ -5,7 +5,7 @@
  * a folder; whoever loads a model cannot tell the difference.
  */
 import { TransomError } from "../errors.ts";
-import { type DownloadOptions, downloadDocument, downloadFile } from "./download.ts";
+import { type DownloadOptions, downloadAhead, downloadDocument, downloadFile } from "./download.ts";
 import type { Location } from "./location.ts";
 import {
   type Descriptor,
@@ -18,9 +18,12 @@ import {
   parseManifest,
 } from "./manifest.ts";
 import type { ByteMeter } from "./progress.ts";
-import type { BlobStore } from "./store.ts";
+import type { Room, Shelf } from "./shelf.ts";
+import { PIECE_BYTES } from "./pieces.ts";
+import type { BlobStore, PieceStore } from "./store.ts";
 import {
   type Bytes,
+  type Digest,
   type VerifiedBytes,
   checkDigest,
   digestMismatch,
@@ -31,11 +34,35 @@ export interface BundleReader {
   readonly name: string;
   readIndex(): Promise<Index>;
   readManifest(row: Descriptor): Promise<Manifest>;
+  /** Before the first of these files is read: see that there is room to keep them. */
+  prepare(files: readonly FileDescriptor[]): Promise<Kept>;
   readFile(file: FileDescriptor): Promise<VerifiedBytes>;
+  /**
+   * Bring a file nearer, without holding it in memory.
+   *
+   * @returns false where that cannot be done, or not for this file.
+   */
+  fetchAhead(file: FileDescriptor): Promise<boolean>;
 }
 
-export interface OpenOptions extends Pick<DownloadOptions, "fetch" | "pause" | "signal"> {
-  store: BlobStore | null;
+/** What will be there at the next visit. */
+export interface Kept {
+  isKept: boolean;
+  /** Models that had to leave. */
+  removed: readonly string[];
+}
+
+/** Where files are kept: blobs, which model needs them, and how much there is room for. */
+export interface Keeping {
+  store: BlobStore;
+  shelf: Shelf;
+  room: () => Promise<Room>;
+}
+
+type Network = Pick<DownloadOptions, "fetch" | "pause" | "signal" | "origin" | "pieceBytes">;
+
+export interface OpenOptions extends Network {
+  keeping: Keeping | null;
   meter: ByteMeter;
   /** Called whenever the meter has moved. */
   onProgress?: (file: string | null) => void;
@@ -50,12 +77,14 @@ class HttpBundle implements BundleReader {
   readonly #location: Location;
   readonly #options: OpenOptions;
   #store: BlobStore | null;
+  /** Bytes that the network brought of files that were not here. */
+  readonly #arrived = new Map<Digest, number>();
 
   constructor(location: Location, options: OpenOptions) {
     this.name = location.name;
     this.#location = location;
     this.#options = options;
-    this.#store = options.store;
+    this.#store = options.keeping?.store ?? null;
   }
 
   async readIndex(): Promise<Index> {
@@ -106,6 +135,41 @@ class HttpBundle implements BundleReader {
     return parseManifest(manifest);
   }
 
+  async prepare(files: readonly FileDescriptor[]): Promise<Kept> {
+    const { keeping } = this.#options;
+    if (keeping === null) {
+      return { isKept: false, removed: [] };
+    }
+    const { shelf, room } = keeping;
+    try {
+      const missing = await shelf.missingBytes(files);
+      const removed = await shelf.makeRoom(missing, room, this.#location.id);
+      await shelf.use(this.#location.id, files);
+      return { isKept: true, removed };
+    } catch {
+      // The model runs all the same; the next visit downloads it again, and the page says so.
+      this.#store = null;
+      return { isKept: false, removed: [] };
+    }
+  }
+
+  async fetchAhead(file: FileDescriptor): Promise<boolean> {
+    const pieces = await this.#pieces(file);
+    if (pieces === null || (await this.#isHere(file))) {
+      return pieces !== null;
+    }
+    const { meter, onProgress } = this.#options;
+    const urls = this.#location.blobUrls(file);
+    return downloadAhead(file.title, urls, file.size, pieces, {
+      ...this.#network(),
+      onBytes: (bytes) => {
+        this.#arrived.set(file.digest, bytes);
+        meter.arrived(file.title, bytes);
+        onProgress?.(file.title);
+      },
+    });
+  }
+
   /**
    * Bytes from the store are hashed again: it costs a tenth of a second per 100 MB, and a disk
    * that rots or another script of this origin must not reach the GPU.
@@ -119,7 +183,10 @@ class HttpBundle implements BundleReader {
       return cached;
     }
     const bytes = await this.#fetchVerified(file);
-    meter.downloaded(file.title, file.size);
+    // The rest are pieces of an earlier visit.
+    const arrived = Math.min(file.size, this.#arrived.get(file.digest) ?? 0);
+    meter.downloaded(file.title, arrived);
+    meter.cached(file.size - arrived);
     onProgress?.(file.title);
     await this.#keep(file, bytes);
     return bytes;
@@ -138,13 +205,20 @@ class HttpBundle implements BundleReader {
     throw digestMismatch(file.title, file, second.actual);
   }
 
-  #fetch(file: FileDescriptor, cache: RequestCache): Promise<Bytes> {
+  async #fetch(file: FileDescriptor, cache: RequestCache): Promise<Bytes> {
     const { meter, onProgress } = this.#options;
-    return downloadFile(file.title, this.#location.blobUrl(file), file.size, {
+    const ahead = this.#arrived.get(file.digest) ?? 0;
+    // Past all caches is past the pieces, too: they are what was wrong.
+    const pieces = await this.#pieces(file);
+    if (cache === "reload") {
+      await pieces?.clear();
+    }
+    return downloadFile(file.title, this.#location.blobUrls(file), file.size, pieces, {
       ...this.#network(),
       cache,
-      onBytes: (doneBytes) => {
-        meter.arrived(file.title, doneBytes);
+      onBytes: (bytes) => {
+        this.#arrived.set(file.digest, ahead + bytes);
+        meter.arrived(file.title, ahead + bytes);
         onProgress?.(file.title);
       },
     });
@@ -155,8 +229,24 @@ class HttpBundle implements BundleReader {
   }
 
   #network(): DownloadOptions {
-    const { fetch, pause, signal } = this.#options;
-    return { ...(fetch && { fetch }), ...(pause && { pause }), ...(signal && { signal }) };
+    const { fetch, pause, signal, origin, pieceBytes } = this.#options;
+    return {
+      ...(fetch && { fetch }),
+      ...(pause && { pause }),
+      ...(signal && { signal }),
+      ...(origin !== undefined && { origin }),
+      ...(pieceBytes !== undefined && { pieceBytes }),
+    };
+  }
+
+  /** Of a small file there are none: it is fetched in one go. */
+  async #pieces(file: FileDescriptor): Promise<PieceStore | null> {
+    const { pieceBytes = PIECE_BYTES } = this.#options;
+    return file.size <= pieceBytes ? null : ((await this.#store?.pieces(file.digest)) ?? null);
+  }
+
+  async #isHere(file: FileDescriptor): Promise<boolean> {
+    return (await this.#options.keeping?.shelf.missingBytes([file])) === 0;
   }
 
   async #fromStore(promised: Descriptor): Promise<VerifiedBytes | null> {
@@ -185,33 +275,36 @@ class HttpBundle implements BundleReader {
 /**
  * Read files in order, the next one on its way while the caller uses this one.
  *
- * At most two files are in memory at a time.
+ * Where files can be fetched ahead to a disk, one is in memory at a time; elsewhere two are.
  */
 export async function* readAhead(
   bundle: BundleReader,
   files: readonly FileDescriptor[],
 ): AsyncGenerator<{ file: FileDescriptor; bytes: VerifiedBytes }> {
-  let next = start(bundle, files[0]);
+  let ahead = settled(fetchNext(bundle, files[0]));
   for (const [index, file] of files.entries()) {
-    const result = await next;
-    next = start(bundle, files[index + 1]);
-    if (!(result instanceof Uint8Array)) {
-      throw result.error;
+    const before = await ahead;
+    if ("error" in before) {
+      throw before.error;
     }
-    yield { file, bytes: result };
+    const bytes = before.value ?? (await bundle.readFile(file));
+    ahead = settled(fetchNext(bundle, files[index + 1]));
+    yield { file, bytes };
   }
 }
 
-/** Begin reading; a failure waits as a value, so that nobody has to be listening yet. */
-async function start(
+/** The file itself where it cannot wait elsewhere; null where it does. */
+async function fetchNext(
   bundle: BundleReader,
   file: FileDescriptor | undefined,
-): Promise<VerifiedBytes | { error: unknown }> {
-  if (file === undefined) {
-    return { error: undefined };
-  }
+): Promise<VerifiedBytes | null> {
+  return file === undefined || (await bundle.fetchAhead(file)) ? null : bundle.readFile(file);
+}
+
+/** A failure waits as a value, so that nobody has to be listening yet. */
+async function settled<T>(work: Promise<T>): Promise<{ value: T } | { error: unknown }> {
   try {
-    return await bundle.readFile(file);
+    return { value: await work };
   } catch (error) {
     return { error };
   }

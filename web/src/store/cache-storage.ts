@@ -1,14 +1,15 @@
 /**
- * A blob store on the browser's Cache API.
+ * A blob store on the browser's Cache API, for browsers whose file system (`opfs.ts`) cannot be had.
  *
- * Chosen over OPFS because an entry is written by one atomic `put` (a closed tab leaves nothing
- * half-written) and because the service worker can answer from the same cache. Keys are digests,
- * so models that share a blob share its entry.
+ * An entry is written by one atomic `put`, so a closed tab leaves nothing half-written; nor does it
+ * leave pieces. Keys are digests, so models that share a blob share its entry.
  */
 import type { BlobStore } from "./store.ts";
-import { type Bytes, type Digest, hexOf } from "./verify.ts";
+import { type Bytes, type Digest, hexOf, isDigest } from "./verify.ts";
 
 const CACHE_NAME = "transom-blobs-v1";
+const FOLDER = "/blobs/sha256/";
+const RECORDS = "/models.json";
 
 export class CacheStore implements BlobStore {
   readonly #cache: Cache;
@@ -42,9 +43,32 @@ export class CacheStore implements BlobStore {
   async delete(digest: Digest): Promise<void> {
     await this.#cache.delete(keyOf(digest));
   }
+
+  /** Pieces would each be an entry of their own; whoever has only this starts a file over. */
+  pieces(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  async digests(): Promise<Digest[]> {
+    const requests = await this.#cache.keys();
+    return requests
+      .map(({ url }) => new URL(url).pathname)
+      .filter((path) => path.startsWith(FOLDER))
+      .map((path) => `sha256:${path.slice(FOLDER.length)}`)
+      .filter(isDigest);
+  }
+
+  async readRecords(): Promise<Bytes | null> {
+    const response = await this.#cache.match(RECORDS);
+    return response === undefined ? null : new Uint8Array(await response.arrayBuffer());
+  }
+
+  async writeRecords(bytes: Bytes): Promise<void> {
+    await this.#cache.put(RECORDS, new Response(bytes));
+  }
 }
 
 /** The path never meets the network; it only has to be the same for the same bytes. */
 function keyOf(digest: Digest): string {
-  return `/blobs/sha256/${hexOf(digest)}`;
+  return FOLDER + hexOf(digest);
 }

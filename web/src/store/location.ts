@@ -9,49 +9,64 @@ import { hexOf } from "./verify.ts";
 export interface Location {
   /** What people call the model. */
   name: string;
+  /** What this origin calls it: two hosts may each have a model of the same name. */
+  id: string;
   indexUrl: string;
   /** Where the index at `indexUrl` is of many models: the reference of this one's row. */
   reference: string | null;
   manifestUrl(row: Descriptor): string;
-  blobUrl(file: FileDescriptor): string;
+  /** Where the file is, mirrors last. */
+  blobUrls(file: FileDescriptor): readonly string[];
 }
 
 export function locate(source: BundleSource): Location {
+  const bases = [source.baseUrl, ...(source.mirrors ?? [])];
   switch (source.kind) {
     case "registry": {
       const { repository, reference } = source;
-      const root = new URL(`v2/${repository}/`, source.baseUrl);
+      const roots = bases.map((base) => new URL(`v2/${repository}/`, base));
       const shortName = repository.replace(/^library\//, "");
+      const indexUrl = new URL(`manifests/${reference}`, roots[0]).href;
       return {
         name: reference === "latest" ? shortName : `${shortName}:${reference}`,
-        indexUrl: new URL(`manifests/${reference}`, root).href,
+        id: indexUrl,
+        indexUrl,
         reference: null,
-        manifestUrl: (row) => new URL(`manifests/${row.digest}`, root).href,
-        blobUrl: (file) => new URL(`blobs/${file.digest}`, root).href,
+        manifestUrl: (row) => new URL(`manifests/${row.digest}`, roots[0]).href,
+        blobUrls: (file) => roots.map((root) => new URL(`blobs/${file.digest}`, root).href),
       };
     }
     case "folder": {
-      const root = new URL(source.baseUrl.replace(/\/*$/, "/"));
+      const roots = bases.map(folder);
+      const [root = folder(source.baseUrl)] = roots;
+      const indexUrl = new URL("index.json", root).href;
       return {
         name: root.pathname.split("/").filter(Boolean).at(-1) ?? root.host,
-        indexUrl: new URL("index.json", root).href,
+        id: indexUrl,
+        indexUrl,
         reference: null,
         manifestUrl: (row) =>
           new URL(`manifests/${row.platform?.variant ?? "native"}.json`, root).href,
-        blobUrl: (file) => new URL(file.title, root).href,
+        blobUrls: (file) => roots.map((each) => new URL(file.title, each).href),
       };
     }
     case "layout": {
-      const root = new URL(source.baseUrl.replace(/\/*$/, "/"));
-      const blobUrl = ({ digest }: Descriptor) =>
-        new URL(`blobs/sha256/${hexOf(digest)}`, root).href;
+      const roots = bases.map(folder);
+      const blobUrls = ({ digest }: Descriptor) =>
+        roots.map((root) => new URL(`blobs/sha256/${hexOf(digest)}`, root).href);
+      const indexUrl = new URL("index.json", roots[0]).href;
       return {
         name: source.reference.replace(/:latest$/, ""),
-        indexUrl: new URL("index.json", root).href,
+        id: `${indexUrl}#${source.reference}`,
+        indexUrl,
         reference: source.reference,
-        manifestUrl: blobUrl,
-        blobUrl,
+        manifestUrl: (row) => blobUrls(row)[0] ?? "",
+        blobUrls,
       };
     }
   }
+}
+
+function folder(baseUrl: string): URL {
+  return new URL(baseUrl.replace(/\/*$/, "/"));
 }

@@ -4,8 +4,29 @@ import type { Bytes, Digest } from "./verify.ts";
 export interface BlobStore {
   /** The bytes as they were put, or null when they are not here. Not verified: storage can rot. */
   get(digest: Digest): Promise<Bytes | null>;
-  /** Keep the bytes. @throws when there is no room; nothing half-written stays behind. */
+  /**
+   * Keep the bytes, and let go of pieces of them.
+   *
+   * @throws when there is no room; nothing half-written stays behind.
+   */
   put(digest: Digest, bytes: Bytes): Promise<void>;
-  /** Forget the blob; no error when it is not here. */
+  /** Forget the blob and its pieces; no error when it is not here. */
   delete(digest: Digest): Promise<void>;
+  /** Pieces of a blob that is on its way, null where this store keeps none. */
+  pieces(digest: Digest): Promise<PieceStore | null>;
+  /** The digests of all blobs that are whole. */
+  digests(): Promise<Digest[]>;
+  /** A small document beside the blobs: what is here for whom (`shelf.ts`). */
+  readRecords(): Promise<Bytes | null>;
+  writeRecords(bytes: Bytes): Promise<void>;
+}
+
+/** Pieces of one blob, by their number. Not verified either. */
+export interface PieceStore {
+  /** The numbers of those that are here. */
+  indices(): Promise<number[]>;
+  get(index: number): Promise<Bytes | null>;
+  /** @throws when there is no room. */
+  put(index: number, bytes: Bytes): Promise<void>;
+  clear(): Promise<void>;
 }

@@ -78,7 +78,7 @@ export class ChatModel {
 
   /** Answer a conversation. */
   chat(
-    { messages, options }: ChatRequest,
+    { messages, options, answeredTokenIds = [] }: ChatRequest,
     onEvent: (event: TextEvent) => void,
     signal?: AbortSignal,
   ): Promise<Done> {
@@ -90,6 +90,7 @@ export class ChatModel {
     };
     const request: GenerateRequest = {
       promptTokenIds: this.encodeMessages(messages),
+      answeredTokenIds,
       sampling,
       stopTokenIds: this.#config.stopTokenIds,
       // The context window ends the answer anyway.
@@ -108,6 +109,10 @@ export class ChatModel {
     signal: AbortSignal | undefined,
   ): Promise<Done> {
     const stopTexts = new StopTexts(stops);
+    const decoder = this.#tokenizer.startDecoding();
+    for (const tokenId of request.answeredTokenIds ?? []) {
+      stopTexts.push(decoder.push(tokenId));
+    }
     const found = new AbortController();
     const signals = signal === undefined ? [found.signal] : [found.signal, signal];
     const done = await this.complete(
@@ -139,6 +144,10 @@ export class ChatModel {
     signal?: AbortSignal,
   ): Promise<Done> {
     const decoder = this.#tokenizer.startDecoding();
+    for (const tokenId of request.answeredTokenIds ?? []) {
+      // Said already; what the decoder holds back of it was not.
+      decoder.push(tokenId);
+    }
     const done = await this.#engine.generate(
       request,
       (event) => {

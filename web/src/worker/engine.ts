@@ -99,8 +99,10 @@ export class Engine {
     signal: AbortSignal | undefined,
   ): Promise<Done> {
     const startedAt = performance.now();
-    const cachedTokens = this.#reusePrefix(request.promptTokenIds);
-    const isPrefilled = await this.#prefill(request.promptTokenIds.slice(cachedTokens), signal);
+    const { promptTokenIds, answeredTokenIds = [] } = request;
+    const known = [...promptTokenIds, ...answeredTokenIds];
+    const kept = this.#reusePrefix(known);
+    const isPrefilled = await this.#prefill(known.slice(kept), signal);
 
     let firstTokenAt = performance.now();
     const prefillSeconds = (firstTokenAt - startedAt) / 1000;
@@ -111,13 +113,18 @@ export class Engine {
           }
           onToken(event);
         })
-      : { finishReason: "abort" as const, stopTokenId: null, completionTokens: 0, lastTokenAt: 0 };
+      : {
+          finishReason: "abort" as const,
+          stopTokenId: null,
+          completionTokens: answeredTokenIds.length,
+          lastTokenAt: 0,
+        };
 
     return {
       finishReason: answer.finishReason,
       stopTokenId: answer.stopTokenId,
-      promptTokens: request.promptTokenIds.length,
-      cachedTokens,
+      promptTokens: promptTokenIds.length,
+      cachedTokens: Math.min(kept, promptTokenIds.length),
       completionTokens: answer.completionTokens,
       timings: {
         timeToFirstTokenSeconds: (firstTokenAt - startedAt) / 1000,
@@ -167,8 +174,9 @@ export class Engine {
     lastTokenAt: number;
   }> {
     const stopTokenIds = new Set(request.stopTokenIds);
-    const sampler = new Sampler(request.sampling);
-    let completionTokens = 0;
+    const answered = request.answeredTokenIds?.length ?? 0;
+    const sampler = new Sampler(request.sampling, answered);
+    let completionTokens = answered;
     let lastTokenAt = 0;
     const end = (finishReason: FinishReason, stopTokenId: number | null = null) => ({
       finishReason,
@@ -177,7 +185,7 @@ export class Engine {
       lastTokenAt,
     });
     for (;;) {
-      const event = await this.#next(sampler, request, completionTokens === 0);
+      const event = await this.#next(sampler, request, completionTokens === answered);
       if (signal?.aborted) {
         return end("abort");
       }
@@ -185,7 +193,7 @@ export class Engine {
         return end("stop", event.tokenId);
       }
       lastTokenAt = performance.now();
-      onToken(event, completionTokens);
+      onToken(event, completionTokens - answered);
       completionTokens++;
       const isFull = this.#cachedIds.length >= this.#runtime.contextWindowSize;
       if (completionTokens >= request.maxTokens || isFull) {
@@ -212,14 +220,14 @@ export class Engine {
   }
 
   #check(request: GenerateRequest): void {
-    const { promptTokenIds, maxTokens } = request;
+    const { promptTokenIds, answeredTokenIds = [], maxTokens } = request;
     if (promptTokenIds.length === 0) {
       throw new TransomError("invalid-request", "The prompt is empty.");
     }
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
       throw new TransomError("invalid-request", `maxTokens must be 1 or more, not ${maxTokens}.`);
     }
-    this.#requireRoom(promptTokenIds.length);
+    this.#requireRoom(promptTokenIds.length + answeredTokenIds.length);
   }
 
   /** After that many tokens there must be a place for one more. */

@@ -81,7 +81,9 @@ export async function loadModel(
     chooseVariant(await bundle.readIndex(), adapter, overrides),
   );
   const choice = chooseLibrary(manifest, adapter, overrides);
-  tracker.meter.expect(neededFiles(manifest, choice).reduce((sum, file) => sum + file.size, 0));
+  const files = neededFiles(manifest, choice);
+  tracker.meter.expect(files.reduce((sum, file) => sum + file.size, 0));
+  const kept = await bundle.prepare(files);
 
   tracker.enter("library");
   const configBytes = await bundle.readFile(manifest.config);
@@ -138,6 +140,7 @@ export async function loadModel(
       pipelines: choice.pipelines,
       contextWindowSize,
       licenses: manifest.annotations.get(LICENSES) ?? null,
+      ...kept,
       ...tracker.summary(),
     },
   };

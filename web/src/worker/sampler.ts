@@ -16,8 +16,11 @@ export class Sampler {
   readonly #topP: number;
   readonly #random: () => number;
 
-  /** @throws TransomError `invalid-request` naming the value that is out of range. */
-  constructor({ temperature, topP, seed }: Sampling) {
+  /**
+   * @param drawn tokens that were chosen before with this seed.
+   * @throws TransomError `invalid-request` naming the value that is out of range.
+   */
+  constructor({ temperature, topP, seed }: Sampling, drawn = 0) {
     requireRange("temperature", temperature, 0, MAX_TEMPERATURE);
     requireRange("topP", topP, 0, 1);
     if (!Number.isSafeInteger(seed)) {
@@ -27,6 +30,9 @@ export class Sampler {
     this.#temperature = temperature;
     this.#topP = topP;
     this.#random = randomNumbers(seed);
+    for (let token = 0; token < drawn; token++) {
+      this.#random();
+    }
   }
 
   /** The next token id. @param logits one per vocabulary entry; left as they are. */

@@ -6,7 +6,7 @@
 import { TransomError, toWireError } from "../errors.ts";
 import type { LoadProgress, Request, Requests, WorkerMessage } from "../protocol.ts";
 import { openBundle } from "../store/bundle.ts";
-import { CacheStore } from "../store/cache-storage.ts";
+import { openKeeping } from "../store/keeping.ts";
 import { locate } from "../store/location.ts";
 import { type LoadedModel, loadModel, requireChat, requireEmbedding } from "./load.ts";
 
@@ -28,7 +28,7 @@ async function load(
   if (loaded !== null) {
     throw new TransomError("busy", "This worker has a model already; start another worker.");
   }
-  const store = await CacheStore.open();
+  const keeping = await openKeeping();
   const report = throttled((progress) => {
     post({ kind: "loading", id, progress });
   });
@@ -36,7 +36,8 @@ async function load(
     overrides,
     {
       gpu: (navigator as { gpu?: GPU }).gpu,
-      openBundle: (meter, onProgress) => openBundle(locate(source), { store, meter, onProgress }),
+      openBundle: (meter, onProgress) =>
+        openBundle(locate(source), { keeping, meter, onProgress, origin: scope.location.origin }),
     },
     report,
   );

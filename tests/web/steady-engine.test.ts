@@ -1,0 +1,129 @@
+import { describe, expect, it } from "vitest";
+
+import { type Client, SteadyEngine } from "../../web/src/client/steady-engine.ts";
+import { TransomError } from "../../web/src/errors.ts";
+import type { ChatRequest, Done, LoadReport } from "../../web/src/protocol.ts";
+
+const SOURCE = { source: { kind: "folder", baseUrl: "http://host/m/" }, overrides: {} } as const;
+const ASKED: ChatRequest = { messages: [{ role: "user", content: "hi" }], options: { seed: 1 } };
+const DONE = { finishReason: "stop" } as Done;
+const ANSWER = [10, 11, 12, 13];
+
+/** What the n-th worker does: says that many tokens, then dies of this, or ends well. */
+interface Life {
+  tokens: number;
+  dies?: "device-lost" | "engine-crashed" | "invalid-request";
+}
+
+function engine(...lives: Life[]) {
+  const seen = {
+    asked: [] as ChatRequest[],
+    loads: 0,
+    ends: 0,
+    revivals: [] as boolean[],
+    aborts: 0,
+    failsToLoad: false,
+  };
+  let born = 0;
+  const start = () => {
+    const life = lives[Math.min(born++, lives.length - 1)] ?? { tokens: 0 };
+    const client: Client = {
+      load: () => {
+        seen.loads++;
+        if (seen.failsToLoad) {
+          return Promise.reject(new TransomError("no-adapter", "none"));
+        }
+        return Promise.resolve({ model: "m" } as LoadReport);
+      },
+      generate: (request, onPiece) => {
+        seen.asked.push(request);
+        const from = request.answeredTokenIds?.length ?? 0;
+        const answer = async () => {
+          await Promise.resolve();
+          for (const tokenId of ANSWER.slice(from, from + life.tokens)) {
+            onPiece({ tokenId, text: String(tokenId) });
+          }
+          if (life.dies !== undefined) {
+            throw new TransomError(life.dies, "gone");
+          }
+          return DONE;
+        };
+        return { done: answer(), abort: () => seen.aborts++ };
+      },
+      embed: () =>
+        life.dies === undefined
+          ? Promise.resolve({ vectors: [], tokenCounts: [1] })
+          : Promise.reject(new TransomError(life.dies, "gone")),
+    };
+    return { client, end: () => seen.ends++ };
+  };
+  const made = new SteadyEngine(start, (isOver) => seen.revivals.push(isOver));
+  return { made, seen };
+}
+
+async function answer(made: SteadyEngine): Promise<string> {
+  await made.load(SOURCE, () => undefined);
+  let text = "";
+  await made.generate(ASKED, (piece) => (text += piece.text)).done;
+  return text;
+}
+
+describe("SteadyEngine", () => {
+  it("goes on behind the tokens that were said", async () => {
+    const { made, seen } = engine({ tokens: 2, dies: "device-lost" }, { tokens: 2 });
+    expect(await answer(made)).toBe("10111213");
+    expect(seen.asked).toEqual([ASKED, { ...ASKED, answeredTokenIds: [10, 11] }]);
+    expect(seen).toMatchObject({ loads: 2, ends: 1, revivals: [false, true] });
+  });
+
+  it("gives up on a GPU that dies at once, again and again", async () => {
+    const { made, seen } = engine({ tokens: 0, dies: "device-lost" });
+    await expect(answer(made)).rejects.toMatchObject({ code: "device-lost" });
+    expect(seen.ends).toBe(3);
+  });
+
+  it("says why it died where no other engine can be had", async () => {
+    const { made, seen } = engine({ tokens: 1, dies: "device-lost" });
+    await made.load(SOURCE, () => undefined);
+    seen.failsToLoad = true;
+    await expect(made.generate(ASKED, () => undefined).done).rejects.toMatchObject({
+      code: "device-lost",
+    });
+    expect(seen.revivals).toEqual([false, true]);
+  });
+
+  it("does not give up while each life brings something", async () => {
+    const dying: Life = { tokens: 1, dies: "engine-crashed" };
+    const { made, seen } = engine(dying, dying, dying, dying, { tokens: 4 });
+    expect(await answer(made)).toBe("10111213");
+    expect(seen.ends).toBe(4);
+  });
+
+  it("revives nobody for a mistake of the asker", async () => {
+    const { made, seen } = engine({ tokens: 0, dies: "invalid-request" });
+    await expect(answer(made)).rejects.toMatchObject({ code: "invalid-request" });
+    expect(seen.ends).toBe(0);
+  });
+
+  it("revives once for all that died together", async () => {
+    const { made, seen } = engine({ tokens: 0, dies: "device-lost" }, { tokens: 4 });
+    await made.load(SOURCE, () => undefined);
+    const texts = ["a", "b"];
+    await Promise.all([
+      made.generate(ASKED, () => undefined).done,
+      made.generate(ASKED, () => undefined).done,
+      ...texts.map((text) => made.embed({ texts: [text] })),
+    ]);
+    expect(seen).toMatchObject({ loads: 2, ends: 1 });
+  });
+
+  it("stops an answer that waits for its new engine", async () => {
+    const { made, seen } = engine({ tokens: 1, dies: "device-lost" }, { tokens: 3 });
+    await made.load(SOURCE, () => undefined);
+    const generation = made.generate(ASKED, () => {
+      generation.abort();
+    });
+    await generation.done;
+    expect(seen.aborts).toBeGreaterThan(1);
+  });
+});

@@ -1,0 +1,158 @@
+/**
+ * A blob store on the origin's private file system (OPFS).
+ *
+ *     transom/blobs/<hex>              a blob
+ *     transom/pieces/<hex>/<number>    a piece of one that is on its way
+ *     transom/models.json              which blobs are here for whom
+ *
+ * Written by streams that put a file in its place when they close, so a closed tab leaves at worst
+ * an empty file, which is no blob and no piece. Two tabs that fetch the same blob write the same
+ * bytes.
+ */
+import type { BlobStore, PieceStore } from "./store.ts";
+import { type Bytes, type Digest, hexOf, isDigest } from "./verify.ts";
+
+const FOLDER = "transom";
+const BLOBS = "blobs";
+const PIECES = "pieces";
+const RECORDS = "models.json";
+
+export class OpfsStore implements BlobStore {
+  readonly #root: FileSystemDirectoryHandle;
+  readonly #blobs: FileSystemDirectoryHandle;
+  readonly #pieces: FileSystemDirectoryHandle;
+
+  private constructor(
+    root: FileSystemDirectoryHandle,
+    blobs: FileSystemDirectoryHandle,
+    pieces: FileSystemDirectoryHandle,
+  ) {
+    this.#root = root;
+    this.#blobs = blobs;
+    this.#pieces = pieces;
+  }
+
+  /** The store of this origin; null where the browser has no such file system, or lets nobody in. */
+  static async open(storage: Pick<StorageManager, "getDirectory">): Promise<OpfsStore | null> {
+    try {
+      const root = await (await storage.getDirectory()).getDirectoryHandle(FOLDER, CREATE);
+      const blobs = await root.getDirectoryHandle(BLOBS, CREATE);
+      await requireStreams(blobs);
+      return new OpfsStore(root, blobs, await root.getDirectoryHandle(PIECES, CREATE));
+    } catch {
+      return null;
+    }
+  }
+
+  get(digest: Digest): Promise<Bytes | null> {
+    return read(this.#blobs, hexOf(digest));
+  }
+
+  async put(digest: Digest, bytes: Bytes): Promise<void> {
+    await write(this.#blobs, hexOf(digest), bytes);
+    await remove(this.#pieces, hexOf(digest));
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    await remove(this.#blobs, hexOf(digest));
+    await remove(this.#pieces, hexOf(digest));
+  }
+
+  async pieces(digest: Digest): Promise<PieceStore> {
+    const hex = hexOf(digest);
+    const folder = await this.#pieces.getDirectoryHandle(hex, CREATE);
+    return new OpfsPieces(folder, () => remove(this.#pieces, hex));
+  }
+
+  async digests(): Promise<Digest[]> {
+    const names = await namesIn(this.#blobs);
+    return names.map((hex) => `sha256:${hex}`).filter(isDigest);
+  }
+
+  readRecords(): Promise<Bytes | null> {
+    return read(this.#root, RECORDS);
+  }
+
+  writeRecords(bytes: Bytes): Promise<void> {
+    return write(this.#root, RECORDS, bytes);
+  }
+}
+
+class OpfsPieces implements PieceStore {
+  readonly #folder: FileSystemDirectoryHandle;
+  readonly clear: () => Promise<void>;
+
+  constructor(folder: FileSystemDirectoryHandle, clear: () => Promise<void>) {
+    this.#folder = folder;
+    this.clear = clear;
+  }
+
+  async indices(): Promise<number[]> {
+    const names = await namesIn(this.#folder);
+    return names.filter((name) => /^\d{1,6}$/.test(name)).map(Number);
+  }
+
+  get(index: number): Promise<Bytes | null> {
+    return read(this.#folder, String(index));
+  }
+
+  put(index: number, bytes: Bytes): Promise<void> {
+    return write(this.#folder, String(index), bytes);
+  }
+}
+
+const CREATE = { create: true } as const;
+
+async function read(folder: FileSystemDirectoryHandle, name: string): Promise<Bytes | null> {
+  try {
+    const file = await (await folder.getFileHandle(name)).getFile();
+    // Empty: its visit ended before there was anything to put under the name.
+    return file.size === 0 ? null : new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    return missing(error, null);
+  }
+}
+
+async function write(folder: FileSystemDirectoryHandle, name: string, bytes: Bytes): Promise<void> {
+  const stream = await (await folder.getFileHandle(name, CREATE)).createWritable();
+  try {
+    await stream.write(bytes);
+    await stream.close();
+  } catch (error) {
+    await stream.abort().catch(() => undefined);
+    // The name was made before there was anything to put under it.
+    await remove(folder, name);
+    throw error;
+  }
+}
+
+async function remove(folder: FileSystemDirectoryHandle, name: string): Promise<void> {
+  try {
+    await folder.removeEntry(name, { recursive: true });
+  } catch (error) {
+    missing(error, undefined);
+  }
+}
+
+async function namesIn(folder: FileSystemDirectoryHandle): Promise<string[]> {
+  const names: string[] = [];
+  for await (const name of folder.keys()) {
+    names.push(name);
+  }
+  return names;
+}
+
+/** Some browsers have the file system, but not the streams that replace a file as a whole. */
+async function requireStreams(folder: FileSystemDirectoryHandle): Promise<void> {
+  const name = "probe";
+  await write(folder, name, new Uint8Array(0));
+  await remove(folder, name);
+}
+
+/** What is not there is no error here. */
+function missing<T>(error: unknown, instead: T): T {
+  if (error instanceof DOMException && error.name === "NotFoundError") {
+    return instead;
+  }
+  throw error;
+}
