@@ -1,6 +1,6 @@
 """A conversation to go on with, in no dialect: what every dialect's request is read into.
 
-Readers (`openai_chat`, `anthropic_messages`, `ollama_chat`, …) make one of these; `prompting` turns
+Readers (`openai.chat`, `anthropic.messages`, `ollama.chat`, …) make one of these; `prompting` turns
 it into what an engine is given; writers turn what comes back into the dialect's frames. Pure.
 """
 

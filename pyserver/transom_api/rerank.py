@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transom_api.fields import Fields, kind_of
-from transom_api.ollama_fields import keep_seconds_of, options_of
+from transom_api.ollama.fields import keep_seconds_of, options_of
 from transom_models.modelfile import ParameterValue
 
 # A page of search results is a hundred; each costs a pass through the model.

@@ -8,7 +8,7 @@ import click
 
 from transom_cli.output import LINES, count_text, json_option, long_work, printable, size_text
 from transom_server.exchange.adoption import Adoption, adopt
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from transom_models.errors import TransomError
-from transom_server.access import bracketed
-from transom_server.config import ANY_ADDRESS, Config
-from transom_server.settings_file import read_config
+from transom_server.access.origins import bracketed
+from transom_server.settings.config import ANY_ADDRESS, Config
+from transom_server.settings.toml_file import read_config
 
 # Whoever listens on this machine answers at once, or is no server of ours.
 HELLO_TIMEOUT_SECONDS: Final = 2
@@ -97,7 +97,7 @@ def any_server() -> Iterator[ApiClient]:
         yield running
         return
     from transom_server.app import create_app
-    from transom_server.serving import serving
+    from transom_server.http.serving import serving
 
     # Ours alone, for a moment, at a port nobody knows: keys are for those who come to stay.
     config = read_config(os.environ, host="127.0.0.1", port="0", keys="off")

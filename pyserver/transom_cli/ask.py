@@ -22,9 +22,9 @@ from transom_cli.output import size_text
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.app import create_app
+from transom_server.http.serving import serving
 from transom_server.routes.web import NOT_BUILT, find_web_dir
-from transom_server.serving import serving
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 # The page's words for a machine whose graphics adapter cannot be used.

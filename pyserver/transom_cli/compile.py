@@ -14,7 +14,7 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 

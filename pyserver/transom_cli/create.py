@@ -13,7 +13,7 @@ from transom_models.modelfile import decode_modelfile, parse_modelfile
 from transom_models.modelfile.modelfile import MAX_MODELFILE_CHARS
 from transom_models.name import ModelName
 from transom_server.model.creation import CannotCreate
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.status import TransferOptions

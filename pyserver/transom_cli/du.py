@@ -6,7 +6,7 @@ import click
 
 from transom_cli.output import DOCUMENT, json_option, print_json, print_table, size_text
 from transom_models.name import ModelName
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import ModelNotFound, ModelUsage, Usage, open_store
 
 

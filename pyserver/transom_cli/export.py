@@ -12,7 +12,7 @@ from transom_models.name import ModelName
 from transom_server.exchange.layout_export import export_layout
 from transom_server.exchange.page_export import copy_page
 from transom_server.routes.web import NOT_BUILT, find_web_dir
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import Store, StoredModel, open_store
 
 OR_WITHOUT: Final = "; or export the models alone with --layout-only"

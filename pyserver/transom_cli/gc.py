@@ -16,7 +16,7 @@ from transom_cli.output import (
     print_json,
     size_text,
 )
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import Removed, open_store
 from transom_server.store.garbage import GRACE_SECONDS
 

@@ -26,7 +26,7 @@ from transom_server.exchange.oci_layout import (
     names_of,
     read_layout,
 )
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 GGUF_MAGIC: Final = b"GGUF"

@@ -10,7 +10,7 @@ from transom_compile.progress import Progress
 from transom_models.digest import Digest
 from transom_models.name import ModelName
 from transom_server.exchange.bundle_import import bundle_size, import_bundle
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 

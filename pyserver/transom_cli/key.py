@@ -8,7 +8,7 @@ import click
 
 from transom_cli.output import DOCUMENT, json_option, print_json, print_table, time_text
 from transom_models.errors import TransomError
-from transom_server.api_keys import (
+from transom_server.access.api_keys import (
     DEFAULT_SCOPES,
     MAX_DAYS,
     MAX_PER_MINUTE,

@@ -19,7 +19,7 @@ from transom_cli.output import (
 )
 from transom_models.errors import TransomError
 from transom_models.licence import Licence
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import Store, StoredModel, open_store
 
 # As many digits as Ollama shows: enough to tell models apart.

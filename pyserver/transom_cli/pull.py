@@ -11,7 +11,7 @@ import click
 
 from transom_cli.output import LINES, json_option, long_work
 from transom_models.name import ModelName
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.gguf_url import is_url, name_of_url, pull_url

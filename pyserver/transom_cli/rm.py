@@ -6,7 +6,7 @@ import click
 
 from transom_cli.output import DOCUMENT, count_text, json_option, print_json, size_text
 from transom_models.name import ModelName
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import ModelNotFound, open_store
 
 

@@ -16,7 +16,7 @@ from transom_cli import output
 from transom_cli.api_client import ApiClient, ServerError, any_server
 from transom_cli.talk import Settings, find_images, load, show_answer
 from transom_models.name import DEFAULT_HOST, ModelName
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 
 
 @click.command("run")

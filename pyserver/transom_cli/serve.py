@@ -12,15 +12,15 @@ import click
 
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
-from transom_server.access import bracketed
+from transom_server.access.key_door import Access
+from transom_server.access.origins import bracketed
 from transom_server.app import create_app
-from transom_server.config import Config, InvalidSetting
-from transom_server.key_door import Access
+from transom_server.http.serving import Server
 from transom_server.logs import event, start_log
 from transom_server.routes.web import NOT_BUILT, find_web_dir
-from transom_server.serving import Server
-from transom_server.settings import SETTINGS
-from transom_server.settings_file import read_config, reload_config
+from transom_server.settings.config import Config, InvalidSetting
+from transom_server.settings.table import SETTINGS
+from transom_server.settings.toml_file import read_config, reload_config
 from transom_server.store import open_store
 
 _LOG = logging.getLogger("transom_server.serve")

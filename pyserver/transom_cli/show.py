@@ -19,7 +19,7 @@ from transom_models.name import ModelName
 from transom_models.native_config import count_text
 from transom_server.model.gguf_facts import ArrayValue
 from transom_server.model.model_details import ModelView, look_at
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 # First items of each array that --verbose prints, and lines of a licence that the table does.

@@ -8,7 +8,7 @@ import click
 from transom_cli.output import print_json, printable, size_text
 from transom_models.name import ModelName
 from transom_server.engines.memory_view import MemoryView, look_at_memory
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
 _LABEL_WIDTH: Final = 20

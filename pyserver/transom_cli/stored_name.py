@@ -19,7 +19,7 @@ class StoredName(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Names in the store that begin so. No store, or one that cannot be read: none."""
         from transom_models.errors import TransomError
-        from transom_server.settings_file import read_config
+        from transom_server.settings.toml_file import read_config
         from transom_server.store import open_store
         from transom_server.store.keys import is_hidden
 

@@ -7,7 +7,7 @@ import click
 
 from transom_cli.output import LINES, count_text, json_option, long_work, printable, size_text
 from transom_models.name import ModelName
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import Problem, Verification, open_store
 from transom_server.transfer.status import Status
 

@@ -25,7 +25,7 @@ from transom_models.manifest import Descriptor, Index, Manifest
 from transom_models.name import ModelName
 from transom_server.exchange.bundle_export import link_bundle
 from transom_server.exchange.bundle_import import INDEX_NAME, MANIFEST_FOLDER
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 from transom_verify.browser_engine import (
     NoAdapter,

@@ -14,9 +14,19 @@ from flask import Flask, Response, g, request
 
 from transom_api.engine import Done, LoadOptions
 from transom_models.name import ModelName
-from transom_server.access import host_allowed, origin_allowed
-from transom_server.api_keys import KeyRing, keys_path
-from transom_server.config import Config
+from transom_server.access.api_keys import KeyRing, keys_path
+from transom_server.access.key_door import (
+    EXPOSED,
+    SAFE_METHODS,
+    STORE_PREFIXES,
+    Access,
+    ask_for_keys,
+    charging,
+    who_asks,
+)
+from transom_server.access.origins import host_allowed, origin_allowed
+from transom_server.access.proxies import behind_proxies
+from transom_server.access.rate_limit import Limiter
 from transom_server.engines.budget import Budget
 from transom_server.engines.choice import chosen_engine
 from transom_server.engines.native import NativeModels
@@ -30,18 +40,7 @@ from transom_server.errors import (
     register_errors,
 )
 from transom_server.hosting import Host
-from transom_server.key_door import (
-    EXPOSED,
-    SAFE_METHODS,
-    STORE_PREFIXES,
-    Access,
-    ask_for_keys,
-    charging,
-    who_asks,
-)
 from transom_server.metrics import Metrics
-from transom_server.proxies import behind_proxies
-from transom_server.rate_limit import Limiter
 from transom_server.request_log import log_requests
 from transom_server.routes import (
     anthropic,
@@ -61,7 +60,8 @@ from transom_server.routes import (
     web,
     webllm,
 )
-from transom_server.settings_file import read_config
+from transom_server.settings.config import Config
+from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 from transom_server.upstream.health import Upstreams
 from transom_server.upstream.routing import RoutedModels, RoutedTasks

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused, UnknownToken
 from transom_api.fields import InvalidField
-from transom_api.ollama_generation import InvalidRequest
+from transom_api.ollama.generation import InvalidRequest
 from transom_api.prompting import NoTemplate
 from transom_models.digest import InvalidDigest
 from transom_models.errors import TransomError, public_text
@@ -20,17 +20,17 @@ from transom_models.modelfile import (
     UntranslatableTemplate,
 )
 from transom_models.name import InvalidName
+from transom_server.access.key_door import KeyRefused, ScopeMissing
+from transom_server.access.rate_limit import RateLimited
 from transom_server.dialects import ANTHROPIC_HEADER, dialect_of, error_of
 from transom_server.engines.budget import NeverFits
 from transom_server.engines.loading import WrongTask
 from transom_server.engines.native_model import NotNative
 from transom_server.engines.template_process import TemplateFailed, TemplateRefused
 from transom_server.engines.waiting import ClientOverShare, Overloaded
-from transom_server.key_door import KeyRefused, ScopeMissing
 from transom_server.model.creation import CannotCreate
 from transom_server.model.draft import DraftMismatch
 from transom_server.model.gguf_facts import InvalidGguf
-from transom_server.rate_limit import RateLimited
 from transom_server.registry.manifest_upload import (
     ManifestBlobUnknown,
     ManifestRejected,

@@ -22,10 +22,10 @@ from transom_api.json_body import read_json
 from transom_api.prompting import Plan
 from transom_api.session import Session, Unread, Writer
 from transom_models.errors import TransomError, public_text
+from transom_server.access.rate_limit import Tally
 from transom_server.engines.native import Loaded
 from transom_server.engines.waiting import Overloaded
-from transom_server.rate_limit import Tally
-from transom_server.request_body import MAX_BODY_BYTES
+from transom_server.http.request_body import MAX_BODY_BYTES
 from transom_server.request_log import Request, this_request
 from transom_server.upstream.routing import Models
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, g, has_request_context, request
 
-from transom_server.file_sending import SentFile
+from transom_server.http.file_sending import SentFile
 from transom_server.logs import event
 
 _LOG = logging.getLogger(__name__)

@@ -45,8 +45,8 @@ COMPARED_TOKENS: Final = 32
 SERVER: Final = """
 import os, sys
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.settings.config import Config
+from transom_server.http.serving import serving
 config = Config.read(os.environ, port="0")
 with serving(create_app(config), config) as server:
     print(server.url, flush=True)

@@ -28,8 +28,8 @@ from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Manifest
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.store import Store, open_store
 from transom_server.transfer.pull import pull
 from transom_server.transfer.status import TransferOptions

@@ -26,9 +26,9 @@ SERVER: Final = """
 import os, sys, threading, time
 from transom_api.engine import Done, ModelFacts, RequestCancelled, TokenEvent
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.settings.config import Config
 from transom_server.engines import choice
-from transom_server.serving import serving
+from transom_server.http.serving import serving
 tokens, pace = int(sys.argv[1]), float(sys.argv[2])
 go = threading.Event()
 class Engine:

@@ -12,8 +12,8 @@ from pathlib import Path
 from flask import Flask, Response, redirect, request
 
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 
 SERVICE = "registry.example.com"
 

@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.api_server import Target, read_all, target
-from transom_server.api_keys import create_key
+from transom_server.access.api_keys import create_key
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.request_body import (
+from transom_server.http.request_body import (
     MAX_CHUNK_LINE_BYTES,
     MAX_FRAMING_BYTES,
     MEMORY_BYTES,
 )
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"

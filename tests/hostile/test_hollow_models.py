@@ -17,8 +17,8 @@ from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import import_bundle
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 HOLLOW = ModelName.parse("hollow")

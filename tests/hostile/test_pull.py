@@ -21,8 +21,8 @@ from transom_models.errors import TransomError
 from transom_models.manifest import MAX_MANIFEST_BYTES, Index, InvalidManifest
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.store import Store, StoreError
 from transom_server.transfer.http_client import TransferError
 from transom_server.transfer.pull import pull

@@ -14,8 +14,8 @@ import pytest
 from tests.pyserver.registry import CONFIG_TYPE, LAYER_TYPE, Registry, running_registry
 from transom_models.digest import Digest
 from transom_models.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from transom_server.http.request_body import MAX_BODY_BYTES, body_limit
 from transom_server.registry import uploads
-from transom_server.request_body import MAX_BODY_BYTES, body_limit
 from transom_server.store import Store
 
 REPO = "me/model"
@@ -491,7 +491,7 @@ def test_uploads_that_nobody_ends_are_capped(
 def test_a_body_larger_than_the_disk_is_refused_before_it_comes(
     registry: Registry, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transom_server.request_body._free_bytes", lambda folder: 4_000_000)
+    monkeypatch.setattr("transom_server.http.request_body._free_bytes", lambda folder: 4_000_000)
     location = registry.start(REPO)
     with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as client:
         head = f"PATCH {location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n"

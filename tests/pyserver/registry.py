@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from transom_models.digest import Digest
 from transom_models.media_types import OCI_MANIFEST
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 
 CONFIG_TYPE = "application/vnd.example.config.v1+json"
 LAYER_TYPE = "application/vnd.example.layer.v1"

@@ -25,8 +25,8 @@ from transom_api.engine import (
 )
 from transom_api.fields import Fields, InvalidField
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.engines.llama_cpp import LlamaCpp
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 TOKENS = 24

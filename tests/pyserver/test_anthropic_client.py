@@ -20,8 +20,8 @@ from tests.fakes.tiny_projector import tiny_projector
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SECONDS = 30

@@ -17,8 +17,7 @@ from werkzeug.test import TestResponse
 from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
 from transom_cli.main import run
-from transom_server import api_keys
-from transom_server.api_keys import (
+from transom_server.access.api_keys import (
     DAY_SECONDS,
     MAX_FILE_BYTES,
     KeyProblem,
@@ -29,10 +28,11 @@ from transom_server.api_keys import (
     read_keys,
     revoke_key,
 )
+from transom_server.access.key_door import needed_scopes
+from transom_server.access import api_keys
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.engines import choice
-from transom_server.key_door import needed_scopes
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 NOW = 1_700_000_000.0

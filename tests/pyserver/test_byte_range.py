@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transom_server.byte_range import UnsatisfiableRange, read_range
+from transom_server.http.byte_range import UnsatisfiableRange, read_range
 
 
 @pytest.mark.parametrize(

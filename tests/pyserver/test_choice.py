@@ -7,10 +7,10 @@ import pytest
 
 from transom_api.engine import EngineError, ModelFiles
 from transom_models.digest import Digest
-from transom_server.config import Config, InvalidSetting
 from transom_server.engines.choice import chosen_engine
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.ray_replica import located
+from transom_server.settings.config import Config, InvalidSetting
 from transom_server.store import Store
 
 

@@ -18,8 +18,8 @@ from tests.fakes.tiny_bert import tiny_bert
 from tests.pyserver.native_models import put_native
 from tests.pyserver.reference_server import Answerer, Event, reference
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 pytestmark = pytest.mark.slow

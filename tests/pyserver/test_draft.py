@@ -24,10 +24,10 @@ from transom_models.digest import Digest
 from transom_models.modelfile import ModelfileError, parse_modelfile, write_modelfile
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.model.draft import DraftMismatch, check_draft
 from transom_server.model.model_texts import layers_of
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 LONG = {"llama.context_length": 4096}

@@ -14,9 +14,9 @@ import pytest
 from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.engines import choice
-from transom_server.serving import Server
+from transom_server.http.serving import Server
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SECONDS = 30

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from transom_models.digest import Digest
-from transom_server import file_sending
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import Server, serving
+from transom_server.http import file_sending
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SIZE = 24 * 1024 * 1024

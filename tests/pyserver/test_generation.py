@@ -25,9 +25,9 @@ from tests.pyserver.native_models import OPTIONS, put_native
 from transom_models.manifest import Index
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import import_bundle
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SECONDS = 30

@@ -12,8 +12,8 @@ from tests.fakes import flaky_server as flaky
 from tests.fakes.flaky_server import Asked, FlakyServer
 from tests.pyserver.pulling import QUICK, options
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.transfer.http_client import Faltering, HttpClient, TransferError, Tries
 from transom_server.transfer.status import Cancelled, Patience
 

@@ -36,11 +36,12 @@ def run_without(blocked: list[str], program: str) -> subprocess.CompletedProcess
         ),
         (
             [*TVM, *BROWSER, "rich", "numpy"],
-            "transom_server.app transom_server.serving transom_server.exchange.bundle_import",
+            "transom_server.app transom_server.http.serving transom_server.exchange.bundle_import",
         ),
         (
             [*TVM, *SERVER, *BROWSER, *COMMON, "numpy"],
-            "transom_server.store transom_server.config transom_server.exchange.bundle_import",
+            "transom_server.store transom_server.settings.config"
+            " transom_server.exchange.bundle_import",
         ),
         ([*TVM, *SERVER, *BROWSER, "numpy"], "transom_cli.main transom_cli.list"),
         ([*TVM, *BROWSER, "numpy"], "transom_cli.serve"),

@@ -26,9 +26,9 @@ from tests.pyserver.bundles import write_bundle
 from transom_models.digest import Digest
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import import_bundle
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 PIECE_BYTES = 64 * 1024

@@ -14,14 +14,14 @@ import pytest
 
 from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
-from transom_server import listening
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.engines import choice
-from transom_server.listening import connection_limit
-from transom_server.serving import Server, serving
+from transom_server.http import listening
+from transom_server.http.listening import connection_limit
+from transom_server.http.serving import Server, serving
+from transom_server.http.task_threads import BASE_THREADS
+from transom_server.settings.config import Config
 from transom_server.store import Store
-from transom_server.task_threads import BASE_THREADS
 
 SECONDS = 30
 STREAMS = 3 * BASE_THREADS

@@ -14,7 +14,7 @@ from tests.fakes.tiny_bert import tiny_bert
 from tests.fakes.tiny_gguf import tiny_llama
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 TRAINED = 1024

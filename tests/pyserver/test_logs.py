@@ -17,9 +17,9 @@ from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
 from transom_server import logs
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.engines import choice
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SECONDS = 30

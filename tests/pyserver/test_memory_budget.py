@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from tests.fakes.tiny_gguf import tiny_llama
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 ASK = {"prompt": "hello", "stream": False, "raw": True, "options": {"num_predict": 1}}

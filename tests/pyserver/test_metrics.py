@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from tests.fakes.tiny_bert import tiny_bert
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.metrics import BUCKETS, Metrics
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 

@@ -14,8 +14,8 @@ from tests.pyserver.native_models import put_native
 from transom_api.anthropic.models import ModelRow, model_page
 from transom_api.fields import InvalidField
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 from transom_server.store.object_errors import ObjectStoreError
 

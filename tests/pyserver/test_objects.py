@@ -20,7 +20,7 @@ import pytest
 
 from tests.pyserver.s3_server import CREDENTIALS
 from transom_models.digest import Digest
-from transom_server.config import Config, InvalidSetting
+from transom_server.settings.config import Config, InvalidSetting
 from transom_server.store import Store, StoreError, open_store
 from transom_server.store import bucket as bucket_module
 from transom_server.store.keys import blob_key

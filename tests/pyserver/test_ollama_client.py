@@ -14,8 +14,8 @@ from transom_models.digest import Digest
 from transom_models.manifest import Platform
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store, open_store
 
 

@@ -20,9 +20,9 @@ from transom_api.deltas import (
 )
 from transom_api.engine import EngineFailed, LoadOptions, Sampling
 from transom_api.fields import InvalidField
-from transom_api.ollama_chat import read_chat, read_generate
-from transom_api.ollama_generation import MAX_KEEP_SECONDS, InvalidRequest, read_keep_alive
-from transom_api.ollama_writer import OllamaWriter
+from transom_api.ollama.chat import read_chat, read_generate
+from transom_api.ollama.generation import MAX_KEEP_SECONDS, InvalidRequest, read_keep_alive
+from transom_api.ollama.writer import OllamaWriter
 from transom_api.options import load_options_of, max_tokens_of, sampling_of, stops_of
 from transom_api.session import Answer
 

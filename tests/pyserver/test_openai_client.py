@@ -19,8 +19,8 @@ from tests.fakes.tiny_gguf import TOKENS
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.engine import EngineFailed
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SECONDS = 30

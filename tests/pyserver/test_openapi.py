@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.openapi.document import FILE, document, document_text
+from transom_server.settings.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = document()

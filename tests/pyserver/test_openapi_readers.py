@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from transom_api import ollama
 from transom_api.anthropic.messages import read_count_tokens, read_messages
 from transom_api.fields import InvalidField
-from transom_api.ollama_chat import read_chat as read_ollama_chat
-from transom_api.ollama_chat import read_generate
-from transom_api.ollama_embed import read_embed, read_embeddings
-from transom_api.ollama_generation import InvalidRequest
+from transom_api.ollama import management as ollama
+from transom_api.ollama.chat import read_chat as read_ollama_chat
+from transom_api.ollama.chat import read_generate
+from transom_api.ollama.embed import read_embed, read_embeddings
+from transom_api.ollama.generation import InvalidRequest
 from transom_api.openai.chat import read_chat
 from transom_api.openai.completions import read_completion
 from transom_api.openai.embeddings import read_embeddings as read_openai_embeddings

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from transom_server.config import Config, InvalidSetting
-from transom_server.proxies import MAX_HEADER_CHARS, behind_proxies, client_address
+from transom_server.access.proxies import MAX_HEADER_CHARS, behind_proxies, client_address
+from transom_server.settings.config import Config, InvalidSetting
 
 TRUSTED = (ipaddress.ip_network("127.0.0.1"), ipaddress.ip_network("10.0.0.0/8"))
 

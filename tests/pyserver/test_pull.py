@@ -25,9 +25,9 @@ from transom_models.digest import Digest
 from transom_models.manifest import InvalidManifest
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import import_bundle
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.store import Store, StoreError
 from transom_server.transfer import downloads
 from transom_server.transfer.http_client import TransferError

@@ -24,8 +24,8 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Index
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 from transom_server.transfer.pull import pull
 from transom_server.transfer.status import Patience

@@ -188,7 +188,7 @@ def test_a_registry_that_takes_nothing_is_one_clear_error(
 ) -> None:
     put_model(store, "m", b"x")
     with running_registry(tmp_path / "there") as registry:
-        monkeypatch.setattr("transom_server.config.Config.writable", False)
+        monkeypatch.setattr("transom_server.settings.config.Config.writable", False)
         with pytest.raises(TransferError, match="does not let us have blob sha256:"):
             send(store, "m", registry.host)
 

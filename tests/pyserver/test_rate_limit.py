@@ -6,7 +6,7 @@ import pytest
 
 from transom_api.engine import Done, TokenEvent
 from transom_api.rate_headers import Allowance, anthropic_headers, duration, openai_headers
-from transom_server.rate_limit import Bucket, Limiter, Tally
+from transom_server.access.rate_limit import Bucket, Limiter, Tally
 
 
 def test_a_bucket_is_full_at_first_and_refills_evenly() -> None:

@@ -18,9 +18,9 @@ from transom_models.manifest import Index, Manifest
 from transom_models.media_types import OCI_INDEX, OCI_MANIFEST
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
 from transom_server.exchange.bundle_import import import_bundle
 from transom_server.routes.web import CONTENT_SECURITY_POLICY
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,7 +163,7 @@ def test_a_piece_can_be_checked_alone(
         assert "Content-Digest" not in answer(wanted, "bytes=10-99").headers
     assert "Content-Digest" not in client.get(url).headers
     # Each range is read twice for it, so a large one goes without.
-    monkeypatch.setattr("transom_server.blob_response.MAX_HASHED_BYTES", 90)
+    monkeypatch.setattr("transom_server.http.blob_response.MAX_HASHED_BYTES", 90)
     assert "Content-Digest" in answer("sha-256=1", "bytes=10-99").headers
     assert "Content-Digest" not in answer("sha-256=1", "bytes=10-100").headers
 

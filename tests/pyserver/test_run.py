@@ -21,9 +21,9 @@ from transom_cli.ps import until_text
 from transom_cli.talk import BadImage, Typed, figures, find_images
 from transom_models.name import ModelName
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.http.serving import Server, serving
 from transom_server.model.model_details import look_at
-from transom_server.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 Run = Callable[..., tuple[int, str, str]]

@@ -12,7 +12,7 @@ from tests.fakes.tiny_gguf import tiny_llama
 from tests.fakes.tiny_projector import tiny_projector
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 TOKENS = 12

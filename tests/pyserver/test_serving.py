@@ -12,8 +12,8 @@ import pytest
 
 from transom_models.digest import Digest
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import CannotListen, Server, serving
+from transom_server.http.serving import CannotListen, Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 

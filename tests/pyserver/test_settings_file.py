@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from transom_server.config import Config, InvalidSetting
-from transom_server.settings import SETTINGS
-from transom_server.settings_file import (
+from transom_server.settings.config import Config, InvalidSetting
+from transom_server.settings.table import SETTINGS
+from transom_server.settings.toml_file import (
     MAX_FILE_BYTES,
     read_config,
     reload_config,

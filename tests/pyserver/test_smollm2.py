@@ -8,8 +8,8 @@ import pytest
 
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import serving
+from transom_server.http.serving import serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 pytestmark = pytest.mark.slow

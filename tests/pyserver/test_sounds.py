@@ -17,7 +17,7 @@ from tests.pyserver.native_models import OPTIONS, put_native
 from transom_api.fields import Fields, InvalidField
 from transom_api.sound_files import MAX_SECONDS, read_sound
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 # What is short is mostly silence.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from transom_server.task_threads import TaskThreads
+from transom_server.http.task_threads import TaskThreads
 
 BASE, MOST = 2, 6
 

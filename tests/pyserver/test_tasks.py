@@ -17,8 +17,8 @@ from tests.fakes.fake_engine import FakeLoader
 from tests.fakes.tiny_bert import POSITIONS, WIDTH, tiny_bert
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
-from transom_server.config import Config
-from transom_server.serving import Server, serving
+from transom_server.http.serving import Server, serving
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 SECONDS = 30

@@ -16,7 +16,7 @@ from tests.fakes.fake_upstream import DONE, HELLO, USAGE, FakeUpstream, Reply, c
 from transom_api.chat import Chat, Message, Text
 from transom_api.engine import RequestCancelled
 from transom_server.app import create_app
-from transom_server.config import Config, InvalidSetting
+from transom_server.settings.config import Config, InvalidSetting
 from transom_server.upstream.client import UpstreamFailed
 from transom_server.upstream.health import Upstreams
 from transom_server.upstream.server import Upstream

@@ -4,7 +4,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from transom_server.app import create_app
-from transom_server.config import Config
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 DENIED = 403

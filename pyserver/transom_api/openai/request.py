@@ -13,7 +13,7 @@ from typing import Any, Final
 from transom_api.adapters import read_lora
 from transom_api.chat import MAX_CHOICES, MAX_STOPS
 from transom_api.fields import MAX_TOKEN_ID, Fields, InvalidField, shown
-from transom_api.ollama_generation import InvalidRequest, read_keep_alive
+from transom_api.ollama.generation import InvalidRequest, read_keep_alive
 from transom_models.modelfile import InvalidParameter, ParameterValue
 from transom_models.modelfile.parameters import PARAMETERS, check_value
 

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from transom_api import ollama, ollama_chat, ollama_embed
 from transom_api.chat import MAX_MESSAGES, MAX_PARTS, MAX_TOOLS, MAX_TOP_LOGPROBS
+from transom_api.ollama import chat as ollama_chat
+from transom_api.ollama import embed as ollama_embed
+from transom_api.ollama import management as ollama
 from transom_api.openapi.openai import TOOL_CHOICE, TOOL_NAME
 from transom_api.openapi.options import KEEP_ALIVE, LORA, OLLAMA_MODEL, options
 from transom_api.openapi.schema import (

@@ -5,7 +5,7 @@ from typing import Final
 
 from transom_api.adapters import MAX_SCALE
 from transom_api.chat import MAX_STOPS
-from transom_api.ollama_generation import DURATION, SECONDS
+from transom_api.ollama.generation import DURATION, SECONDS
 from transom_api.openapi.schema import (
     Schema,
     either,

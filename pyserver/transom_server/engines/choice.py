@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transom_api.engine import EngineError, LoadEngine
-from transom_server.config import Config
 from transom_server.engines.budget import default_total
 from transom_server.engines.llama_cpp import LlamaCpp
 from transom_server.engines.needs import needed_by_files
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from transom_api.engine import LoadOptions
 from transom_models.name import ModelName
-from transom_server.config import Config
 from transom_server.engines.budget import default_total, free_bytes
 from transom_server.engines.llama_cpp import DEFAULT_CONTEXT_TOKENS
 from transom_server.engines.loading import loading_of, weights_header
@@ -17,6 +16,7 @@ from transom_server.engines.memory import CELL_STEP, MemoryEstimate
 from transom_server.engines.native_model import NativeModel, read_native_model
 from transom_server.engines.needs import estimate_of
 from transom_server.engines.slots import parallel_for
+from transom_server.settings.config import Config
 from transom_server.store import Store
 
 # Contexts that are tried for the largest that fits; the answer is that exact.

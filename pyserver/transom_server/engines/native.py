@@ -19,7 +19,7 @@ from transom_api.engine import (
     ModelFiles,
     TokenEvent,
 )
-from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
+from transom_api.ollama.generation import DEFAULT_KEEP_SECONDS
 from transom_api.prompting import ModelDefaults, Plan, plan
 from transom_models.name import ModelName
 from transom_server.engines.budget import Budget

@@ -17,7 +17,7 @@ from transom_api.engine import (
     Ranking,
     Task,
 )
-from transom_api.ollama_generation import DEFAULT_KEEP_SECONDS
+from transom_api.ollama.generation import DEFAULT_KEEP_SECONDS
 from transom_models.modelfile import ParameterValue
 from transom_models.name import ModelName
 from transom_server.engines.lengths import check_length, most_bytes

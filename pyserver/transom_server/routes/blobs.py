@@ -5,8 +5,8 @@ from typing import Final
 from flask import Blueprint, Response
 
 from transom_models.digest import Digest
-from transom_server.blob_response import IMMUTABLE, OCTET_STREAM, blob_response
 from transom_server.errors import error_response
+from transom_server.http.blob_response import IMMUTABLE, OCTET_STREAM, blob_response
 from transom_server.registry.manifest_upload import needed_by
 from transom_server.registry.repository import parse_repository
 from transom_server.store import Store

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from transom_models.digest import Digest
-from transom_server.blob_response import REVALIDATE, add_validators, is_current
+from transom_server.http.blob_response import REVALIDATE, add_validators, is_current
 from transom_server.openapi.document import document_text
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify
 
-from transom_api import ollama
-from transom_api.ollama import shown_name
-from transom_api.ollama_chat import Asked, read_chat, read_generate
-from transom_api.ollama_writer import OllamaWriter
+from transom_api.ollama import management as ollama
+from transom_api.ollama.chat import Asked, read_chat, read_generate
+from transom_api.ollama.management import shown_name
+from transom_api.ollama.writer import OllamaWriter
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.engines.native_model import NativeModel

@@ -7,8 +7,8 @@ from flask import Blueprint, Response, request
 from transom_models.digest import Digest
 from transom_models.manifest import MAX_MANIFEST_BYTES, InvalidManifest, parse_document
 from transom_models.name import InvalidName, ModelName
-from transom_server.blob_response import IMMUTABLE, REVALIDATE, add_validators, is_current
 from transom_server.errors import ManifestNotFound, error_response
+from transom_server.http.blob_response import IMMUTABLE, REVALIDATE, add_validators, is_current
 from transom_server.registry.manifest_upload import ManifestTooLarge, needed_by, put_manifest
 from transom_server.registry.referrers import forget_referrers
 from transom_server.registry.repository import parse_repository, same_repository, tagged

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO, Final, cast
 
 from flask import Blueprint, Response, jsonify, request
 
-from transom_api import ollama
-from transom_api.ollama_generation import InvalidRequest
+from transom_api.ollama import management as ollama
+from transom_api.ollama.generation import InvalidRequest
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import DEFAULT_HOST, ModelName
-from transom_server.config import Config
+from transom_server.http.progress_stream import progress_answer
 from transom_server.model.creation import (
     Base,
     base_from_model,
@@ -29,7 +29,7 @@ from transom_server.model.creation_child import Conversion, create_in_child
 from transom_server.model.gguf_facts import ArrayValue, GgufFacts
 from transom_server.model.model_details import ModelDetails, ModelView, details_of, look_at
 from transom_server.model.model_texts import gguf_of
-from transom_server.progress_stream import progress_answer
+from transom_server.settings.config import Config
 from transom_server.store import BlobNotFound, Store, StoredModel
 from transom_server.transfer.credentials import read_credentials
 from transom_server.transfer.pull import pull

@@ -12,8 +12,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from transom_api.ollama_embed import EmbedRequest, embed_body, read_embed
-from transom_api.ollama_embed import read_embeddings as read_old_embeddings
+from transom_api.ollama.embed import EmbedRequest, embed_body, read_embed
+from transom_api.ollama.embed import read_embeddings as read_old_embeddings
 from transom_api.openai.embeddings import embeddings_body, read_embeddings
 from transom_api.openai.request import CONTEXT_HEADER
 from transom_api.rerank import read_rerank, rerank_body

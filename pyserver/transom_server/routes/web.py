@@ -9,14 +9,14 @@ from werkzeug.routing import PathConverter
 from werkzeug.security import safe_join
 
 from transom_models.digest import Digest
-from transom_server.blob_response import (
+from transom_server.errors import error_response
+from transom_server.http.blob_response import (
     IMMUTABLE,
     OCTET_STREAM,
     REVALIDATE,
     add_validators,
     is_current,
 )
-from transom_server.errors import error_response
 
 NOT_BUILT: Final = "the web page is not built; run `npm ci && npm run build` in the checkout"
 

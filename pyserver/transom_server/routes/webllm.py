@@ -4,8 +4,8 @@ from flask import Blueprint, Response
 
 from transom_models.manifest import Descriptor
 from transom_models.name import ModelName
-from transom_server.blob_response import REVALIDATE, blob_response, content_type
 from transom_server.errors import FileNotInModel
+from transom_server.http.blob_response import REVALIDATE, blob_response, content_type
 from transom_server.store import Store, StoredModel
 
 

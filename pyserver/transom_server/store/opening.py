@@ -9,7 +9,7 @@ from typing import Final
 
 import platformdirs
 
-from transom_server.settings_file import read_config
+from transom_server.settings.toml_file import read_config
 from transom_server.store.errors import StoreError
 from transom_server.store.storage import Storage
 from transom_server.store.store import Store

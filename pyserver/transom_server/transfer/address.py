@@ -11,7 +11,7 @@ from typing import Final, Self
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from transom_models.errors import TransomError
-from transom_server.access import bracketed
+from transom_server.access.origins import bracketed
 
 # No browser or proxy takes more; a signed address of a CDN is about 1500.
 MAX_URL_CHARS: Final = 8192

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from transom_models.errors import TransomError
-from transom_server.private_file import (
+from transom_server.access.private_file import (
     PrivateFileError,
     read_private,
     write_private,
 )
-from transom_server.settings_file import settings_folder
+from transom_server.settings.toml_file import settings_folder
 
 FILE_NAME: Final = "auth.json"
 # Thousands of logins.

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeGuard
 
 from transom_api.openai.outgoing import KINDS, Kind
 from transom_models.name import InvalidName, ModelName
-from transom_server.config import InvalidSetting
+from transom_server.settings.config import InvalidSetting
 from transom_server.transfer.address import Address, InvalidAddress
 
 # A rack of machines; each is asked how it is every few seconds.

@@ -18,7 +18,7 @@ from transom_api.deltas import (
     TokenLogprob,
     Usage,
 )
-from transom_api.ollama_chat import Asked
+from transom_api.ollama.chat import Asked
 from transom_api.session import Answer
 from transom_models.errors import public_text
 

@@ -16,10 +16,10 @@ from flask import Flask, Response, g, request
 
 from transom_api.rate_headers import anthropic_headers, openai_headers
 from transom_models.errors import TransomError
-from transom_server.api_keys import ApiKey, KeyRing
-from transom_server.config import Config
-from transom_server.rate_limit import Limiter, RateLimited, Standing
-from transom_server.request_body import Sender
+from transom_server.access.api_keys import ApiKey, KeyRing
+from transom_server.access.rate_limit import Limiter, RateLimited, Standing
+from transom_server.http.request_body import Sender
+from transom_server.settings.config import Config
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Whoever may send to these changes the store. The rest of `/api/` only asks questions of models.

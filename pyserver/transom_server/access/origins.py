@@ -8,7 +8,7 @@ import ipaddress
 import re
 from typing import Final
 
-from transom_server.config import ANY_ADDRESS, Config, split_origin
+from transom_server.settings.config import ANY_ADDRESS, Config, split_origin
 
 # A name or an address, and any port.
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d*)?")

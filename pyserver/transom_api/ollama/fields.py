@@ -2,7 +2,7 @@
 loaded. Pure."""
 
 from transom_api.fields import Fields
-from transom_api.ollama_generation import InvalidRequest, read_keep_alive
+from transom_api.ollama.generation import InvalidRequest, read_keep_alive
 from transom_models.modelfile import InvalidParameter, ParameterValue
 from transom_models.modelfile.parameters import PARAMETERS, check_value
 

@@ -19,8 +19,8 @@ from waitress.parser import ParsingError
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from transom_models.manifest import MAX_BLOB_BYTES
-from transom_server.file_sending import SendingChannel
-from transom_server.refusals import AddressParser, RefusalTask
+from transom_server.http.file_sending import SendingChannel
+from transom_server.http.refusals import AddressParser, RefusalTask
 from transom_server.store.partial_file import make_folders
 
 # Of a body that is no blob: a conversation with a few pictures in it.

@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from transom_server.config import Network
+from transom_server.settings.config import Network
 
 # Nobody has as many proxies in a row.
 MAX_HOPS: Final = 32

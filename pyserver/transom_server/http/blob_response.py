@@ -14,8 +14,8 @@ from werkzeug.wsgi import FileWrapper, wrap_file
 
 from transom_models.digest import Digest
 from transom_models.media_types import LIBRARY, OLLAMA_LICENSE, OLLAMA_SYSTEM, OLLAMA_TEMPLATE
-from transom_server.byte_range import UnsatisfiableRange, read_range
-from transom_server.file_part import FilePart
+from transom_server.http.byte_range import UnsatisfiableRange, read_range
+from transom_server.http.file_part import FilePart
 from transom_server.store import Store
 from transom_server.store.object_file import ObjectFile
 

@@ -18,15 +18,15 @@ from flask import Flask
 from waitress import wasyncore
 
 from transom_models.manifest import MAX_BLOB_BYTES
-from transom_server.access import bracketed
-from transom_server.config import ANY_ADDRESS, Config
-from transom_server.key_door import Access
-from transom_server.listening import CannotListen, listen, new_server
+from transom_server.access.key_door import Access
+from transom_server.access.origins import bracketed
+from transom_server.http.listening import CannotListen, listen, new_server
+from transom_server.http.refusals import NoThread
+from transom_server.http.request_body import RECEIVE_BYTES, channel_class
+from transom_server.http.task_threads import TaskThreads
 from transom_server.logs import event
-from transom_server.refusals import NoThread
-from transom_server.request_body import RECEIVE_BYTES, channel_class
+from transom_server.settings.config import ANY_ADDRESS, Config
 from transom_server.store import Store
-from transom_server.task_threads import TaskThreads
 
 __all__ = ["CannotListen", "Server", "serving"]
 

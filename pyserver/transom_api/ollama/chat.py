@@ -23,7 +23,7 @@ from transom_api.chat import (
 )
 from transom_api.fields import Fields, kind_of, shown
 from transom_api.image_files import read_base64
-from transom_api.ollama_fields import keep_seconds_of, model_of, options_of
+from transom_api.ollama.fields import keep_seconds_of, model_of, options_of
 from transom_api.openai.tools import read_tools
 
 Kind = Literal["chat", "generate"]

@@ -16,7 +16,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import WSGITask
 
-from transom_server.file_part import FilePart
+from transom_server.http.file_part import FilePart
 
 # What is sent at once: under a millisecond of the main loop's time, which serves all.
 TURN_BYTES: Final = 1024 * 1024

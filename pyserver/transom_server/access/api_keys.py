@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from transom_models.errors import TransomError
-from transom_server.private_file import (
+from transom_server.access.private_file import (
     PrivateFileError,
     only_writer,
     read_private,
     write_private,
 )
-from transom_server.settings_file import settings_folder
+from transom_server.settings.toml_file import settings_folder
 
 FILE_NAME: Final = "api_keys.json"
 # What a key may be for. `write` can read, too: a push looks first what is there.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transom_api.fields import Fields
-from transom_api.ollama_fields import keep_seconds_of, model_of, options_of
+from transom_api.ollama.fields import keep_seconds_of, model_of, options_of
 from transom_api.vectors import shortened
 from transom_models.modelfile import ParameterValue
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import platformdirs
 
-from transom_server.config import Config, InvalidSetting
-from transom_server.settings import SETTINGS
+from transom_server.settings.config import Config, InvalidSetting
+from transom_server.settings.table import SETTINGS
 from transom_server.upstream.settings import read_upstreams
 
 VARIABLE: Final = "TRANSOM_SETTINGS"

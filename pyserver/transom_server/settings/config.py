@@ -1,4 +1,4 @@
-"""The settings of the server, read from texts and checked. Pure; `settings` has the table."""
+"""The settings of the server, read from texts and checked. Pure; `table` has them all."""
 
 import ipaddress
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transom_models.errors import TransomError
-from transom_server.settings import SETTINGS, parts
+from transom_server.settings.table import SETTINGS, parts
 
 if TYPE_CHECKING:
     from transom_server.upstream.settings import UpstreamSetting

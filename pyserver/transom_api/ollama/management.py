@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from transom_api.json_body import read_json
-from transom_api.ollama_generation import InvalidRequest
+from transom_api.ollama.generation import InvalidRequest
 from transom_models.digest import Digest, InvalidDigest
 from transom_models.modelfile import Modelfile, ParameterValue, check_parameters, parse_modelfile
 from transom_models.modelfile.modelfile import MAX_ADAPTERS, MAX_LICENSES, MAX_MESSAGES, ROLES

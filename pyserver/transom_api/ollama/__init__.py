@@ -1,0 +1,1 @@
+"""Ollama's dialect: chats, prompts, vectors, and what it says of models."""

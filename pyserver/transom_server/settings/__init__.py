@@ -1,0 +1,1 @@
+"""Settings: one table, read from flags, the environment and a TOML file."""
