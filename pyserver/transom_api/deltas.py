@@ -72,6 +72,9 @@ class Usage:
     load_seconds: float = 0.0
     prompt_seconds: float = 0.0
     completion_seconds: float = 0.0
+    drafted_tokens: int = 0
+    """Guessed by a draft model, and of those the ones that were right."""
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

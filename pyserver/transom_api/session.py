@@ -193,6 +193,8 @@ class Session:
             load_seconds=self._load_seconds,
             prompt_seconds=max(before.prompt_seconds, done.prompt_seconds),
             completion_seconds=max(before.completion_seconds, done.completion_seconds),
+            drafted_tokens=before.drafted_tokens + done.drafted_tokens,
+            accepted_tokens=before.accepted_tokens + done.accepted_tokens,
         )
 
     def _count_reasoning(self, event: TokenEvent, deltas: Sequence[Delta]) -> None:

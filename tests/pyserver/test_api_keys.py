@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
 from transom_cli.main import run
+from transom_server.access import api_keys
 from transom_server.access.api_keys import (
     DAY_SECONDS,
     MAX_FILE_BYTES,
@@ -29,7 +30,6 @@ from transom_server.access.api_keys import (
     revoke_key,
 )
 from transom_server.access.key_door import needed_scopes
-from transom_server.access import api_keys
 from transom_server.app import create_app
 from transom_server.engines import choice
 from transom_server.settings.config import Config

@@ -163,6 +163,9 @@ def test_a_model_with_a_draft(create: Create, folder: Path, store: Store) -> Non
             assert answer.status_code == 200, answer.text
             answers.append(answer.get_json()["response"])
         assert answers[0] == answers[1] == answers[2]
+        body = {"model": "quick", "prompt": "hello w", "max_tokens": 30}
+        timings = client.post("/v1/completions", json=body).get_json()["timings"]
+        assert timings["draft_n_accepted"] == timings["draft_n"] > 10
         lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
         drafted = int(lines['transom_tokens_total{kind="drafted"}'])
         accepted = int(lines['transom_tokens_total{kind="accepted"}'])

@@ -90,6 +90,12 @@ def test_what_is_too_long_is_cut_and_says_so(server: Server, client: ollama.Clie
     assert np.allclose(cut.embeddings[0], fits.embeddings[0], atol=1e-5)
 
 
+def test_a_model_that_writes_embeds_what_it_can_hold(server: Server) -> None:
+    options = {"num_ctx": 256}
+    answer = post(server, "/api/embed", model="tiny", input="hello " * 999, options=options)
+    assert (answer.status_code, answer.json().get("truncated")) == (200, [0])
+
+
 @pytest.mark.parametrize("context", [1, 2, 7, POSITIONS - 1, POSITIONS + 1])
 def test_any_context_can_be_asked_for(server: Server, context: int) -> None:
     body = {"model": "bert", "input": "", "options": {"num_ctx": context}}

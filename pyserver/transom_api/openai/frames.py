@@ -70,11 +70,13 @@ def usage_json(usage: Usage) -> dict[str, Any]:
 def timings_json(usage: Usage) -> dict[str, Any]:
     """Figures in llama-server's words, which OpenAI has none for. Milliseconds."""
     computed = usage.prompt_tokens - usage.cached_tokens
+    drafts = {"draft_n": usage.drafted_tokens, "draft_n_accepted": usage.accepted_tokens}
     return {
         "cache_n": usage.cached_tokens,
         "load_ms": usage.load_seconds * 1e3,
         **_timing("prompt", computed, usage.prompt_seconds),
         **_timing("predicted", usage.completion_tokens, usage.completion_seconds),
+        **(drafts if usage.drafted_tokens else {}),
     }
 
 

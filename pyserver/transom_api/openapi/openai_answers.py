@@ -116,7 +116,8 @@ def _timings() -> Schema:
             f"{name}_per_token_ms": nullable(number()),
             f"{name}_per_second": nullable(number()),
         }
-    return answer(found, about="llama-server's figures.", closed=False)
+    drafts = {"draft_n": _COUNT, "draft_n_accepted": _COUNT}
+    return answer(found, drafts, about="llama-server's figures.", closed=False)
 
 
 def _logprobs() -> Schema:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from transom_api.engine import (
     Cancelled,
+    ContextOverflow,
     Embeddings,
     Engine,
     Input,
@@ -69,9 +70,15 @@ class NativeTasks:
                 found = used.engine.embed(inputs, used.cancelled)
                 self._heard(found.tokens)
                 return found, used.load_seconds
-            given = [_cut(used.engine, each) for each in inputs]
+            most = used.engine.facts.context_tokens
+            try:
+                given = [_cut(used.engine, each, most) for each in inputs]
+                found = used.engine.embed(given, used.cancelled)
+            except ContextOverflow:
+                # A model that writes, too, wants room for one token more.
+                given = [_cut(used.engine, each, most - 1) for each in inputs]
+                found = used.engine.embed(given, used.cancelled)
             shorter = [number for number, each in enumerate(inputs) if given[number] is not each]
-            found = used.engine.embed(given, used.cancelled)
             self._heard(found.tokens)
             return replace(found, cut=tuple(shorter)), used.load_seconds
 
@@ -108,14 +115,13 @@ class NativeTasks:
             yield used
 
 
-def _cut(engine: Engine, given: Input) -> Input:
-    """As many tokens as the context holds, with those that the tokenizer puts at the end."""
+def _cut(engine: Engine, given: Input, most: int) -> Input:
+    """At most so many tokens, with those that the tokenizer puts at the end."""
     tokens = (
         engine.tokenize(given[: most_bytes(engine.facts)], around=True)
         if isinstance(given, str)
         else given
     )
-    most = engine.facts.context_tokens
     if len(tokens) <= most:
         return given
     around = engine.tokenize("", around=True)
