@@ -27,7 +27,7 @@ def test_without_ray_one_line_says_how_to_get_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "transom_server.engines.ray_serve", raising=False)
+    monkeypatch.delitem(sys.modules, "transom_server.engines.ray_cluster", raising=False)
     with pytest.raises(EngineError, match=r"pip install 'transom\[ray\]'"):
         chosen_engine(config(engine="ray"), store)
 

@@ -1,5 +1,6 @@
 """Which engine the settings choose, and what it needs of the rest of the server."""
 
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -28,9 +29,12 @@ def chosen_engine(config: Config, store: Store) -> Chosen:
     if config.engine != "ray":
         total = default_total() if config.memory is None else config.memory
         return Chosen(store, LlamaCpp, total, lambda: None)
+    # Ray reads it as it is imported: nothing is told to its makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         # Half a second, and a package that few install.
-        from transom_server.engines.ray_serve import DigestStore, RayCluster, Replicas
+        from transom_server.engines.ray_cluster import DigestStore, RayCluster
+        from transom_server.engines.ray_model import Replicas
     except ImportError as error:
         raise EngineError(
             f"Ray is missing; install it with: pip install 'transom[ray]' ({error})"

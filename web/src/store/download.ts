@@ -6,22 +6,27 @@
  * any of several addresses. Where the server tells a piece's sha256 (RFC 9530), a bad one never
  * leaves here; else the caller, who knows the file's own digest, finds out.
  */
-import { TransomError, describe } from "../errors.ts";
+import { TransomError } from "../errors.ts";
+import {
+  Later,
+  RETRY_PAUSES_MS,
+  Refused,
+  Watchdog,
+  failed,
+  request,
+  sleep,
+  throwIfAborted,
+} from "./network.ts";
 import { PIECE_BYTES, type Piece, base64Of, contentDigest, piecesOf } from "./pieces.ts";
 import type { PieceStore } from "./store.ts";
 import type { Bytes } from "./verify.ts";
 
-/** Pauses before the second, third, … attempt. */
-const RETRY_PAUSES_MS = [500, 1500, 4000, 8000] as const;
 /** A connection that says nothing for this long is dead, even if nobody closed it. */
 const STALL_MS = 30_000;
 /** Browsers open six to one host; some are left for the page. */
 const CONNECTIONS = 4;
 /** An attempt that brought this much was worth it: the next one is the first again. */
 const PROGRESS_BYTES = 64 * 1024;
-/** A server that wants to be left alone for longer is not waited for. */
-const MAX_RETRY_AFTER_MS = 60_000;
-
 export interface DownloadOptions {
   /** Called with the bytes that have come; fewer than before when some were bad. */
   onBytes?: (doneBytes: number) => void;
@@ -38,21 +43,8 @@ export interface DownloadOptions {
   stallMs?: number;
 }
 
-/** An answer that will not get better by asking again. */
-class Refused extends TransomError {}
-
 /** The server sends whole files only. */
 class NoRanges extends Error {}
-
-/** The server is there, and says when to come back. */
-class Later extends TransomError {
-  readonly waitMs: number;
-
-  constructor(message: string, waitMs: number) {
-    super("network", message);
-    this.waitMs = waitMs;
-  }
-}
 
 /**
  * Fetch a file of exactly `size` bytes into memory, from any of `urls`.
@@ -343,7 +335,7 @@ class FileDownload {
     if (origin !== undefined && new URL(url).origin === origin) {
       headers["Want-Content-Digest"] = "sha-256=1";
     }
-    return request(this.#name, url, { headers, cache, signal }, this.#options);
+    return request(this.#name, url, { headers, cache, signal }, this.#options.fetch);
   }
 
   #tell(): void {
@@ -383,7 +375,7 @@ export async function downloadDocument(
       if (options.signal !== undefined) {
         init.signal = options.signal;
       }
-      const response = await request(name, url, init, options);
+      const response = await request(name, url, init, options.fetch);
       const bytes = new Uint8Array(await response.arrayBuffer());
       if (bytes.byteLength > maxBytes) {
         throw new Refused("network", `${name} is larger than ${maxBytes} bytes.`);
@@ -398,81 +390,4 @@ export async function downloadDocument(
       await pause(wait);
     }
   }
-}
-
-async function request(
-  name: string,
-  url: string,
-  init: RequestInit,
-  options: DownloadOptions,
-): Promise<Response> {
-  const response = await (options.fetch ?? fetch)(url, init);
-  if (response.ok) {
-    return response;
-  }
-  if (response.status === 404) {
-    throw new Refused("model-not-found", `${name} is not on the server (404).`);
-  }
-  const passing = response.status >= 500 || response.status === 408 || response.status === 429;
-  const text = `the server answered ${response.status} ${response.statusText}`.trim();
-  if (!passing) {
-    throw new Refused("network", `${name}: ${text}.`);
-  }
-  const seconds = Number(response.headers.get("Retry-After") ?? 0);
-  const waitMs = Number.isFinite(seconds) ? seconds * 1000 : 0;
-  throw new Later(text, Math.min(Math.max(0, waitMs), MAX_RETRY_AFTER_MS));
-}
-
-/** Aborts an attempt that has gone quiet, or that the caller stopped. */
-class Watchdog {
-  readonly #controller = new AbortController();
-  readonly #stallMs: number;
-  readonly #caller: AbortSignal | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(stallMs: number, caller: AbortSignal | undefined) {
-    this.#stallMs = stallMs;
-    this.#caller = caller;
-    caller?.addEventListener("abort", this.#onCallerAbort);
-    this.calm();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  calm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const seconds = Math.round(this.#stallMs / 1000);
-      this.#controller.abort(new TransomError("network", `nothing arrived for ${seconds} s`));
-    }, this.#stallMs);
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#caller?.removeEventListener("abort", this.#onCallerAbort);
-  }
-
-  readonly #onCallerAbort = (): void => {
-    this.#controller.abort(this.#caller?.reason);
-  };
-}
-
-function failed(name: string, attempts: number, error: unknown): TransomError {
-  return new TransomError(
-    "network",
-    `${name} could not be downloaded (${attempts} attempts): ${describe(error)}.`,
-    { cause: error },
-  );
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new TransomError("aborted", "Stopped.");
-  }
-}
-
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
