@@ -121,6 +121,11 @@ def left_over(python: Path) -> list[str]:
     return found
 
 
+def is_pair(replicas: list[str]) -> bool:
+    """Two on one node: Serve may count the dead one among those that run for a while."""
+    return len(replicas) == 2 and len(set(replicas)) == 1
+
+
 @pytest.mark.timeout(300)
 def test_a_node_dies_under_load(
     environment: Callable[[str], Path], models: Path, tmp_path: Path
@@ -156,8 +161,7 @@ def test_a_node_dies_under_load(
 
             # What is left answers, with the same words; and there are two again.
             assert say(server, temperature=0) == expected
-            until(lambda: len(nodes.ask("replicas")) == 2, "the replica does not come back")
-            assert len(set(nodes.ask("replicas"))) == 1
+            until(lambda: is_pair(nodes.ask("replicas")), "the replica does not come back")
             assert say(server, temperature=0) == expected
 
             with urllib.request.urlopen(f"{server.address}/api/ps") as answer:
