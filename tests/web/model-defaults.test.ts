@@ -40,7 +40,13 @@ describe("readDefaults", () => {
       num_predict: 99,
       num_ctx: 512,
       stop: ["</s>", "User:"],
-      top_k: 40,
+      top_k: -1,
+      min_p: 0.05,
+      typical_p: 0.9,
+      repeat_penalty: 1.1,
+      presence_penalty: 0.5,
+      frequency_penalty: -0.5,
+      repeat_last_n: -1,
       mirostat: 1,
     };
     const messages = [says("user", "1"), says("assistant", "2")];
@@ -48,13 +54,22 @@ describe("readDefaults", () => {
       system: "Be kind. ä",
       messages,
       parameters: {
-        temperature: 0.5,
-        topP: 1,
-        seed: 7,
+        sampling: {
+          temperature: 0.5,
+          topK: 0,
+          topP: 1,
+          minP: 0.05,
+          typicalP: 0.9,
+          repeatPenalty: 1.1,
+          presencePenalty: 0.5,
+          frequencyPenalty: -0.5,
+          repeatLastN: -1,
+          seed: 7,
+        },
         maxTokens: 99,
         contextWindowSize: 512,
         stops: ["</s>", "User:"],
-        unused: ["top_k", "mirostat"],
+        unused: ["mirostat"],
       },
     });
   });

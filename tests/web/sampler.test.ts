@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { Sampler, argmax, randomNumbers, softmaxWeights } from "../../web/src/worker/sampler.ts";
+import { randomNumbers } from "../../web/src/worker/random.ts";
+import { Sampler, argmax, softmaxWeights } from "../../web/src/worker/sampler.ts";
 
 /** Logits whose softmax is exactly these probabilities. */
 function logitsOf(...probabilities: number[]): Float32Array {
@@ -125,6 +126,57 @@ describe("Sampler", () => {
     const sampler = new Sampler({ temperature: 1, topP: 0.9, seed: 11 });
     const drawn = new Set(draws(sampler, logits, 200));
     expect([...drawn].every((id) => nucleus.has(id))).toBe(true);
+  });
+
+  it("applies the temperature after the filters, as llama.cpp does", () => {
+    // At temperature 1 the first two hold 0.8; heated before, four would be needed.
+    const sampler = new Sampler({ temperature: 100, topP: 0.8, seed: 1 });
+    const drawn = new Set(draws(sampler, logitsOf(0.5, 0.3, 0.1, 0.1), 200));
+    expect(drawn).toEqual(new Set([0, 1]));
+  });
+
+  it("makes what was said less likely, by how often", () => {
+    const logits = Float32Array.of(2, -2, 2, 0);
+    const next = (sampling: object, history: number[]) =>
+      new Sampler({ temperature: 0, topP: 1, seed: 1, ...sampling }).sample(logits, history);
+    expect(next({}, [0])).toBe(0);
+    expect(next({ repeatPenalty: 1.1 }, [0])).toBe(2);
+    expect(next({ presencePenalty: 0.1 }, [0, 2, 2])).toBe(0);
+    expect(next({ frequencyPenalty: 0.1 }, [0, 0, 2])).toBe(2);
+    // A negative logit goes down, too; negative penalties make it likelier.
+    const below = new Sampler({ temperature: 0, topP: 1, seed: 1, repeatPenalty: 4 });
+    expect(below.sample(Float32Array.of(-1, -2), [0])).toBe(1);
+    expect(next({ presencePenalty: -2 }, [3])).toBe(0);
+    expect(next({ frequencyPenalty: -2 }, [3, 3])).toBe(3);
+  });
+
+  it("looks back as far as it is told", () => {
+    const logits = Float32Array.of(2, 1);
+    const history = [0, ...new Array<number>(64).fill(5)];
+    const next = (sampling: object) =>
+      new Sampler({ temperature: 0, topP: 1, seed: 1, repeatPenalty: 4, ...sampling }).sample(
+        logits,
+        history,
+      );
+    expect(next({})).toBe(0);
+    expect(next({ repeatLastN: 65 })).toBe(1);
+    expect(next({ repeatLastN: -1 })).toBe(1);
+    expect(next({ repeatLastN: 0 })).toBe(0);
+  });
+
+  it("adds a bias, forbids, and then has to read logits when it is greedy, too", () => {
+    const sampler = new Sampler({
+      temperature: 0,
+      topP: 1,
+      seed: 1,
+      logitBias: { 0: -Infinity, 2: 5, 999: 1 },
+    });
+    expect(sampler.takesLargest).toBe(false);
+    expect(sampler.sample(Float32Array.of(9, 1, 0))).toBe(2);
+    expect(new Sampler({ temperature: 0, topP: 1, seed: 1 }).takesLargest).toBe(true);
+    expect(new Sampler({ temperature: 1, topP: 1, seed: 1, topK: 1 }).takesLargest).toBe(true);
+    const off = { presencePenalty: 1, repeatLastN: 0 };
+    expect(new Sampler({ temperature: 0, topP: 1, seed: 1, ...off }).takesLargest).toBe(true);
   });
 
   it("leaves the logits as they are", () => {

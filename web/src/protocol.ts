@@ -99,11 +99,21 @@ export interface Message {
   content: string;
 }
 
-/** How the next token is chosen. Temperature 0 takes the most likely one. */
+/** How the next token is chosen. Temperature 0 takes the most likely one. What is left out is off. */
 export interface Sampling {
   temperature: number;
   topP: number;
   seed: number;
+  topK?: number;
+  minP?: number;
+  typicalP?: number;
+  repeatPenalty?: number;
+  presencePenalty?: number;
+  frequencyPenalty?: number;
+  /** How many of the last tokens the three penalties see; 64 if left out, -1: all. */
+  repeatLastN?: number;
+  /** Token id -> what is added to its logit; -Infinity forbids it. */
+  logitBias?: Readonly<Record<number, number>>;
 }
 
 export interface ChatRequest {

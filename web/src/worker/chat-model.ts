@@ -83,10 +83,14 @@ export class ChatModel {
     signal?: AbortSignal,
   ): Promise<Done> {
     const { parameters } = this.#defaults;
+    const { temperature, topP } = this.#config;
+    const { maxTokens = parameters.maxTokens, ...asked } = options;
     const sampling: Sampling = {
-      temperature: options.temperature ?? parameters.temperature ?? this.#config.temperature,
-      topP: options.topP ?? parameters.topP ?? this.#config.topP,
-      seed: options.seed ?? parameters.seed ?? newSeed(),
+      temperature,
+      topP,
+      seed: newSeed(),
+      ...parameters.sampling,
+      ...asked,
     };
     const request: GenerateRequest = {
       promptTokenIds: this.encodeMessages(messages),
@@ -94,7 +98,7 @@ export class ChatModel {
       sampling,
       stopTokenIds: this.#config.stopTokenIds,
       // The context window ends the answer anyway.
-      maxTokens: options.maxTokens ?? parameters.maxTokens ?? this.#engine.contextWindowSize,
+      maxTokens: maxTokens ?? this.#engine.contextWindowSize,
     };
     return parameters.stops.length === 0
       ? this.complete(request, onEvent, signal)

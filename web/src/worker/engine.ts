@@ -206,11 +206,11 @@ export class Engine {
   /** Choose a token from the last logits; they leave the GPU only when something needs them. */
   async #next(sampler: Sampler, request: GenerateRequest, isFirst: boolean): Promise<TokenEvent> {
     const wantsLogits = isFirst && request.wantFirstLogits === true;
-    if (sampler.isGreedy && !wantsLogits) {
+    if (sampler.takesLargest && !wantsLogits) {
       return { tokenId: await this.#runtime.argmax() };
     }
     const logits = await this.#runtime.readLogits();
-    const tokenId = sampler.sample(logits);
+    const tokenId = sampler.sample(logits, this.#cachedIds);
     return wantsLogits ? { tokenId, logits: logits.slice() } : { tokenId };
   }
 

@@ -5,7 +5,7 @@
  * The layers are Ollama's; `docs/formats/manifests.md` describes them. Knows no network.
  */
 import { TransomError } from "../errors.ts";
-import type { Message } from "../protocol.ts";
+import type { Message, Sampling } from "../protocol.ts";
 import { Reader } from "../store/json.ts";
 import { LIMITS, type ParamsJson } from "../store/manifest-types.ts";
 
@@ -13,11 +13,9 @@ import { LIMITS, type ParamsJson } from "../store/manifest-types.ts";
 const MAX_MESSAGE_LENGTH = 4 * 1024 * 1024;
 const ROLES = ["system", "user", "assistant"] as const;
 
-/** Sampling that the publisher chose; null where nothing was said. */
+/** What the publisher chose; null, or nothing in `sampling`, where nothing was said. */
 export interface ModelParameters {
-  temperature: number | null;
-  topP: number | null;
-  seed: number | null;
+  sampling: Partial<Sampling>;
   maxTokens: number | null;
   contextWindowSize: number | null;
   stops: readonly string[];
@@ -35,9 +33,7 @@ export const NO_DEFAULTS: ModelDefaults = {
   system: null,
   messages: [],
   parameters: {
-    temperature: null,
-    topP: null,
-    seed: null,
+    sampling: {},
     maxTokens: null,
     contextWindowSize: null,
     stops: [],
@@ -111,10 +107,22 @@ function readParameters(bytes: Uint8Array): ModelParameters {
   // Negative numbers are Ollama's way to leave these two to chance and to the context.
   const seed = optional("seed", wholeNumber);
   const maxTokens = optional("num_predict", wholeNumber);
+  const number = (name: keyof ParamsJson, least: number, most: number) =>
+    optional(name, (field) => field.number(least, most));
+  const topK = optional("top_k", wholeNumber);
   return {
-    temperature: optional("temperature", (field) => field.number(0, 100)),
-    topP: optional("top_p", (field) => field.number(0, 1)),
-    seed: seed === null || seed < 0 ? null : seed,
+    sampling: said({
+      temperature: number("temperature", 0, 100),
+      topK: topK === null ? null : Math.max(0, topK),
+      topP: number("top_p", 0, 1),
+      minP: number("min_p", 0, 1),
+      typicalP: number("typical_p", 0, 1),
+      repeatPenalty: number("repeat_penalty", 0.01, 100),
+      presencePenalty: number("presence_penalty", -2, 2),
+      frequencyPenalty: number("frequency_penalty", -2, 2),
+      repeatLastN: optional("repeat_last_n", wholeNumber),
+      seed: seed === null || seed < 0 ? null : seed,
+    }),
     maxTokens: maxTokens === null || maxTokens < 1 ? null : maxTokens,
     contextWindowSize: optional("num_ctx", (field) => field.integer(1, Number.MAX_SAFE_INTEGER)),
     stops: optional("stop", readStops) ?? [],
@@ -122,9 +130,21 @@ function readParameters(bytes: Uint8Array): ModelParameters {
   };
 }
 
+/** Only what was said, so that it may be laid over other defaults. */
+function said(sampling: { [K in keyof Sampling]: Sampling[K] | null }): Partial<Sampling> {
+  return Object.fromEntries(Object.entries(sampling).filter(([, value]) => value !== null));
+}
+
 const USED_NAMES: readonly (keyof ParamsJson)[] = [
   "temperature",
+  "top_k",
   "top_p",
+  "min_p",
+  "typical_p",
+  "repeat_penalty",
+  "presence_penalty",
+  "frequency_penalty",
+  "repeat_last_n",
   "seed",
   "num_predict",
   "num_ctx",

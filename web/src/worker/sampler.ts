@@ -1,48 +1,121 @@
 /**
- * Chooses a token from logits: greedy, or temperature and top-p with a seed. Pure.
+ * Chooses a token from logits: greedy, or by chance with a seed. Pure.
  *
- * The same seed and logits give the same tokens on every machine: the generator is our own and
- * works on 32-bit integers only.
+ * The order is llama.cpp's: bias, penalties, filters (`candidates.ts`), temperature, chance. The same
+ * seed and logits give the same tokens on every machine.
  */
 import { TransomError } from "../errors.ts";
 import type { Sampling } from "../protocol.ts";
+import { type Filters, candidates } from "./candidates.ts";
+import { randomNumbers } from "./random.ts";
 
 /** Past this the distribution is as good as flat, and exponents lose their meaning. */
 const MAX_TEMPERATURE = 100;
+/** OpenAI's range, and llama.cpp's users do not leave it. */
+const MAX_PENALTY = 2;
+/** A logit divided by more than this is as good as none. */
+const MAX_REPEAT_PENALTY = 100;
+/** Ollama's and llama.cpp's. */
+const REPEAT_LAST_N = 64;
 
 export class Sampler {
   readonly isGreedy: boolean;
   readonly #temperature: number;
-  readonly #topP: number;
+  readonly #filters: Filters;
+  readonly #bias: ReadonlyMap<number, number>;
+  readonly #repeat: number;
+  readonly #presence: number;
+  readonly #frequency: number;
+  /** Tokens back from here that are penalised; Infinity: all. */
+  readonly #lastN: number;
   readonly #random: () => number;
 
   /**
    * @param drawn tokens that were chosen before with this seed.
    * @throws TransomError `invalid-request` naming the value that is out of range.
    */
-  constructor({ temperature, topP, seed }: Sampling, drawn = 0) {
+  constructor(sampling: Sampling, drawn = 0) {
+    const { temperature, topP, seed } = sampling;
+    const { topK = 0, typicalP = 1, minP = 0 } = sampling;
+    const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = sampling;
+    const { repeatLastN = REPEAT_LAST_N, logitBias = {} } = sampling;
     requireRange("temperature", temperature, 0, MAX_TEMPERATURE);
     requireRange("topP", topP, 0, 1);
-    if (!Number.isSafeInteger(seed)) {
-      throw new TransomError("invalid-request", `seed must be a whole number, not ${seed}.`);
+    requireRange("typicalP", typicalP, 0, 1);
+    requireRange("minP", minP, 0, 1);
+    requireRange("repeatPenalty", repeatPenalty, 1 / MAX_REPEAT_PENALTY, MAX_REPEAT_PENALTY);
+    requireRange("presencePenalty", presencePenalty, -MAX_PENALTY, MAX_PENALTY);
+    requireRange("frequencyPenalty", frequencyPenalty, -MAX_PENALTY, MAX_PENALTY);
+    for (const [name, value] of Object.entries({ seed, topK, repeatLastN })) {
+      if (!Number.isSafeInteger(value)) {
+        throw new TransomError("invalid-request", `${name} must be a whole number, not ${value}.`);
+      }
     }
-    this.isGreedy = temperature === 0 || topP === 0;
+    this.isGreedy = temperature === 0 || topP === 0 || topK === 1;
     this.#temperature = temperature;
-    this.#topP = topP;
+    this.#filters = { topK, typicalP, topP, minP };
+    this.#bias = new Map(Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]));
+    this.#repeat = repeatPenalty;
+    this.#presence = presencePenalty;
+    this.#frequency = frequencyPenalty;
+    this.#lastN = repeatLastN < 0 ? Infinity : repeatLastN;
     this.#random = randomNumbers(seed);
     for (let token = 0; token < drawn; token++) {
       this.#random();
     }
   }
 
-  /** The next token id. @param logits one per vocabulary entry; left as they are. */
-  sample(logits: Float32Array): number {
+  /** Whether the largest logit, as the model gave it, is the choice: then they need not be read. */
+  get takesLargest(): boolean {
+    return this.isGreedy && this.#bias.size === 0 && !this.#penalises;
+  }
+
+  /**
+   * The next token id.
+   *
+   * @param logits one per vocabulary entry; left as they are.
+   * @param history all tokens before it, the prompt's too; the last ones may be penalised.
+   */
+  sample(logits: Float32Array, history: readonly number[] = []): number {
+    const adjusted = this.#adjusted(logits, history);
     if (this.isGreedy) {
-      return argmax(logits);
+      return argmax(adjusted);
     }
-    const weights = softmaxWeights(logits, this.#temperature);
-    const point = this.#random();
-    return this.#topP >= 1 ? pick(weights, point) : pickFromTop(weights, this.#topP, point);
+    const passed = candidates(softmaxWeights(adjusted, 1), this.#filters);
+    const chosen =
+      passed === null ? adjusted : Float32Array.from(passed, (id) => adjusted[id] ?? 0);
+    const position = pick(softmaxWeights(chosen, this.#temperature), this.#random());
+    return passed === null ? position : (passed[position] ?? 0);
+  }
+
+  get #penalises(): boolean {
+    const isNeutral = this.#repeat === 1 && this.#presence === 0 && this.#frequency === 0;
+    return !isNeutral && this.#lastN > 0;
+  }
+
+  #adjusted(logits: Float32Array, history: readonly number[]): Float32Array {
+    if (this.#bias.size === 0 && !this.#penalises) {
+      return logits;
+    }
+    const adjusted = logits.slice();
+    for (const [id, bias] of this.#bias) {
+      if (id < adjusted.length) {
+        adjusted[id] = (adjusted[id] ?? 0) + bias;
+      }
+    }
+    if (this.#penalises) {
+      const counts = new Map<number, number>();
+      for (const id of history.slice(Math.max(0, history.length - this.#lastN))) {
+        counts.set(id, (counts.get(id) ?? 0) + 1);
+      }
+      for (const [id, count] of counts) {
+        const logit = adjusted[id] ?? 0;
+        // A logit below zero is made smaller by multiplying.
+        const repeated = logit <= 0 ? logit * this.#repeat : logit / this.#repeat;
+        adjusted[id] = repeated - count * this.#frequency - this.#presence;
+      }
+    }
+    return adjusted;
   }
 }
 
@@ -68,7 +141,7 @@ export function softmaxWeights(logits: Float32Array, temperature: number): Float
 
 /** The index under which `point` (0 to 1) of the total weight falls, in index order. */
 function pick(weights: Float64Array, point: number): number {
-  let left = point * sum(weights);
+  let left = point * weights.reduce((sum, weight) => sum + weight, 0);
   let last = 0;
   for (let index = 0; index < weights.length; index++) {
     const weight = weights[index] ?? 0;
@@ -82,133 +155,6 @@ function pick(weights: Float64Array, point: number): number {
   }
   // Rounding left a rest: it belongs to the last index that can be drawn.
   return last;
-}
-
-/**
- * Draw from the fewest most likely tokens that together hold `topP` of the weight.
- *
- * A heap gives the tokens in order of weight one by one; with a peaked distribution a handful is
- * enough, so the vocabulary is never sorted.
- */
-function pickFromTop(weights: Float64Array, topP: number, point: number): number {
-  const wanted = topP * sum(weights);
-  const heap = new WeightHeap(weights);
-  const chosen: number[] = [];
-  let held = 0;
-  while (held < wanted && heap.size > 0) {
-    const index = heap.pop();
-    chosen.push(index);
-    held += weights[index] ?? 0;
-  }
-  let left = point * held;
-  for (const index of chosen) {
-    left -= weights[index] ?? 0;
-    if (left < 0) {
-      return index;
-    }
-  }
-  return chosen.at(-1) ?? argmax(Float32Array.from(weights));
-}
-
-function sum(weights: Float64Array): number {
-  let total = 0;
-  for (const weight of weights) {
-    total += weight;
-  }
-  return total;
-}
-
-/** A binary heap of indices, heaviest first; of equal weights the smaller index first. */
-class WeightHeap {
-  readonly #weights: Float64Array;
-  readonly #heap: Uint32Array;
-  size: number;
-
-  constructor(weights: Float64Array) {
-    this.#weights = weights;
-    this.#heap = Uint32Array.from(weights, (_, index) => index);
-    this.size = weights.length;
-    for (let at = Math.floor(this.size / 2) - 1; at >= 0; at--) {
-      this.#sink(at);
-    }
-  }
-
-  pop(): number {
-    const top = this.#at(0);
-    this.size--;
-    this.#heap[0] = this.#at(this.size);
-    this.#sink(0);
-    return top;
-  }
-
-  #at(position: number): number {
-    return this.#heap[position] ?? 0;
-  }
-
-  #isHeavier(left: number, right: number): boolean {
-    const a = this.#weights[left] ?? 0;
-    const b = this.#weights[right] ?? 0;
-    return a > b || (a === b && left < right);
-  }
-
-  #sink(start: number): void {
-    const moving = this.#at(start);
-    let at = start;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= this.size) {
-        break;
-      }
-      if (child + 1 < this.size && this.#isHeavier(this.#at(child + 1), this.#at(child))) {
-        child++;
-      }
-      if (!this.#isHeavier(this.#at(child), moving)) {
-        break;
-      }
-      this.#heap[at] = this.#at(child);
-      at = child;
-    }
-    this.#heap[at] = moving;
-  }
-}
-
-/**
- * Numbers in [0, 1) from a seed: xoshiro128** (Blackman and Vigna, 2018), its state filled by
- * splitmix32 from the seed's low and high words.
- */
-export function randomNumbers(seed: number): () => number {
-  const fill = splitmix32((seed ^ Math.imul(Math.floor(seed / 2 ** 32), 0x9e3779b1)) >>> 0);
-  let a = fill();
-  let b = fill();
-  let c = fill();
-  let d = fill();
-  return () => {
-    const result = Math.imul(rotateLeft(Math.imul(b, 5), 7), 9) >>> 0;
-    const shifted = b << 9;
-    c ^= a;
-    d ^= b;
-    b ^= c;
-    a ^= d;
-    c ^= shifted;
-    d = rotateLeft(d, 11);
-    return result / 2 ** 32;
-  };
-}
-
-function splitmix32(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x9e3779b9) | 0;
-    let mixed = state ^ (state >>> 16);
-    mixed = Math.imul(mixed, 0x21f0aaad);
-    mixed ^= mixed >>> 15;
-    mixed = Math.imul(mixed, 0x735a2d97);
-    return (mixed ^ (mixed >>> 15)) >>> 0;
-  };
-}
-
-function rotateLeft(value: number, bits: number): number {
-  return (value << bits) | (value >>> (32 - bits));
 }
 
 function requireRange(name: string, value: number, min: number, max: number): void {
