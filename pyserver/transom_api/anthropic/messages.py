@@ -14,6 +14,7 @@ from transom_api.anthropic.content import read_system, read_turns
 from transom_api.chat import MAX_STOPS, MAX_TOOLS, Chat, Constraint, Tool, ToolChoice
 from transom_api.fields import Fields, InvalidField, shown
 from transom_api.openai.request import DEFAULTS, keep_seconds_of, read_model
+from transom_api.tool_fields import read_each, refuse_other_callers
 from transom_models.modelfile import InvalidParameter, ParameterValue
 from transom_models.modelfile.parameters import check_value
 
@@ -69,7 +70,7 @@ def _read(fields: Fields, max_tokens: int, context: str | None) -> MessagesReque
     stops = fields.texts("stop_sequences", most=MAX_STOPS)
     thinks, variables, omits = _thinking(fields, max_tokens)
     effort, constraint = _output(fields)
-    tools = _tools(fields)
+    tools = read_each(fields, _tool)
     messages = (*read_system(fields), *read_turns(fields))
     chat = Chat(
         model=model,
@@ -153,16 +154,6 @@ def _output(fields: Fields) -> tuple[str | None, Constraint | None]:
     return effort, Constraint("json_schema", schema)
 
 
-def _tools(fields: Fields) -> tuple[Tool, ...]:
-    found: dict[str, Tool] = {}
-    for row in fields.objects("tools", most=MAX_TOOLS):
-        tool = _tool(row)
-        if tool.name in found:
-            row.refuse("name", f"{tool.name} is the name of two tools")
-        found[tool.name] = tool
-    return tuple(found.values())
-
-
 def _tool(row: Fields) -> Tool:
     kind = row.text("type", "custom")
     if kind != "custom":
@@ -176,11 +167,7 @@ def _tool(row: Fields) -> Tool:
         row.refuse("input_schema", "is missing")
     if schema.get("type", "object") != "object":
         row.refuse("input_schema.type", "must be object")
-    if row.flag("defer_loading", False):
-        row.refuse("defer_loading", "tools are not searched; leave it out")
-    callers = row.texts("allowed_callers", most=MAX_TOOLS)
-    if callers and "direct" not in callers:
-        row.refuse("allowed_callers", "only the model itself calls tools; add direct")
+    refuse_other_callers(row)
     row.flag("eager_input_streaming", True)
     row.object("cache_control")
     description = row.text("description", "")

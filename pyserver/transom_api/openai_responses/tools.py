@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from transom_api.chat import MAX_TOOLS, Tool, ToolChoice
 from transom_api.fields import Fields, shown
+from transom_api.tool_fields import read_each, refuse_other_callers
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 MODES: Final = ("none", "auto", "required")
@@ -13,13 +14,7 @@ ALLOWED_MODES: Final = ("auto", "required")
 
 def read_tools(fields: Fields) -> tuple[Tool, ...]:
     """Functions; what OpenAI's own machines would do is refused by its name."""
-    found: dict[str, Tool] = {}
-    for row in fields.objects("tools", most=MAX_TOOLS):
-        tool = _tool(row)
-        if tool.name in found:
-            row.refuse("name", f"{tool.name} is the name of two tools")
-        found[tool.name] = tool
-    return tuple(found.values())
+    return read_each(fields, _tool)
 
 
 def read_tool_choice(
@@ -79,10 +74,6 @@ def _tool(row: Fields) -> Tool:
     name = row.required_text("name")
     if NAME.fullmatch(name) is None:
         row.refuse("name", "must be 1 to 128 letters, digits and _ . : / -")
-    if row.flag("defer_loading", False):
-        row.refuse("defer_loading", "tools are not searched; leave it out")
-    callers = row.texts("allowed_callers", most=MAX_TOOLS)
-    if callers and "direct" not in callers:
-        row.refuse("allowed_callers", "only the model itself calls tools; add direct")
+    refuse_other_callers(row)
     parameters = row.mapping("parameters") or {}
     return Tool(name, row.text("description", ""), parameters, row.flag("strict", False))
