@@ -122,6 +122,36 @@ export interface ChatRequest {
   options: Partial<Sampling> & { maxTokens?: number };
   /** Tokens of an answer that broke off: it goes on behind them, as if nothing had happened. */
   answeredTokenIds?: readonly number[];
+  /** What the answer must look like; free text if left out. */
+  format?: OutputFormat;
+  /** When the context window is full; "error" if left out. */
+  overflow?: Overflow;
+  /** Tell each token's log-probability and so many of the likeliest (0 to 20). */
+  topLogprobs?: number;
+}
+
+/** A shape that an answer is held to, token by token. */
+export type OutputFormat =
+  | { kind: "json" }
+  | { kind: "json-schema"; schema: unknown }
+  | { kind: "grammar"; grammar: string }
+  | { kind: "regex"; pattern: string }
+  | { kind: "choice"; choices: readonly string[] }
+  | { kind: "structural-tag"; tag: unknown };
+
+/**
+ * A conversation that does not fit: refuse it ("error"); leave out the oldest of a prompt that is
+ * too long ("truncate"); go on for ever, forgetting the oldest half each time ("shift").
+ */
+export type Overflow = "error" | "truncate" | "shift";
+
+/** Holds an answer to a format: which tokens may come next, and which came. */
+export interface Constraint {
+  /** Bit i of word i >> 5: token i may come next. Null: any. Valid until the next call. */
+  nextMask(): Int32Array | null;
+  /** @returns false when the answer is complete: only a stop token may follow. */
+  accept(tokenId: number): boolean;
+  dispose(): void;
 }
 
 /** What an engine is asked: tokens in, tokens out (DESIGN 4.6). */
@@ -134,10 +164,21 @@ export interface GenerateRequest {
   answeredTokenIds?: readonly number[];
   /** Ask for the logits of the first position, for comparison with an oracle. */
   wantFirstLogits?: boolean;
+  constraint?: Constraint;
+  overflow?: Overflow;
+  topLogprobs?: number;
+}
+
+/** Natural logarithms of a token's probability and of the likeliest ones', before any sampling. */
+export interface TokenLogprobs {
+  logprob: number;
+  top: readonly { tokenId: number; logprob: number }[];
 }
 
 export interface TokenEvent {
   tokenId: number;
+  /** Only where asked for. */
+  logprobs?: TokenLogprobs;
   /** The logits it was chosen from, one per vocabulary entry; only where asked for. */
   logits?: Float32Array;
 }

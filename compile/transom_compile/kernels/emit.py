@@ -43,10 +43,14 @@ def kernel(name: str) -> Iterator[Kernel]:
 
 
 def buffer_arg(name: str, shape: Sequence[Expr], dtype: str, *, offset: bool = False) -> Buffer:
-    """A tensor parameter; `offset` accepts a view into a larger buffer (KV cache auxiliaries)."""
+    """A tensor parameter; `offset` accepts a view into a larger buffer (KV cache auxiliaries).
+
+    Its name reaches the WGSL as `<name>_ptr`: that is how a program finds its binding.
+    """
     handle = T.arg(name, T.handle())
     elem_offset = tirx.Var(f"{name}_elem_offset", "int32") if offset else None
-    return T.match_buffer(handle, tuple(shape), dtype, elem_offset=elem_offset)
+    made = T.match_buffer(handle, tuple(shape), dtype, elem_offset=elem_offset)
+    return IRBuilder.name(name, made)
 
 
 def int_arg(name: str, dtype: str = "int32") -> Expr:
