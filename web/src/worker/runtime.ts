@@ -53,8 +53,12 @@ export interface BatchLimits {
 /** How a row's token is chosen from its logits. */
 export interface RowChoice {
   sampling: Sampling;
-  /** Bit i of word i >> 5: token i may be chosen. Null: all may. */
-  mask: Int32Array | null;
+  /**
+   * Which tokens may be chosen: bit i of word i >> 5. Null: all may. A function is called by `step`
+   * and `chooseNext` themselves, once the forward pass is on its way: masks are made while the GPU
+   * works.
+   */
+  nextMask: (() => Int32Array | null) | null;
   /** How many of the likeliest tokens to tell (0 to 20); null: no log-probabilities at all. */
   topLogprobs: number | null;
 }
@@ -82,8 +86,13 @@ export interface Chosen {
 export interface BatchRuntime {
   readonly limits: BatchLimits;
 
-  /** The pages of a slot's tokens `first * pageSize` and after; those before stay as they are. */
+  /**
+   * The pages of a slot's tokens `first * pageSize` and after; those before stay as they are. A slot
+   * that nobody sits in has none: `setPages(slot, 0, [])`.
+   */
   setPages(slot: number, first: number, pages: readonly number[]): void;
+  /** Tokens of a sequence that never run, as their pages are there: penalties look back at them. */
+  setTokens(slot: number, position: number, tokenIds: readonly number[]): void;
   /**
    * Run consecutive tokens of one sequence, `position` the place of the first. The last one's logits
    * are what the next `chooseNext` sees.
@@ -99,7 +108,10 @@ export interface BatchRuntime {
    * @returns chosen[step][row]; resolves when the GPU has done all steps.
    */
   step(rows: readonly Row[], steps: number): Promise<Chosen[][]>;
-  /** The same rows once more, going on behind what the last `step` chose; no CPU in between. */
+  /**
+   * The same rows once more, going on behind what the last `step` chose; no CPU in between. Between
+   * the two there may be `setPages`, but no `prefill` and no drafts.
+   */
   stepOn(steps: number): Promise<Chosen[][]>;
   /** Copy a page's keys and values of all layers. */
   copyPage(from: number, to: number): void;
