@@ -165,7 +165,7 @@ class Graph:
                 spec.first_row,
                 int(found is not None),
             ]
-            found = _marker("embedding", tensors, attributes, out)
+            found = marker("embedding", tensors, attributes, out)
         return found
 
     def linear(
@@ -201,7 +201,7 @@ class Graph:
         acts = activation or ("silu" if gated else "")
         flags = [int(bias is not None), acts, int(gated), float(scale), float(softcap)]
         attributes = [self._specs[name].block_type, rows, *flags, int(residual is not None)]
-        return _marker("linear", tensors, attributes, out)
+        return marker("linear", tensors, attributes, out)
 
     def rms_norm(
         self, name: str, x: Tensor, epsilon: float, *, residual: Tensor | None = None
@@ -209,7 +209,7 @@ class Graph:
         """x / rms(x) * weight (+ residual), in f32."""
         tensors = [x, *self._planes(name), *([] if residual is None else [residual])]
         attributes = [float(epsilon), int(residual is not None)]
-        return _marker("rms_norm", tensors, attributes, nn.Tensor.placeholder(x.shape, x.dtype))
+        return marker("rms_norm", tensors, attributes, nn.Tensor.placeholder(x.shape, x.dtype))
 
     def head_norm(
         self,
@@ -225,7 +225,7 @@ class Graph:
         """RMS norm of each query and key head by itself, in f32; values pass through."""
         tensors = [qkv, *self._planes(q_name), *self._planes(k_name)]
         attributes = [heads, kv_heads, head_dim, float(epsilon)]
-        return _marker(
+        return marker(
             "head_norm", tensors, attributes, nn.Tensor.placeholder(qkv.shape, qkv.dtype)
         )
 
@@ -235,7 +235,7 @@ class Graph:
         if self._positions is None:
             self._positions = self.cache.get_query_positions(n)
         attributes = [heads, kv_heads, head_dim, rope.magnitude, *rope.frequencies]
-        return _marker(
+        return marker(
             "rope", [qkv, self._positions], attributes, nn.Tensor.placeholder(qkv.shape, qkv.dtype)
         )
 
@@ -243,7 +243,7 @@ class Graph:
         """The last position only, (1, 1, width); x itself where there is just one."""
         if isinstance(x.shape[1], int):
             return x
-        return _marker("take_last", [x], [], nn.Tensor.placeholder((1, 1, x.shape[-1]), x.dtype))
+        return marker("take_last", [x], [], nn.Tensor.placeholder((1, 1, x.shape[-1]), x.dtype))
 
     def attention(
         self,
@@ -279,23 +279,23 @@ class Graph:
         spec = self._specs[name]
         attributes = [spec.block_type, spec.shape[0], row]
         out = nn.Tensor.placeholder(x.shape, x.dtype)
-        return _marker("add_rows", [x, *self._planes(name)], attributes, out)
+        return marker("add_rows", [x, *self._planes(name)], attributes, out)
 
     def layer_norm(self, name: str, bias: str, x: Tensor, epsilon: float) -> Tensor:
         """(x - mean) / sqrt(variance + epsilon) * weight + bias, in f32."""
         tensors = [x, *self._planes(name), *self._planes(bias)]
         out = nn.Tensor.placeholder(x.shape, x.dtype)
-        return _marker("layer_norm", tensors, [float(epsilon)], out)
+        return marker("layer_norm", tensors, [float(epsilon)], out)
 
     def self_attention(self, qkv: Tensor, *, heads: int) -> Tensor:
         """Attention in both directions: (1, n, 3 * width) -> (1, n, width), no cache."""
         _, n, width = qkv.shape
         out = nn.Tensor.placeholder((1, n, width // 3), qkv.dtype)
-        return _marker("self_attention", [qkv], [heads], out)
+        return marker("self_attention", [qkv], [heads], out)
 
     def pool(self, x: Tensor, kind: str) -> Tensor:
         """The "mean", first ("cls") or "last" position: (1, n, width) -> float32 (1, width)."""
-        return _marker("pool", [x], [kind], nn.Tensor.placeholder((1, x.shape[2]), "float32"))
+        return marker("pool", [x], [kind], nn.Tensor.placeholder((1, x.shape[2]), "float32"))
 
     def concat(self, values: Sequence[Tensor]) -> Tensor:
         """Side by side along the last axis."""
@@ -304,7 +304,7 @@ class Graph:
     def multiply(self, gate: Tensor, up: Tensor, activation: str = "silu") -> Tensor:
         """activation(gate) * up, for weights that could not be fused."""
         out = nn.Tensor.placeholder(gate.shape, gate.dtype)
-        return _marker("multiply", [gate, up], [activation], out)
+        return marker("multiply", [gate, up], [activation], out)
 
     def _planes(self, name: str) -> list[Tensor]:
         spec = self._specs[name]
@@ -317,7 +317,7 @@ class Graph:
         ]
 
 
-def _marker(
+def marker(
     name: str, tensors: Sequence[Tensor], attributes: Sequence[object], out: Tensor
 ) -> Tensor:
     """Emit `transom.<name>(tensors..., attributes...)` with one output shaped like `out`."""

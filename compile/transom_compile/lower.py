@@ -62,7 +62,7 @@ def build_library(
     has been checked, so a failure here is ours.
     """
     report = LibraryReport()
-    clock = _Clock(report, progress)
+    clock = Clock(report, progress)
     target = Target({"kind": "webgpu", "host": WASM_HOST})
     architecture = load_architecture(request.architecture)
     cache = None
@@ -76,13 +76,13 @@ def build_library(
         with target, tvm.transform.PassContext(opt_level=3):
             module = clock.run(name, partial(tvm.transform.Sequential(passes), module))
         if dump_dir is not None:
-            _dump(dump_dir / f"{number}-{name}.py", module.script())
+            dump(dump_dir / f"{number}-{name}.py", module.script())
     with target:
         executable = clock.run("codegen", lambda: _generate(module, target))
     shaders = _shaders(executable)
     report.kernels = shaders.count("@compute")
     if dump_dir is not None:
-        _dump(dump_dir / "kernels.wgsl", shaders)
+        dump(dump_dir / "kernels.wgsl", shaders)
     clock.run("link", lambda: _link(executable, runtime_dir, out))
     report.size_bytes = out.stat().st_size
     return report
@@ -108,21 +108,9 @@ def _phases(request: LibraryRequest, cache: CacheSpec | None, target: Any) -> di
     return {
         "attach": attach,
         "select": [SelectKernels(schedule)],
-        "schedule": [
-            transform.LegalizeOps(),
-            transform.AnnotateTIROpPattern(),
-            transform.FoldConstant(),
-            transform.FuseOps(),
-            transform.FuseTIR(),
-            transform.DeadCodeElimination(),
-            dlight.ApplyDefaultSchedule(dlight.gpu.Fallback()),
-        ],
+        "schedule": schedule_passes(),
         "lower": [
-            transform.RewriteDataflowReshape(),
-            transform.ToNonDataflow(),
-            transform.RemovePurityChecking(),
-            transform.CallTIRRewrite(),
-            transform.StaticPlanBlockMemory(),
+            *memory_passes(),
             AttachMetadata(_metadata(request, cache)),
             transform.LowerAllocTensor(),
             transform.KillAfterLastUse(),
@@ -132,6 +120,30 @@ def _phases(request: LibraryRequest, cache: CacheSpec | None, target: Any) -> di
             transform.AttachGlobalSymbol(),
         ],
     }
+
+
+def schedule_passes() -> list[Any]:
+    """What TVM's own operators left becomes kernels too."""
+    return [
+        transform.LegalizeOps(),
+        transform.AnnotateTIROpPattern(),
+        transform.FoldConstant(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(),
+        dlight.ApplyDefaultSchedule(dlight.gpu.Fallback()),
+    ]
+
+
+def memory_passes() -> list[Any]:
+    """Calls with their outputs as arguments, and storage that is planned ahead for these."""
+    return [
+        transform.RewriteDataflowReshape(),
+        transform.ToNonDataflow(),
+        transform.RemovePurityChecking(),
+        transform.CallTIRRewrite(),
+        transform.StaticPlanBlockMemory(),
+    ]
 
 
 def _metadata(request: LibraryRequest, cache: CacheSpec | None) -> dict[str, object]:
@@ -206,12 +218,12 @@ def _link(executable: Any, runtime_dir: Path, out: Path) -> None:
     unfinished.replace(out)
 
 
-def _dump(path: Path, text: str) -> None:
+def dump(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
-class _Clock:
+class Clock:
     """Times each phase into the report and announces it."""
 
     def __init__(self, report: LibraryReport, progress: Callable[[str], None]) -> None:

@@ -12,12 +12,11 @@ import * as tvmjs from "@mlc-ai/web-runtime";
 import { TransomError, describe } from "../errors.ts";
 import type { ShardRecord } from "../store/tensor-cache.ts";
 import type { VerifiedBytes } from "../store/verify.ts";
+import { GpuWatch } from "./gpu-watch.ts";
 import { type LibraryMetadata, parseLibraryMetadata } from "./library-metadata.ts";
 import { essenceOf } from "./tvm-message.ts";
 import { Wasi } from "./wasi.ts";
 
-/** How long after a rejected wait the GPU may take to say why. */
-const REASON_PATIENCE_MS = 200;
 const WORD_BYTES = 4;
 
 export class TvmLibrary {
@@ -27,19 +26,12 @@ export class TvmLibrary {
   readonly #wasi: Wasi;
   readonly #machine: tvmjs.VirtualMachine;
   readonly #uploaded = new Set<string>();
-  /** Rejects when the GPU fails; raced against every wait, so that no wait is for ever. */
-  readonly #failure: Promise<never>;
-  #reportFailure: (error: TransomError) => void = () => undefined;
-  #failed: TransomError | null = null;
+  readonly #watch: GpuWatch;
 
   private constructor(tvm: tvmjs.Instance, wasi: Wasi, gpuDevice: GPUDevice) {
     this.tvm = tvm;
     this.#wasi = wasi;
-    this.#failure = new Promise((_, reject) => {
-      this.#reportFailure = reject;
-    });
-    this.#failure.catch(() => undefined);
-    this.#watch(gpuDevice);
+    this.#watch = new GpuWatch(gpuDevice, (error) => this.#explain(error));
     tvm.initWebGPU(gpuDevice);
     this.device = tvm.webgpu();
     const loaded = this.scoped(() => {
@@ -73,7 +65,7 @@ export class TvmLibrary {
     this.tvm.registerInitProgressCallback((report) => {
       onProgress(report.progress);
     });
-    await this.#wait(this.tvm.asyncLoadWebGPUPipelines(this.#machine.getInternalModule()));
+    await this.#watch.wait(this.tvm.asyncLoadWebGPUPipelines(this.#machine.getInternalModule()));
     onProgress(1);
   }
 
@@ -140,85 +132,29 @@ export class TvmLibrary {
   }
 
   async settle(): Promise<void> {
-    await this.#wait(this.device.sync());
+    await this.#watch.wait(this.device.sync());
   }
 
   dispose(): void {
-    this.#failed ??= new TransomError("not-loaded", "The model has been unloaded.");
+    this.#watch.close();
     this.tvm.dispose();
   }
 
   /** Run synchronous TVM work; release what it made; turn a crash into words. */
   scoped<T>(work: () => T): T {
-    this.#throwIfFailed();
+    this.#watch.throwIfFailed();
     this.tvm.beginScope();
     try {
       const result = work();
       this.tvm.endScope();
       return result;
     } catch (error) {
-      throw this.#fail(error);
-    }
-  }
-
-  async #wait<T>(work: Promise<T>): Promise<T> {
-    this.#throwIfFailed();
-    try {
-      const result = await Promise.race([work, this.#failure]);
-      this.#throwIfFailed();
-      return result;
-    } catch (error) {
-      if (isGpuRejection(error)) {
-        // Why the GPU let go is told a moment later.
-        const patience = new Promise((resolve) => setTimeout(resolve, REASON_PATIENCE_MS));
-        await Promise.race([patience, this.#failure.catch(() => undefined)]);
-      }
-      throw this.#fail(error);
-    }
-  }
-
-  #watch(gpuDevice: GPUDevice): void {
-    gpuDevice.addEventListener("uncapturederror", (event) => {
-      const { error } = event;
-      const isMemory = "GPUOutOfMemoryError" in globalThis && error instanceof GPUOutOfMemoryError;
-      this.#fail(
-        isMemory
-          ? new TransomError("out-of-memory", "The GPU has no memory left for this model.")
-          : new TransomError("gpu-error", `The GPU refused a command: ${error.message}`),
-      );
-    });
-    void gpuDevice.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed") {
-        this.#fail(
-          new TransomError(
-            "device-lost",
-            `The connection to the GPU was lost (${message.replace(/\.$/, "") || "no reason given"}). Reload the page.`,
-          ),
-        );
-      }
-    });
-  }
-
-  /** Remember the first failure: it explains the later ones. */
-  #fail(error: unknown): TransomError {
-    if (this.#failed === null) {
-      this.#failed = error instanceof TransomError ? error : this.#explain(error);
-      this.#reportFailure(this.#failed);
-    }
-    return this.#failed;
-  }
-
-  #throwIfFailed(): void {
-    if (this.#failed !== null) {
-      throw this.#failed;
+      throw this.#watch.fail(error);
     }
   }
 
   /** A wasm trap says only "unreachable"; the reason is in what C++ wrote before. */
   #explain(error: unknown): TransomError {
-    if (isGpuRejection(error)) {
-      return new TransomError("device-lost", "The GPU no longer answers. Reload the page.");
-    }
     const isTrap = error instanceof WebAssembly.RuntimeError;
     const words = isTrap ? this.#lastError() || this.#wasi.lastWords() : "";
     const text = words === "" ? describe(error) : words;
@@ -254,9 +190,4 @@ function widenBf16(bytes: Uint8Array): Uint8Array {
     words[2 * index + 3] = bytes[index + 1] ?? 0;
   }
   return words;
-}
-
-/** A lost device rejects what waits for it in this way. */
-function isGpuRejection(error: unknown): boolean {
-  return error instanceof Error && (error.name === "AbortError" || error.name === "OperationError");
 }
