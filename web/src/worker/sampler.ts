@@ -4,30 +4,14 @@
  * The order is llama.cpp's: bias, penalties, filters (`candidates.ts`), temperature, chance. The same
  * seed and logits give the same tokens on every machine.
  */
-import { TransomError } from "../errors.ts";
 import type { Sampling } from "../protocol.ts";
-import { type Filters, candidates } from "./candidates.ts";
+import { candidates } from "./candidates.ts";
 import { randomNumbers } from "./random.ts";
-
-/** Past this the distribution is as good as flat, and exponents lose their meaning. */
-const MAX_TEMPERATURE = 100;
-/** OpenAI's range, and llama.cpp's users do not leave it. */
-const MAX_PENALTY = 2;
-/** A logit divided by more than this is as good as none. */
-const MAX_REPEAT_PENALTY = 100;
-/** Ollama's and llama.cpp's. */
-const REPEAT_LAST_N = 64;
+import { type SamplingSettings, readSampling } from "./sampling-settings.ts";
 
 export class Sampler {
   readonly isGreedy: boolean;
-  readonly #temperature: number;
-  readonly #filters: Filters;
-  readonly #bias: ReadonlyMap<number, number>;
-  readonly #repeat: number;
-  readonly #presence: number;
-  readonly #frequency: number;
-  /** Tokens back from here that are penalised; Infinity: all. */
-  readonly #lastN: number;
+  readonly #settings: SamplingSettings;
   readonly #random: () => number;
 
   /**
@@ -35,31 +19,9 @@ export class Sampler {
    * @throws TransomError `invalid-request` naming the value that is out of range.
    */
   constructor(sampling: Sampling, drawn = 0) {
-    const { temperature, topP, seed } = sampling;
-    const { topK = 0, typicalP = 1, minP = 0 } = sampling;
-    const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = sampling;
-    const { repeatLastN = REPEAT_LAST_N, logitBias = {} } = sampling;
-    requireRange("temperature", temperature, 0, MAX_TEMPERATURE);
-    requireRange("topP", topP, 0, 1);
-    requireRange("typicalP", typicalP, 0, 1);
-    requireRange("minP", minP, 0, 1);
-    requireRange("repeatPenalty", repeatPenalty, 1 / MAX_REPEAT_PENALTY, MAX_REPEAT_PENALTY);
-    requireRange("presencePenalty", presencePenalty, -MAX_PENALTY, MAX_PENALTY);
-    requireRange("frequencyPenalty", frequencyPenalty, -MAX_PENALTY, MAX_PENALTY);
-    for (const [name, value] of Object.entries({ seed, topK, repeatLastN })) {
-      if (!Number.isSafeInteger(value)) {
-        throw new TransomError("invalid-request", `${name} must be a whole number, not ${value}.`);
-      }
-    }
-    this.isGreedy = temperature === 0 || topP === 0 || topK === 1;
-    this.#temperature = temperature;
-    this.#filters = { topK, typicalP, topP, minP };
-    this.#bias = new Map(Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]));
-    this.#repeat = repeatPenalty;
-    this.#presence = presencePenalty;
-    this.#frequency = frequencyPenalty;
-    this.#lastN = repeatLastN < 0 ? Infinity : repeatLastN;
-    this.#random = randomNumbers(seed);
+    this.#settings = readSampling(sampling);
+    this.isGreedy = this.#settings.isGreedy;
+    this.#random = randomNumbers(sampling.seed);
     for (let token = 0; token < drawn; token++) {
       this.#random();
     }
@@ -67,7 +29,8 @@ export class Sampler {
 
   /** Whether the largest logit, as the model gave it, is the choice: then they need not be read. */
   get takesLargest(): boolean {
-    return this.isGreedy && this.#bias.size === 0 && !this.#penalises;
+    const { bias, penalties } = this.#settings;
+    return this.isGreedy && bias.size === 0 && !penalties.isActive;
   }
 
   /**
@@ -81,38 +44,34 @@ export class Sampler {
     if (this.isGreedy) {
       return argmax(adjusted);
     }
-    const passed = candidates(softmaxWeights(adjusted, 1), this.#filters);
+    const passed = candidates(softmaxWeights(adjusted, 1), this.#settings.filters);
     const chosen =
       passed === null ? adjusted : Float32Array.from(passed, (id) => adjusted[id] ?? 0);
-    const position = pick(softmaxWeights(chosen, this.#temperature), this.#random());
+    const position = pick(softmaxWeights(chosen, this.#settings.temperature), this.#random());
     return passed === null ? position : (passed[position] ?? 0);
   }
 
-  get #penalises(): boolean {
-    const isNeutral = this.#repeat === 1 && this.#presence === 0 && this.#frequency === 0;
-    return !isNeutral && this.#lastN > 0;
-  }
-
   #adjusted(logits: Float32Array, history: readonly number[]): Float32Array {
-    if (this.#bias.size === 0 && !this.#penalises) {
+    const { bias, penalties } = this.#settings;
+    if (bias.size === 0 && !penalties.isActive) {
       return logits;
     }
     const adjusted = logits.slice();
-    for (const [id, bias] of this.#bias) {
+    for (const [id, added] of bias) {
       if (id < adjusted.length) {
-        adjusted[id] = (adjusted[id] ?? 0) + bias;
+        adjusted[id] = (adjusted[id] ?? 0) + added;
       }
     }
-    if (this.#penalises) {
+    if (penalties.isActive) {
       const counts = new Map<number, number>();
-      for (const id of history.slice(Math.max(0, history.length - this.#lastN))) {
+      for (const id of history.slice(Math.max(0, history.length - penalties.lastN))) {
         counts.set(id, (counts.get(id) ?? 0) + 1);
       }
       for (const [id, count] of counts) {
         const logit = adjusted[id] ?? 0;
         // A logit below zero is made smaller by multiplying.
-        const repeated = logit <= 0 ? logit * this.#repeat : logit / this.#repeat;
-        adjusted[id] = repeated - count * this.#frequency - this.#presence;
+        const repeated = logit <= 0 ? logit * penalties.repeat : logit / penalties.repeat;
+        adjusted[id] = repeated - count * penalties.frequency - penalties.presence;
       }
     }
     return adjusted;
@@ -155,13 +114,4 @@ function pick(weights: Float64Array, point: number): number {
   }
   // Rounding left a rest: it belongs to the last index that can be drawn.
   return last;
-}
-
-function requireRange(name: string, value: number, min: number, max: number): void {
-  if (!(value >= min && value <= max)) {
-    throw new TransomError(
-      "invalid-request",
-      `${name} must be between ${min} and ${max}, not ${value}.`,
-    );
-  }
 }
