@@ -166,8 +166,18 @@ export interface GenerateRequest {
   wantFirstLogits?: boolean;
   constraint?: Constraint;
   overflow?: Overflow;
+  /** How many of the first tokens `overflow` never leaves out; none if left out. */
+  keepTokens?: number;
   topLogprobs?: number;
+  /** "off" if left out. */
+  drafts?: Drafts;
 }
+
+/**
+ * Whether tokens are guessed from what was said before and judged several at once, which changes
+ * no token: never, while it is measured to be faster, or wherever there is a guess.
+ */
+export type Drafts = "off" | "auto" | "on";
 
 /** Natural logarithms of a token's probability and of the likeliest ones', before any sampling. */
 export interface TokenLogprobs {
@@ -193,6 +203,8 @@ export interface Done {
   /** Prompt tokens that were still in the KV cache and cost nothing. */
   cachedTokens: number;
   completionTokens: number;
+  /** Tokens that had to leave the context window, by the request's `overflow`. */
+  truncatedTokens?: number;
   timings: {
     /** From the call to the first token, the prefill included. */
     timeToFirstTokenSeconds: number;
