@@ -12,7 +12,13 @@ export default defineConfig({
     outDir: "dist-node",
     sourcemap: true,
     rolldownOptions: {
-      input: { generate: entry("generate"), embed: entry("embed"), tokenize: entry("tokenize") },
+      input: {
+        bench: entry("bench"),
+        embed: entry("embed"),
+        generate: entry("generate"),
+        measure: entry("measure"),
+        tokenize: entry("tokenize"),
+      },
       // Native (webgpu) or looking for Node's `require` when it starts (web-runtime): not bundled.
       external: ["webgpu", "@mlc-ai/web-runtime"],
       output: { entryFileNames: "[name].mjs", chunkFileNames: "[name].mjs" },
