@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { TransomError } from "../../web/src/errors.ts";
 import type { Done, GenerateRequest, TokenEvent } from "../../web/src/protocol.ts";
 import { Engine } from "../../web/src/worker/engine.ts";
-import { FakeRuntime } from "./fake-runtime.ts";
+import { FakeRuntime, RewindingRuntime } from "./fake-runtime.ts";
 
 const GREEDY = { temperature: 0, topP: 1, seed: 0 };
 
@@ -208,6 +208,20 @@ describe("prefix reuse", () => {
     await run(engine, request([1, 2], { maxTokens: 2 }));
     const { done } = await run(engine, request(prompt, { maxTokens: 1 }));
     expect(done.cachedTokens).toBe(0);
+    expect(runtime.kvCache).toEqual(prompt);
+  });
+
+  it.each([
+    ["another conversation", [1, 9, 3, 4], 1],
+    ["the same prompt, whose logits are gone", [1, 2, 3], 2],
+    ["a shorter one", [1, 2], 1],
+    ["one that has nothing in common", [7, 2, 3], 0],
+  ])("keeps what %s begins with, where the runtime can", async (_, prompt, cachedTokens) => {
+    const runtime = new RewindingRuntime();
+    const engine = new Engine(runtime);
+    await run(engine, request([1, 2], { maxTokens: 2 }));
+    const { done } = await run(engine, request(prompt, { maxTokens: 1 }));
+    expect(done.cachedTokens).toBe(cachedTokens);
     expect(runtime.kvCache).toEqual(prompt);
   });
 

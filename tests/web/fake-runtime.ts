@@ -60,3 +60,10 @@ export class FakeRuntime implements ModelRuntime {
     return ((this.kvCache.at(-1) ?? 0) + 1) % this.vocabularySize;
   }
 }
+
+/** One that can forget its last tokens and keep the others. */
+export class RewindingRuntime extends FakeRuntime {
+  keep(count: number): void {
+    this.kvCache.length = count;
+  }
+}

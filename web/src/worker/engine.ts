@@ -134,15 +134,17 @@ export class Engine {
     };
   }
 
-  /** Keep the KV cache when the prompt continues it, else empty it. Gives the tokens kept. */
+  /** Keep as much of the KV cache as the prompt begins with. Gives the tokens kept. */
   #reusePrefix(promptTokenIds: readonly number[]): number {
     const cached = this.#cachedIds;
     // At least one token must run, because it makes the logits.
-    const continues =
-      cached.length > 0 &&
-      cached.length < promptTokenIds.length &&
-      cached.every((id, index) => id === promptTokenIds[index]);
-    if (!continues) {
+    const most = Math.min(cached.length, promptTokenIds.length - 1);
+    const differs = cached.findIndex((id, index) => index >= most || id !== promptTokenIds[index]);
+    const shared = differs === -1 ? cached.length : differs;
+    if (shared > 0 && shared < cached.length && this.#runtime.keep !== undefined) {
+      this.#cachedIds = cached.slice(0, shared);
+      this.#runtime.keep(shared);
+    } else if (shared === 0 || shared < cached.length) {
       this.#cachedIds = [];
       this.#runtime.clear();
     }

@@ -1,8 +1,9 @@
 /**
  * What a loaded model can do, below texts: continue tokens, or make one vector of them.
  *
- * `program-runtime.ts` (many sequences, ours), `tvm-runtime.ts` (one sequence, any MLC library) and
- * `tvm-encoder.ts` are the real ones; tests bring fakes. Calls are strictly one after another.
+ * `program-runtime.ts` (many sequences, ours), `tvm-runtime.ts` (one sequence, any MLC library),
+ * `tvm-encoder.ts` and, on the processor, `llama/llama-runtime.ts` and `llama/llama-encoder.ts` are
+ * the real ones; tests bring fakes. Calls are strictly one after another.
  */
 import type { Sampling } from "../protocol.ts";
 
@@ -13,6 +14,8 @@ export interface ModelRuntime {
 
   /** Forget all tokens: an empty KV cache. */
   clear(): void;
+  /** Forget all tokens but the first `count`; a runtime without it forgets all or none. */
+  keep?(count: number): void;
   /** Run the tokens through the model after those in the KV cache; keeps the last logits. */
   forward(tokenIds: readonly number[]): void;
   /** The most likely token by the last logits; waits for the GPU. */

@@ -1,0 +1,25 @@
+/** A GGUF that embeds, on the processor: `EncoderRuntime` over llama.cpp. */
+import type { EncoderRuntime } from "../runtime.ts";
+import type { Llama } from "./llama.ts";
+
+export class LlamaEncoder implements EncoderRuntime {
+  readonly contextWindowSize: number;
+  readonly #llama: Llama;
+
+  /** @param llama with its model loaded, to embed. */
+  constructor(llama: Llama, contextWindowSize: number) {
+    this.#llama = llama;
+    this.contextWindowSize = contextWindowSize;
+  }
+
+  /** A vector of length 1: wllama gives no other, so `normalize: false` changes nothing here. */
+  async encode(tokenIds: readonly number[]): Promise<Float32Array> {
+    // What another text left behind would count as what came before this one.
+    await this.#llama.clear();
+    return this.#llama.embed(tokenIds);
+  }
+
+  dispose(): void {
+    this.#llama.end();
+  }
+}
