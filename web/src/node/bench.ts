@@ -4,9 +4,10 @@
  *
  *   node bench.mjs --bundle DIR [--library FILE] [--prompts 128,1024] [--tokens 64]
  *                  [--sequences 1,4,8] [--host-tokens 64] [--pipelines ahead|lazy]
+ *                  [--salt N] [--no-first-answer]
  *
  * Without `--library` the adapter decides, as in the page. Prints one JSON object: the load, then
- * what measure.ts measures; `--tokens 0` and `--host-tokens 0` leave a part out, `--prompts ""` too.
+ * what measure.ts measures; `--tokens 0`, `--host-tokens 0` and `--prompts ""` leave a part out.
  * Which Vulkan driver runs is the caller's choice (VK_ICD_FILENAMES). Exits 2 with one line on user
  * errors, 3 where there is no graphics adapter.
  */
@@ -23,7 +24,7 @@ import { type MeasuredEngine, type Plan, countGpu, measure } from "./measure.ts"
 
 const USAGE =
   "usage: bench.mjs --bundle DIR [--library FILE] [--prompts 128,1024] [--tokens N] " +
-  "[--sequences 1,4,8] [--host-tokens N] [--pipelines ahead|lazy]";
+  "[--sequences 1,4,8] [--host-tokens N] [--pipelines ahead|lazy] [--salt N] [--no-first-answer]";
 
 interface Arguments {
   bundle: string;
@@ -40,22 +41,30 @@ async function readArguments(): Promise<Arguments> {
       tokens: { type: "string", default: "64" },
       sequences: { type: "string", default: "1,4,8" },
       "host-tokens": { type: "string", default: "64" },
-      pipelines: { type: "string", default: "ahead" },
+      pipelines: { type: "string" },
+      salt: { type: "string", default: "1" },
+      "no-first-answer": { type: "boolean", default: false },
     },
   });
   const { bundle, library, pipelines } = values;
-  if (bundle === undefined || (pipelines !== "ahead" && pipelines !== "lazy")) {
+  if (bundle === undefined) {
     throw new TransomError("invalid-request", USAGE);
   }
+  if (pipelines !== undefined && pipelines !== "ahead" && pipelines !== "lazy") {
+    throw new TransomError("invalid-request", "--pipelines is ahead or lazy.");
+  }
   const [tokens = 0] = readNumbers("--tokens", values.tokens, 0);
+  const [salt = 1] = readNumbers("--salt", values.salt, 0);
   const [hostTokens = 0] = readNumbers("--host-tokens", values["host-tokens"], 0);
   return {
     bundle,
     overrides: {
       ...(library === undefined ? {} : await findLibrary(bundle, library)),
-      pipelines,
+      ...(pipelines === undefined ? {} : { pipelines }),
     },
     plan: {
+      salt,
+      firstAnswer: !values["no-first-answer"],
       promptTokens: readNumbers("--prompts", values.prompts, 1),
       tokens,
       sequences: readNumbers("--sequences", values.sequences, 1),

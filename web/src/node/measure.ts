@@ -32,6 +32,10 @@ export interface Meter {
 }
 
 export interface Plan {
+  /** Another one, other prompts: whoever keeps prompts between visits gains nothing by it. */
+  salt: number;
+  /** Time the very first answer, while which most engines still build pipelines. */
+  firstAnswer: boolean;
   /** Lengths of prompts, in tokens, roughly: tokenizers differ. */
   promptTokens: readonly number[];
   /** Tokens of an answer; 0: no real decoding at all. */
@@ -79,6 +83,8 @@ const WORDS =
   "water room mother area money story fact month lot right study book eye job word business issue";
 /** What a chat template adds, roughly. */
 const TEMPLATE_TOKENS = 34;
+/** A short question. */
+const FIRST_TOKENS = 48;
 /** Enough to have built and cached whatever an answer needs. */
 const WARM_UP_TOKENS = 2;
 
@@ -112,13 +118,10 @@ function story(index: number): Message[] {
 /** Everything in the plan, in an order that leaves the made-up answers for the end. */
 export async function measure(engine: MeasuredEngine, meter: Meter, plan: Plan): Promise<Figures> {
   const run = new Run(engine, meter);
-  const [shortest] = plan.promptTokens;
-  const firstAnswerSeconds =
-    shortest === undefined ? null : (await run.ask(longPrompt(shortest, 1))).seconds;
+  const first = plan.firstAnswer ? await run.ask(longPrompt(FIRST_TOKENS, plan.salt)) : null;
   const prefill: Figures["prefill"] = [];
   for (const tokens of plan.promptTokens) {
-    // A length that was not there before builds nothing new, but whoever pads finds out here.
-    const { answer, seconds } = await run.ask(longPrompt(tokens, tokens));
+    const { answer, seconds } = await run.ask(longPrompt(tokens, plan.salt + tokens));
     const { promptTokens, cachedTokens } = answer;
     prefill.push({
       promptTokens,
@@ -140,6 +143,7 @@ export async function measure(engine: MeasuredEngine, meter: Meter, plan: Plan):
     const { tokensPerSecond, tokens, perToken } = await run.decode(1, plan.hostTokens);
     host = { tokens, millisecondsPerToken: 1000 / tokensPerSecond, perToken };
   }
+  const firstAnswerSeconds = first?.seconds ?? null;
   return { firstAnswerSeconds, prefill, decode, host, memory: await run.memory() };
 }
 
