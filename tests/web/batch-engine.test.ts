@@ -1,0 +1,362 @@
+/** Many sequences over one KV cache; `fake-batch-runtime.ts` finds what is mixed up. */
+import { describe, expect, it } from "vitest";
+
+import { TransomError } from "../../web/src/errors.ts";
+import type { Done, GenerateRequest, TokenEvent } from "../../web/src/protocol.ts";
+import { BatchEngine } from "../../web/src/worker/scheduling/batch-engine.ts";
+import { FakeBatchRuntime, toyLogitsOf, toyText } from "./fake-batch-runtime.ts";
+
+const GREEDY = { temperature: 0, topP: 1, seed: 0 };
+const WARM = { temperature: 0.7, topP: 1, seed: 11 };
+
+function request(
+  promptTokenIds: readonly number[],
+  more: Partial<GenerateRequest> = {},
+): GenerateRequest {
+  return { promptTokenIds, sampling: GREEDY, stopTokenIds: [], maxTokens: 5, ...more };
+}
+
+interface Ran {
+  ids: number[];
+  events: TokenEvent[];
+  done: Done;
+}
+
+async function run(
+  engine: BatchEngine,
+  asked: GenerateRequest,
+  signal?: AbortSignal,
+): Promise<Ran> {
+  const events: TokenEvent[] = [];
+  const done = await engine.generate(asked, (event) => events.push(event), signal);
+  return { ids: events.map(({ tokenId }) => tokenId), events, done };
+}
+
+function prompt(length: number, first = 0): number[] {
+  return Array.from({ length }, (_, index) => (first + index * 7) % 32);
+}
+
+describe("one sequence", () => {
+  it("prefills in chunks, then decodes several steps at a time", async () => {
+    const runtime = new FakeBatchRuntime();
+    const { ids, done } = await run(
+      new BatchEngine(runtime),
+      request(prompt(9), { maxTokens: 12 }),
+    );
+    expect(ids).toEqual(toyText(prompt(9), GREEDY, 12));
+    expect(runtime.calls.filter(({ kind }) => kind === "prefill").map(({ size }) => size)).toEqual([
+      8, 1,
+    ]);
+    const steps = runtime.calls.filter(({ kind }) => kind.startsWith("step"));
+    expect(steps.map((call) => call.steps)).toEqual([1, 2, 4, 4]);
+    expect(done).toMatchObject({
+      finishReason: "length",
+      stopTokenId: null,
+      promptTokens: 9,
+      cachedTokens: 0,
+      completionTokens: 12,
+    });
+  });
+
+  it("reads back less than once in four tokens", async () => {
+    const runtime = new FakeBatchRuntime({ contextWindowSize: 128 });
+    await run(new BatchEngine(runtime), request(prompt(9), { maxTokens: 64 }));
+    const reads = runtime.calls.filter(({ kind }) => kind !== "prefill").length;
+    expect(reads / 64).toBeLessThan(0.25);
+  });
+
+  it("draws the same with the same seed, wherever the answer broke off", async () => {
+    const whole = await run(new BatchEngine(new FakeBatchRuntime()), {
+      ...request(prompt(5), { maxTokens: 20 }),
+      sampling: WARM,
+    });
+    expect(whole.ids).toEqual(toyText(prompt(5), WARM, 20));
+    const answeredTokenIds = whole.ids.slice(0, 7);
+    const rest = await run(new BatchEngine(new FakeBatchRuntime()), {
+      ...request(prompt(5), { maxTokens: 20, answeredTokenIds }),
+      sampling: WARM,
+    });
+    expect([...answeredTokenIds, ...rest.ids]).toEqual(whole.ids);
+    expect(rest.done).toMatchObject({ promptTokens: 5, completionTokens: 20 });
+  });
+
+  it("drops what was chosen behind a stop token", async () => {
+    const all = toyText(prompt(6), GREEDY, 20);
+    const stop = all[9] ?? 0;
+    const { ids, done } = await run(
+      new BatchEngine(new FakeBatchRuntime()),
+      request(prompt(6), { maxTokens: 20, stopTokenIds: [stop] }),
+    );
+    expect(ids).toEqual(all.slice(0, all.indexOf(stop)));
+    expect(done).toMatchObject({ finishReason: "stop", stopTokenId: stop });
+  });
+
+  it("ends at the edge of the context window", async () => {
+    const runtime = new FakeBatchRuntime({ contextWindowSize: 20 });
+    const { ids, done } = await run(
+      new BatchEngine(runtime),
+      request(prompt(3), { maxTokens: 99 }),
+    );
+    // 17 more fit into the cache; the 18th was chosen from them and needs no place.
+    expect(ids).toEqual(toyText(prompt(3), GREEDY, 18));
+    expect(done.finishReason).toBe("length");
+  });
+
+  it("gives the first logits where they are asked for, and only those", async () => {
+    const { events } = await run(
+      new BatchEngine(new FakeBatchRuntime()),
+      request(prompt(9), { wantFirstLogits: true }),
+    );
+    expect(events[0]?.logits).toEqual(toyLogitsOf(prompt(9)));
+    expect(events.slice(1).every(({ logits }) => logits === undefined)).toBe(true);
+  });
+
+  it.each([
+    ["an empty prompt", request([])],
+    ["no tokens", request([1], { maxTokens: 0 })],
+    ["half a token", request([1], { maxTokens: 1.5 })],
+    ["a wrong temperature", request([1], { sampling: { ...GREEDY, temperature: -1 } })],
+    ["too many log-probabilities", request([1], { topLogprobs: 21 })],
+    ["more kept tokens than there are", request([1], { keepTokens: 2 })],
+  ])("refuses %s", async (_, asked) => {
+    await expect(run(new BatchEngine(new FakeBatchRuntime()), asked)).rejects.toMatchObject({
+      code: "invalid-request",
+    });
+  });
+});
+
+describe("several sequences", () => {
+  it("decode together, each as if it were alone", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    const prompts = [3, 9, 17, 5].map((length, index) => prompt(length, index));
+    const ran = await Promise.all(
+      prompts.map((ids) => run(engine, request(ids, { maxTokens: 25 }))),
+    );
+    ran.forEach(({ ids }, index) => {
+      expect(ids).toEqual(toyText(prompts[index] ?? [], GREEDY, 25));
+    });
+    expect(Math.max(...runtime.calls.map(({ kind, size }) => (kind === "step" ? size : 0)))).toBe(
+      4,
+    );
+  });
+
+  it("wait in line, in order, when all rows are taken", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime({ maxRows: 2 }));
+    const started: number[] = [];
+    await Promise.all(
+      [0, 1, 2, 3, 4, 5].map((index) =>
+        engine.generate(request(prompt(6, index), { maxTokens: 9 }), () => {
+          if (!started.includes(index)) {
+            started.push(index);
+          }
+        }),
+      ),
+    );
+    expect(started).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it("go on while another one's long prompt runs piece by piece", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    let first: Promise<Done> | undefined;
+    await new Promise<void>((resolve) => {
+      first = engine.generate(request(prompt(4), { maxTokens: 40 }), () => {
+        resolve();
+      });
+    });
+    const { ids } = await run(engine, request(prompt(50, 3), { maxTokens: 4 }));
+    await first;
+    expect(ids).toEqual(toyText(prompt(50, 3), GREEDY, 4));
+    const kinds = runtime.calls.map(({ kind }) => kind);
+    const prefills = kinds.flatMap((kind, index) => (kind === "prefill" ? [index] : [])).slice(1);
+    expect(prefills.length).toBeGreaterThan(3);
+    for (const index of prefills.slice(0, -1)) {
+      expect(kinds[index + 1]).toBe("step");
+    }
+  });
+});
+
+describe("an abort", () => {
+  it("is answered at once, in the middle of a group, and nothing is told after it", async () => {
+    const controller = new AbortController();
+    const ids: number[] = [];
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    const done = await engine.generate(
+      request(prompt(4), { maxTokens: 30 }),
+      ({ tokenId }) => {
+        ids.push(tokenId);
+        if (ids.length === 5) {
+          controller.abort();
+        }
+      },
+      controller.signal,
+    );
+    expect(done).toMatchObject({ finishReason: "abort", completionTokens: 5 });
+    const again = await run(engine, request(prompt(4), { maxTokens: 30 }));
+    expect(ids).toEqual(again.ids.slice(0, 5));
+  });
+
+  it("needs no answer from the GPU", async () => {
+    const runtime = new FakeBatchRuntime();
+    runtime.delay = () => new Promise(() => undefined);
+    const controller = new AbortController();
+    const running = run(new BatchEngine(runtime), request(prompt(4)), controller.signal);
+    await Promise.resolve();
+    controller.abort();
+    expect((await running).done).toMatchObject({ finishReason: "abort", completionTokens: 0 });
+  });
+
+  it("takes one out of the line, or out of the middle of its prompt", async () => {
+    const runtime = new FakeBatchRuntime({ maxRows: 1 });
+    const engine = new BatchEngine(runtime);
+    const controllers = [0, 1, 2].map(() => new AbortController());
+    const all = controllers.map(({ signal }, index) =>
+      run(engine, request(prompt(30, index), { maxTokens: 3 }), signal),
+    );
+    await runtime.settle();
+    controllers[0]?.abort();
+    controllers[1]?.abort();
+    const [first, second, third] = await Promise.all(all);
+    expect(first?.done.finishReason).toBe("abort");
+    expect(second?.done.finishReason).toBe("abort");
+    expect(third?.ids).toEqual(toyText(prompt(30, 2), GREEDY, 3));
+  });
+
+  it("before the call runs nothing", async () => {
+    const runtime = new FakeBatchRuntime();
+    const { done } = await run(new BatchEngine(runtime), request([1]), AbortSignal.abort());
+    expect(done.finishReason).toBe("abort");
+    expect(runtime.calls).toEqual([]);
+  });
+});
+
+describe("prefix reuse", () => {
+  it("runs only what a longer conversation adds to whole pages", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    const first = await run(engine, request(prompt(10), { maxTokens: 8 }));
+    const longer = [...prompt(10), ...first.ids, 1, 2, 3];
+    const { ids, done } = await run(engine, request(longer));
+    expect(ids).toEqual(toyText(longer, GREEDY, 5));
+    // 17 of 18 tokens have run: four pages of four.
+    expect(done.cachedTokens).toBe(16);
+    expect(runtime.prefilledTokens).toBe(10 + 5);
+  });
+
+  it("leaves one token to run of a prompt that is known as a whole", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    const first = await run(engine, request(prompt(8)));
+    const again = await run(engine, request(prompt(8)));
+    expect(again.ids).toEqual(first.ids);
+    expect(again.done.cachedTokens).toBe(4);
+  });
+
+  it("prefills equal prompts once, whoever comes while they run", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    const ran = await Promise.all(
+      [1, 2, 3, 4].map((seed) =>
+        run(engine, request(prompt(22), { sampling: { ...WARM, seed }, maxTokens: 12 })),
+      ),
+    );
+    ran.forEach(({ ids }, index) => {
+      expect(ids).toEqual(toyText(prompt(22), { ...WARM, seed: index + 1 }, 12));
+    });
+    // Three more run the last token; what fills part of a page is copied.
+    expect(runtime.prefilledTokens).toBe(22 + 3);
+    expect(runtime.copies).toBe(3);
+  });
+
+  it("knows what penalties look back at, though it never ran", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    const sampling = { ...GREEDY, presencePenalty: 2 };
+    await run(engine, request(prompt(12)));
+    // Another one in its slot leaves other tokens there.
+    await run(engine, request(prompt(12, 5)));
+    const { ids, done } = await run(engine, request(prompt(12), { sampling, maxTokens: 15 }));
+    expect(done.cachedTokens).toBe(8);
+    expect(ids).toEqual(toyText(prompt(12), sampling, 15));
+  });
+});
+
+describe("few pages", () => {
+  it("let go of what was used longest ago", async () => {
+    const runtime = new FakeBatchRuntime({ pageCount: 8, contextWindowSize: 32 });
+    const engine = new BatchEngine(runtime);
+    for (const first of [0, 1, 2, 3, 0, 1]) {
+      const { ids } = await run(engine, request(prompt(14, first), { maxTokens: 6 }));
+      expect(ids).toEqual(toyText(prompt(14, first), GREEDY, 6));
+    }
+  });
+
+  it("make the youngest wait, and its text is the same", async () => {
+    const runtime = new FakeBatchRuntime({ pageCount: 12, contextWindowSize: 40 });
+    const engine = new BatchEngine(runtime);
+    const ran = await Promise.all(
+      [0, 1, 2].map((index) => run(engine, request(prompt(8, index), { maxTokens: 28 }))),
+    );
+    ran.forEach(({ ids }, index) => {
+      expect(ids).toEqual(toyText(prompt(8, index), GREEDY, 28));
+    });
+    const [first, , last] = ran;
+    expect(runtime.prefilledTokens).toBeGreaterThan(3 * 8);
+    expect(first?.done.finishReason).toBe("length");
+    expect(last?.done.completionTokens).toBe(28);
+  });
+});
+
+describe("score", () => {
+  it("gives the logits that each token was up against", async () => {
+    const runtime = new FakeBatchRuntime();
+    const engine = new BatchEngine(runtime);
+    const text = prompt(20);
+    const read: [number, Float32Array][] = [];
+    const others = run(engine, request(prompt(6)));
+    await engine.score(text, 10, (logits, position) => read.push([position, logits.slice()]));
+    await others;
+    expect(read.map(([position]) => position)).toEqual(text.slice(10).map((_, i) => 10 + i));
+    for (const [position, logits] of read) {
+      expect(logits).toEqual(toyLogitsOf(text.slice(0, position)));
+    }
+  });
+
+  it.each([
+    ["no given token", 0, [1, 2]],
+    ["nothing to judge", 2, [1, 2]],
+    ["more than fits", 1, prompt(64)],
+  ])("refuses to read a text with %s", async (_, prefilled, tokenIds) => {
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    await expect(engine.score(tokenIds, prefilled, () => undefined)).rejects.toThrow(TransomError);
+  });
+});
+
+describe("a failure", () => {
+  it("is heard by everybody, and the next request starts from nothing", async () => {
+    const runtime = new FakeBatchRuntime({ maxRows: 2 });
+    const engine = new BatchEngine(runtime);
+    let answers = 0;
+    const error = new TransomError("gpu-error", "The GPU refused a command.");
+    runtime.failure = () => (++answers === 4 ? error : null);
+    const all = [0, 1, 2, 3].map((index) => run(engine, request(prompt(6, index))));
+    expect(await Promise.allSettled(all)).toEqual(
+      all.map(() => ({ status: "rejected", reason: error })),
+    );
+    const { ids, done } = await run(engine, request(prompt(9)));
+    expect(ids).toEqual(toyText(prompt(9), GREEDY, 5));
+    expect(done.cachedTokens).toBe(0);
+    expect(runtime.misuses).toEqual([]);
+  });
+
+  it("of one listener is not the others'", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    const bad = engine.generate(request(prompt(5)), () => {
+      throw new Error("the tab is gone");
+    });
+    const good = run(engine, request(prompt(6)));
+    await expect(bad).rejects.toThrow("the tab is gone");
+    expect((await good).ids).toEqual(toyText(prompt(6), GREEDY, 5));
+  });
+});

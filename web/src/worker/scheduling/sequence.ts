@@ -1,0 +1,171 @@
+/** One request on its way through the batch engine: its tokens so far, and how it ends. */
+import type { Done, FinishReason, GenerateRequest, TokenEvent } from "../../protocol.ts";
+import type { Chosen, RowChoice } from "../runtime.ts";
+import type { Seat } from "./kv-memory.ts";
+import { type Fitted, shift } from "./overflow.ts";
+
+/** What a token that was accepted means for its sequence. */
+export type Accepted = "goes on" | "is over" | "is full";
+
+export class Sequence {
+  readonly request: GenerateRequest;
+  /** When it came: the one that came last gives way. */
+  readonly order: number;
+  /** All tokens that count, the prompt's first; the last one has not run yet. */
+  tokenIds: number[];
+  /** Null while it waits in line. */
+  seat: Seat | null = null;
+  /** Groups of decode steps it was part of. */
+  groups = 0;
+  isOver = false;
+
+  readonly #onToken: (event: TokenEvent) => void;
+  readonly #onOver: (sequence: Sequence) => void;
+  readonly #stopTokenIds: ReadonlySet<number>;
+  readonly #startedAt = performance.now();
+  #resolve!: (done: Done) => void;
+  #reject!: (error: unknown) => void;
+  #completionTokens: number;
+  #dropped: number;
+  #cachedTokens: number | null = null;
+  #prefilledAt: number | null = null;
+  #firstTokenAt: number | null = null;
+  #lastTokenAt = 0;
+
+  /** Settles when the sequence is over. */
+  readonly done = new Promise<Done>((resolve, reject) => {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  });
+
+  /**
+   * @param fitted the tokens to begin with, as they fit the context window.
+   * @param onOver called once, before `done` settles.
+   */
+  constructor(
+    request: GenerateRequest,
+    order: number,
+    fitted: Fitted,
+    onToken: (event: TokenEvent) => void,
+    onOver: (sequence: Sequence) => void,
+  ) {
+    this.request = request;
+    this.order = order;
+    this.tokenIds = fitted.tokenIds;
+    this.#dropped = fitted.dropped;
+    this.#onToken = onToken;
+    this.#onOver = onOver;
+    this.#stopTokenIds = new Set(request.stopTokenIds);
+    this.#completionTokens = request.answeredTokenIds?.length ?? 0;
+  }
+
+  /** Tokens that it may still say. */
+  get tokensLeft(): number {
+    return this.request.maxTokens - this.#completionTokens;
+  }
+
+  /** Whether the CPU has to see each token before the next one is chosen. */
+  get isStepwise(): boolean {
+    const { constraint, topLogprobs } = this.request;
+    return constraint !== undefined || topLogprobs !== undefined;
+  }
+
+  get choice(): RowChoice {
+    const { sampling, constraint, topLogprobs } = this.request;
+    return {
+      sampling,
+      nextMask: constraint === undefined ? null : () => constraint.nextMask(),
+      topLogprobs: topLogprobs ?? null,
+    };
+  }
+
+  sitDown(seat: Seat): void {
+    this.seat = seat;
+    this.#cachedTokens ??= Math.min(seat.found, this.request.promptTokenIds.length);
+  }
+
+  prefilled(): void {
+    this.#prefilledAt ??= performance.now();
+  }
+
+  /** A token was chosen to follow. @param window tokens that a sequence may hold. */
+  accept(chosen: Chosen, window: number, logits?: Float32Array): Accepted {
+    const { tokenId } = chosen;
+    if (this.#stopTokenIds.has(tokenId)) {
+      this.end("stop", tokenId);
+      return "is over";
+    }
+    this.tokenIds.push(tokenId);
+    this.#completionTokens++;
+    this.#lastTokenAt = performance.now();
+    this.#firstTokenAt ??= this.#lastTokenAt;
+    this.#onToken({
+      tokenId,
+      ...(chosen.logprob === null
+        ? {}
+        : { logprobs: { logprob: chosen.logprob, top: chosen.top } }),
+      ...(logits === undefined ? {} : { logits }),
+    });
+    // Whoever was told may have aborted.
+    if (this.isOver) {
+      return "is over";
+    }
+    if (this.request.constraint?.accept(tokenId) === false) {
+      this.end("stop");
+      return "is over";
+    }
+    // The last token was chosen from those in the cache and needs no place.
+    const isFull = this.tokenIds.length > window;
+    const goesOnWhenFull = this.request.overflow === "shift";
+    if (this.tokensLeft <= 0 || (isFull && !goesOnWhenFull)) {
+      this.end("length");
+      return "is over";
+    }
+    return isFull ? "is full" : "goes on";
+  }
+
+  /** Forget the older half, so that it can go on. It has to sit down anew. */
+  shift(): void {
+    const { tokenIds, dropped } = shift(this.tokenIds, this.request.keepTokens ?? 0);
+    this.tokenIds = tokenIds;
+    this.#dropped += dropped;
+  }
+
+  end(finishReason: FinishReason, stopTokenId: number | null = null): void {
+    this.#over(() => {
+      this.#resolve(this.#report(finishReason, stopTokenId));
+    });
+  }
+
+  fail(error: unknown): void {
+    this.#over(() => {
+      this.#reject(error);
+    });
+  }
+
+  #over(settle: () => void): void {
+    if (!this.isOver) {
+      this.isOver = true;
+      this.#onOver(this);
+      settle();
+    }
+  }
+
+  #report(finishReason: FinishReason, stopTokenId: number | null): Done {
+    const now = performance.now();
+    const firstTokenAt = this.#firstTokenAt ?? now;
+    return {
+      finishReason,
+      stopTokenId,
+      promptTokens: this.request.promptTokenIds.length,
+      cachedTokens: this.#cachedTokens ?? 0,
+      completionTokens: this.#completionTokens,
+      ...(this.#dropped === 0 ? {} : { truncatedTokens: this.#dropped }),
+      timings: {
+        timeToFirstTokenSeconds: (firstTokenAt - this.#startedAt) / 1000,
+        prefillSeconds: ((this.#prefilledAt ?? now) - this.#startedAt) / 1000,
+        decodeSeconds: Math.max(0, this.#lastTokenAt - firstTokenAt) / 1000,
+      },
+    };
+  }
+}
