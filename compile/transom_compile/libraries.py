@@ -17,16 +17,21 @@ from transom_compile.library_request import LibraryRequest
 from transom_compile.library_worker import Job
 from transom_compile.progress import Progress
 from transom_models import media_types
-from transom_models.architecture import ParameterSpec
+from transom_models.architecture import ParameterSpec, load_architecture
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryKind:
-    """One model library of a variant: its file, dtype of activations and KV cache, schedule."""
+    """One library or program of a variant: its file, dtype of activations and KV cache, schedule."""
 
     file_name: str
     compute_dtype: str
     schedule: str
+    product: str = "library"
+
+    @property
+    def media_type(self) -> str:
+        return media_types.PROGRAM if self.product == "program" else media_types.LIBRARY
 
 
 # f32 runs everywhere, so it alone has a library for software adapters, which have no shader-f16.
@@ -34,8 +39,13 @@ LIBRARY_KINDS: Mapping[str, tuple[LibraryKind, ...]] = {
     "f32": (
         LibraryKind("library-f32.wasm", "float32", "gpu"),
         LibraryKind("library-f32-fallback.wasm", "float32", "fallback"),
+        LibraryKind("program-f32.json", "float32", "gpu", "program"),
+        LibraryKind("program-f32-fallback.json", "float32", "fallback", "program"),
     ),
-    "f16": (LibraryKind("library-f16.wasm", "float16", "gpu"),),
+    "f16": (
+        LibraryKind("library-f16.wasm", "float16", "gpu"),
+        LibraryKind("program-f16.json", "float16", "gpu", "program"),
+    ),
 }
 # Best first: a page takes the first row that its adapter can run.
 VARIANTS = ("f16", "f32")
@@ -63,7 +73,18 @@ class LibrarySource:
             schedule=kind.schedule,
             context_window=self.context_window,
             prefill_chunk=self.prefill_chunk,
+            product=kind.product,
         )
+
+    def kinds(self, variants: Sequence[str]) -> list[LibraryKind]:
+        """What these variants have: a model that does not write has no program."""
+        writes = load_architecture(self.architecture).TASK == "chat"
+        return [
+            kind
+            for variant in variants
+            for kind in LIBRARY_KINDS[variant]
+            if writes or kind.product == "library"
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,7 @@ class LibraryBuilds:
     variants: Sequence[str]
     folder: Path
     entries: Mapping[LibraryKind, CacheEntry]
+    """By what is built, variant by variant."""
     building: dict[LibraryKind, Future[BuildFigures]] = field(default_factory=dict)
     phases: dict[str, str] = field(default_factory=dict)
     """What each compiler does now; written by the threads that hear of it."""
@@ -93,7 +115,7 @@ class LibraryBuilds:
         self, progress: Progress
     ) -> tuple[dict[str, list[BundleFile]], tuple[LibraryFigures, ...]]:
         """Wait for the rest: files by variant, and what each library cost."""
-        kinds = _kinds(self.variants)
+        kinds = list(self.entries)
         progress.items(len(kinds) - len(self._unfinished()), len(kinds))
         said = ""
         while unfinished := self._unfinished():
@@ -116,10 +138,11 @@ class LibraryBuilds:
             variant: [
                 BundleFile(
                     self.folder / kind.file_name,
-                    media_types.LIBRARY,
+                    kind.media_type,
                     {media_types.ANNOTATION_SCHEDULE: kind.schedule},
                 )
                 for kind in LIBRARY_KINDS[variant]
+                if kind in self.entries
             ]
             for variant in self.variants
         }
@@ -148,7 +171,8 @@ def library_builds(
     What is not finished when the block ends is stopped.
     """
     entries = {
-        kind: CacheEntry.of(source.request(kind), source.runtime_dir) for kind in _kinds(variants)
+        kind: CacheEntry.of(source.request(kind), source.runtime_dir)
+        for kind in source.kinds(variants)
     }
     builds = LibraryBuilds(variants, folder, entries)
     missing = [
@@ -161,10 +185,6 @@ def library_builds(
     with started_builds(jobs) as futures:
         builds.building.update(zip(missing, futures, strict=True))
         yield builds
-
-
-def _kinds(variants: Sequence[str]) -> list[LibraryKind]:
-    return [kind for variant in variants for kind in LIBRARY_KINDS[variant]]
 
 
 def _job(source: LibrarySource, kind: LibraryKind, folder: Path) -> Job:

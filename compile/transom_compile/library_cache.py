@@ -27,12 +27,16 @@ TOOLS = ("apache-tvm", "apache-tvm-ffi", "ziglang")
 # What a library's bytes come from, as globs: in this package, and in transom_models.
 COMPILER_PARTS = (
     "binding.py",
+    "choosers.py",
     "graph.py",
     "library_request.py",
     "lower.py",
     "link.py",
     "kernels/**/*.py",
     "passes/**/*.py",
+    "program.py",
+    "program_graph.py",
+    "wgsl.py",
 )
 MODEL_PARTS = ("architecture.py", "architectures/*.py", "block_type.py", "rope.py")
 
@@ -45,7 +49,7 @@ class CacheEntry:
 
     @classmethod
     def of(cls, request: LibraryRequest, runtime_dir: Path) -> "CacheEntry":
-        return cls(cache_folder() / f"{_key(request, runtime_dir).hex}.wasm")
+        return cls(cache_folder() / f"{_key(request, runtime_dir).hex}.{request.product}")
 
     def is_whole(self) -> bool:
         """Whether the library is here, undamaged. Reads it."""

@@ -42,18 +42,23 @@ def main() -> None:
         answers.write(json.dumps(body) + "\n")
         answers.flush()
 
-    from transom_compile.lower import build_library
+    from transom_compile.lower import LibraryReport, build_library
+    from transom_compile.program import build_program
+
+    def build(job: Job) -> LibraryReport:
+        def tell(phase: str) -> None:
+            answer({"phase": phase})
+
+        if job.request.product == "program":
+            return build_program(job.request, job.out, dump_dir=job.dump_dir, progress=tell)
+        return build_library(
+            job.request, job.runtime_dir, job.out, dump_dir=job.dump_dir, progress=tell
+        )
 
     while True:
         job = jobs.get()
         try:
-            report = build_library(
-                job.request,
-                job.runtime_dir,
-                job.out,
-                dump_dir=job.dump_dir,
-                progress=lambda phase: answer({"phase": phase}),
-            )
+            report = build(job)
             answer({"seconds": report.seconds, "peak_rss_bytes": peak_rss_bytes()})
         except TransomError as error:
             answer({"error": str(error)})

@@ -24,8 +24,9 @@ from transom_models.digest import Digest
 # Names of models in a store whose checkpoint has this many bytes, by its digest.
 KnownSources = Callable[[int], Mapping[Digest, str]]
 
-# Of any architecture so far: the runtime 4.3 MB, host code and kernels the rest.
-LIBRARY_BYTES = 7_000_000
+# Of any architecture so far. A library: the runtime 4.3 MB, host code and kernels the rest; a
+# program: its kernels.
+EXPECTED_BYTES = {"library": 7_000_000, "program": 700_000}
 DTYPE_BYTES = {"f16": 2, "f32": 4}
 
 
@@ -171,12 +172,12 @@ def _variant(name: str, shape: ModelShape, stored: int, options: CompileOptions)
         runtime_dir=options.runtime_dir,
     )
     libraries = []
-    for kind in LIBRARY_KINDS[name]:
-        cached, size = None, LIBRARY_BYTES
+    for kind in source.kinds([name]):
+        cached, size = None, EXPECTED_BYTES[kind.product]
         if options.runtime_dir.is_dir():
             entry = CacheEntry.of(source.request(kind), options.runtime_dir)
             cached = entry.is_whole()
-            size = entry.path.stat().st_size if cached else LIBRARY_BYTES
+            size = entry.path.stat().st_size if cached else size
         libraries.append(LibraryPlan(kind.file_name, cached, size))
     download = stored + max(library.size_bytes for library in libraries)
     return VariantPlan(name, download, tuple(libraries))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import tvm
-from tvm import ir, relax, tirx
+from tvm import ir, relax, s_tir, tirx
 from tvm.target import Target
 
 from transom_compile.graph import stored_parameters
@@ -179,7 +179,7 @@ class _Walk:
         params = list(function.params)
         weights = [p for p in params if isinstance(p.ty, relax.TupleType)]
         for param in params:
-            self._places[param] = ["weights"] if param in weights else ["shared", param.name_hint]
+            self._places[param] = ["weights"] if param in weights else ["shared", param.name]
         for block in function.body.blocks:
             for binding in block.bindings:
                 self._bind(binding.var, binding.value)
@@ -211,6 +211,8 @@ class _Walk:
             (size,) = call.args[0].values
             self._places[var] = ["storage", self._storage(int(size))]
         elif name == "relax.memory.alloc_tensor":
+            if int(call.args[1].value) != 0:
+                raise ValueError("a tensor begins inside its storage")
             self._places[var] = self._places[call.args[0]]
         elif name == "relax.builtin.alloc_tensor":
             self._places[var] = ["output"]
@@ -266,12 +268,16 @@ def _number(value: Any) -> int | float:
 def _grid(prim_func: Any) -> list[Any]:
     """The extents of blockIdx.x and .y."""
     extents: dict[str, Any] = {}
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and node.thread_binding is not None:
+    node = prim_func.body
+    # Bindings are the outermost loops of a scheduled kernel, around its one block.
+    while node is not None:
+        if isinstance(node, s_tir.SBlockRealize):
+            node = node.block.body
+        elif isinstance(node, tirx.For) and node.thread_binding is not None:
             extents[str(node.thread_binding.thread_tag)] = node.extent
-
-    tirx.stmt_functor.post_order_visit(prim_func.body, visit)
+            node = node.body
+        else:
+            node = None
     return [extents.get(f"blockIdx.{axis}", tirx.const(1, "int32")) for axis in "xy"]
 
 

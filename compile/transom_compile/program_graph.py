@@ -18,6 +18,7 @@ from tvm.relax.frontend import nn
 from transom_compile.choosers import add_choosers
 from transom_compile.graph import Graph, Tensor, marker, stored_parameters
 from transom_compile.kernels.attention import PAGE_SIZE
+from transom_compile.passes.markers import FEW_ROWS
 from transom_models.architecture import Architecture, CacheSpec, ParameterSpec
 from transom_models.rope import Rope
 
@@ -25,8 +26,6 @@ MAX_ROWS = 8
 """Rows of one step: sequences that decode together, or drafted tokens that are checked."""
 SLOTS = 16
 """Sequences that may be under way: rows of the page table."""
-FEW_ROWS = "few_rows"
-"""Attribute of a function whose products have at most MAX_ROWS rows."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,12 @@ def build_program_module(
     """IRModule with `decode`, `batch`, `prefill` and the functions that choose tokens."""
     builder = relax.BlockBuilder()
     cache = architecture.cache_spec(config, sizes.context_window)
-    many = tirx.Var("n", "int64")
-    for name, rows, size in (
-        ("decode", 1, MAX_ROWS),
-        ("batch", many, MAX_ROWS),
-        ("prefill", many, sizes.prefill_chunk),
+    for name, size in (
+        ("decode", MAX_ROWS),
+        ("batch", MAX_ROWS),
+        ("prefill", sizes.prefill_chunk),
     ):
+        rows = 1 if name == "decode" else tirx.Var("n", "int64")
         state = _State.declare(cache, compute_dtype, rows, size, sizes)
         stored = stored_parameters(specs)
         packed = relax.Var(
@@ -65,12 +64,12 @@ def build_program_module(
         )
         inputs = [state.tokens, state.inputs, state.table, *state.pages, packed]
         attributes: dict[str, Any] = {"num_input": len(inputs) - 1}
-        if rows is many:
+        if name != "decode":
             # A bound on n lets scratch memory be planned ahead.
             attributes["tir_var_upper_bound"] = {"n": size}
             attributes["tir_non_negative_var"] = ["n"]
-            if size == MAX_ROWS:
-                attributes[FEW_ROWS] = 1
+        if name == "batch":
+            attributes[FEW_ROWS] = 1
         with builder.function(name, inputs, attrs=attributes):
             with builder.dataflow():
                 graph = ProgramGraph(specs, packed, compute_dtype, cache, state)

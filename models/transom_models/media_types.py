@@ -11,6 +11,7 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 # Browser platforms.
 SHARD: Final = "application/vnd.transom.shard.v1"
 LIBRARY: Final = "application/vnd.transom.library.v1+wasm"
+PROGRAM: Final = "application/vnd.transom.program.v1+json"
 TENSOR_CACHE: Final = "application/vnd.transom.tensor-cache.v1+json"
 TOKENIZER: Final = "application/vnd.transom.tokenizer.v1+json"
 CONFIG: Final = "application/vnd.transom.config.v1+json"

@@ -218,6 +218,7 @@ def files() -> dict[Path, str]:
             "config": media_types.CONFIG,
             "shard": media_types.SHARD,
             "library": media_types.LIBRARY,
+            "program": media_types.PROGRAM,
             "tensorCache": media_types.TENSOR_CACHE,
             "tokenizer": media_types.TOKENIZER,
             "template": media_types.OLLAMA_TEMPLATE,

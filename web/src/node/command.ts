@@ -1,29 +1,35 @@
 /** What every Node entry does around its work: find the library, print errors, end the process. */
 import { TransomError, describe } from "../errors.ts";
-import type { Schedule, Variant } from "../protocol.ts";
+import type { Product, Schedule, Variant } from "../protocol.ts";
 import { MEDIA_TYPES, SCHEDULE, layersOf } from "../store/manifest.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { BundleFolder } from "./bundle-folder.ts";
 
-/** Which variant and schedule a library's file name stands for. */
+/** Which variant, product and schedule a file name stands for. */
 export async function findLibrary(
   folder: string,
   title: string,
-): Promise<{ variant: Variant; schedule: Schedule }> {
+): Promise<{ variant: Variant; schedule: Schedule; product: Product }> {
   const reader = new BundleFolder(folder, new ByteMeter(() => 0));
   for (const row of (await reader.readIndex()).manifests) {
     const variant = row.platform?.variant;
     if (row.platform?.os !== "browser" || (variant !== "f16" && variant !== "f32")) {
       continue;
     }
-    const libraries = layersOf(await reader.readManifest(row), MEDIA_TYPES.library);
-    const library = libraries.find((layer) => layer.title === title);
-    if (library !== undefined) {
-      const isFallback = library.annotations.get(SCHEDULE) === "fallback";
-      return { variant, schedule: isFallback ? "fallback" : "gpu" };
+    const manifest = await reader.readManifest(row);
+    for (const product of ["program", "library"] as const) {
+      const layers = layersOf(manifest, MEDIA_TYPES[product]);
+      const found = layers.find((layer) => layer.title === title);
+      if (found !== undefined) {
+        const isFallback = found.annotations.get(SCHEDULE) === "fallback";
+        return { variant, product, schedule: isFallback ? "fallback" : "gpu" };
+      }
     }
   }
-  throw new TransomError("invalid-request", `The bundle in ${folder} has no library ${title}.`);
+  throw new TransomError(
+    "invalid-request",
+    `The bundle in ${folder} has no program or library ${title}.`,
+  );
 }
 
 /**

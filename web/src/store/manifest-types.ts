@@ -9,6 +9,7 @@ export const MEDIA_TYPES = {
   config: "application/vnd.transom.config.v1+json",
   shard: "application/vnd.transom.shard.v1",
   library: "application/vnd.transom.library.v1+wasm",
+  program: "application/vnd.transom.program.v1+json",
   tensorCache: "application/vnd.transom.tensor-cache.v1+json",
   tokenizer: "application/vnd.transom.tokenizer.v1+json",
   template: "application/vnd.ollama.image.template",

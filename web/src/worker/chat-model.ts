@@ -3,7 +3,7 @@ import { TransomError } from "../errors.ts";
 import type { ChatRequest, Done, GenerateRequest, Sampling } from "../protocol.ts";
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
-import type { Engine } from "./engine.ts";
+import type { TokenEngine } from "./token-engine.ts";
 import { type ModelDefaults, NO_DEFAULTS, withDefaults } from "./model-defaults.ts";
 import { StopTexts } from "./stop-texts.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -18,7 +18,7 @@ export interface TextEvent {
 }
 
 export class ChatModel {
-  readonly #engine: Engine;
+  readonly #engine: TokenEngine;
   readonly #tokenizer: Tokenizer;
   /** Null: a base model, which continues a text. */
   readonly #template: ChatTemplate | null;
@@ -26,7 +26,7 @@ export class ChatModel {
   readonly #defaults: ModelDefaults;
 
   constructor(
-    engine: Engine,
+    engine: TokenEngine,
     tokenizer: Tokenizer,
     template: ChatTemplate | null,
     config: ChatConfig,
@@ -71,8 +71,8 @@ export class ChatModel {
     return this.#tokenizer.encode(text);
   }
 
-  /** Read a text whose every token is known, for figures; see `Engine.score`. */
-  score(...request: Parameters<Engine["score"]>): Promise<void> {
+  /** Read a text whose every token is known, for figures; see `TokenEngine.score`. */
+  score(...request: Parameters<TokenEngine["score"]>): Promise<void> {
     return this.#engine.score(...request);
   }
 

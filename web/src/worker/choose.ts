@@ -10,6 +10,7 @@ import type {
   AdapterReport,
   LoadRequest,
   PipelineLoading,
+  Product,
   Schedule,
   Variant,
 } from "../protocol.ts";
@@ -24,6 +25,11 @@ import {
 } from "../store/manifest.ts";
 
 type Overrides = LoadRequest["overrides"];
+
+const PRODUCT_TYPES: Readonly<Record<Product, string>> = {
+  program: MEDIA_TYPES.program,
+  library: MEDIA_TYPES.library,
+};
 
 /** TVM writes its f16 attention for this much; the f32 kernels stay within the 16 KiB of WebGPU. */
 const F16_WORKGROUP_BYTES = 32 * 1024;
@@ -71,36 +77,43 @@ function preferred(adapter: AdapterReport): Variant[] {
 
 export interface LibraryChoice {
   file: FileDescriptor;
+  product: Product;
   schedule: Schedule;
   pipelines: PipelineLoading;
 }
 
-/** The library of a manifest to run. @throws TransomError `no-variant` when a forced one is missing. */
+/**
+ * The program of a manifest to run, or its library where it has none.
+ *
+ * @throws TransomError `no-variant` when a forced one is missing.
+ */
 export function chooseLibrary(
   manifest: Manifest,
   adapter: AdapterReport,
   overrides: Overrides,
 ): LibraryChoice {
-  const bySchedule = new Map(
-    layersOf(manifest, MEDIA_TYPES.library).map((file) => [
-      file.annotations.get(SCHEDULE) ?? "gpu",
-      file,
-    ]),
-  );
-  const wanted: Schedule[] = overrides.schedule
+  const products: Product[] = overrides.product ? [overrides.product] : ["program", "library"];
+  const schedules: Schedule[] = overrides.schedule
     ? [overrides.schedule]
     : adapter.isFallback
       ? ["fallback", "gpu"]
       : ["gpu", "fallback"];
-  for (const schedule of wanted) {
-    const file = bySchedule.get(schedule);
-    if (file !== undefined) {
-      return { file, schedule, pipelines: overrides.pipelines ?? "ahead" };
+  const offered = products.flatMap((product) =>
+    layersOf(manifest, PRODUCT_TYPES[product]).map((file) => ({
+      file,
+      product,
+      schedule: file.annotations.get(SCHEDULE) ?? "gpu",
+    })),
+  );
+  for (const schedule of schedules) {
+    const found = offered.find((one) => one.schedule === schedule);
+    if (found !== undefined) {
+      return { ...found, schedule, pipelines: overrides.pipelines ?? "ahead" };
     }
   }
-  const offered = [...bySchedule.keys()].join(", ") || "none";
+  const names = [...new Set(offered.map(({ schedule }) => schedule))].join(", ") || "none";
   throw new TransomError(
     "no-variant",
-    `The bundle has no library with schedule ${wanted.join(" or ")} (it has: ${offered}).`,
+    `The bundle has no ${products.join(" or ")} with schedule ${schedules.join(" or ")} (it has: ${names}).`,
   );
 }

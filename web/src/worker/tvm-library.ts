@@ -12,6 +12,7 @@ import * as tvmjs from "@mlc-ai/web-runtime";
 import { TransomError, describe } from "../errors.ts";
 import type { ShardRecord } from "../store/tensor-cache.ts";
 import type { VerifiedBytes } from "../store/verify.ts";
+import { widenBf16 } from "./bf16.ts";
 import { GpuWatch } from "./gpu-watch.ts";
 import { type LibraryMetadata, parseLibraryMetadata } from "./library-metadata.ts";
 import { essenceOf } from "./tvm-message.ts";
@@ -180,14 +181,4 @@ export class TvmLibrary {
     }
     return this.tvm.memory.loadCString((lastError as () => number)());
   }
-}
-
-/** bfloat16 is the upper half of a float32. */
-function widenBf16(bytes: Uint8Array): Uint8Array {
-  const words = new Uint8Array(bytes.byteLength * 2);
-  for (let index = 0; index < bytes.byteLength; index += 2) {
-    words[2 * index + 2] = bytes[index] ?? 0;
-    words[2 * index + 3] = bytes[index + 1] ?? 0;
-  }
-  return words;
 }

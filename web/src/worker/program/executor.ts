@@ -6,13 +6,8 @@
  * the caller's; scratch and uniforms are made here.
  */
 import { TransomError } from "../../errors.ts";
-import {
-  type Dispatch,
-  type Kernel,
-  type Program,
-  type ProgramFunction,
-  valueOf,
-} from "./program.ts";
+import type { Pipelines } from "./pipelines.ts";
+import { type Dispatch, type Program, type ProgramFunction, valueOf } from "./program.ts";
 
 const WORD_BYTES = 4;
 /** Where a uniform may begin; WebGPU promises no finer step. */
@@ -26,43 +21,24 @@ export class Executor {
   readonly #shared: ReadonlyMap<string, GPUBuffer>;
   readonly #params: readonly GPUBuffer[];
   readonly #storages: GPUBuffer[];
-  readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  readonly #pipelines = new Map<string, GPUComputePipeline>();
+  readonly #pipelines: Pipelines;
   readonly #uniforms: GPUBuffer[] = [];
 
   /** @param params one buffer for each of the program's parameters, in its order. */
   constructor(
     program: Program,
     device: GPUDevice,
+    pipelines: Pipelines,
     shared: ReadonlyMap<string, GPUBuffer>,
     params: readonly GPUBuffer[],
   ) {
     this.program = program;
     this.device = device;
+    this.#pipelines = pipelines;
     this.#shared = shared;
     this.#params = params;
     this.#storages = program.storages.map((size) =>
       device.createBuffer({ size, usage: GPUBufferUsage.STORAGE }),
-    );
-  }
-
-  /** Build the pipelines of some functions side by side. @param onProgress part done, 0 to 1. */
-  async compile(
-    names: readonly string[],
-    onProgress: (fraction: number) => void = () => undefined,
-  ): Promise<void> {
-    const kernels = new Set(
-      names.flatMap((name) => this.#function(name).steps.map(({ kernel }) => kernel)),
-    );
-    const missing = [...kernels].filter((name) => !this.#pipelines.has(name));
-    let done = 0;
-    await Promise.all(
-      missing.map(async (name) => {
-        const descriptor = this.#describe(this.#kernel(name));
-        this.#pipelines.set(name, await this.device.createComputePipelineAsync(descriptor));
-        done++;
-        onProgress(done / missing.length);
-      }),
     );
   }
 
@@ -81,7 +57,7 @@ export class Executor {
     });
     this.#uniforms.push(uniform);
     const calls = source.steps.map((step, index) => ({
-      pipeline: this.#pipeline(step.kernel),
+      pipeline: this.#pipelines.of(step.kernel),
       bindGroup: this.#bindGroup(step, bound, uniform, words.offsetOf(index)),
       grid: step.grid,
     }));
@@ -100,7 +76,7 @@ export class Executor {
     uniform: GPUBuffer,
     offset: number,
   ): GPUBindGroup {
-    const kernel = this.#kernel(step.kernel);
+    const kernel = this.#pipelines.kernel(step.kernel);
     const buffers = step.buffers.map((place) => {
       switch (place.kind) {
         case "param":
@@ -124,61 +100,13 @@ export class Executor {
     });
     const size = kernel.scalars * WORD_BYTES;
     entries.push({ binding: entries.length, resource: { buffer: uniform, offset, size } });
-    return this.device.createBindGroup({ layout: this.#layout(kernel), entries });
-  }
-
-  #pipeline(name: string): GPUComputePipeline {
-    let pipeline = this.#pipelines.get(name);
-    if (pipeline === undefined) {
-      pipeline = this.device.createComputePipeline(this.#describe(this.#kernel(name)));
-      this.#pipelines.set(name, pipeline);
-    }
-    return pipeline;
-  }
-
-  #describe(kernel: Kernel): GPUComputePipelineDescriptor {
-    return {
-      label: kernel.name,
-      layout: this.device.createPipelineLayout({ bindGroupLayouts: [this.#layout(kernel)] }),
-      compute: {
-        module: this.device.createShaderModule({ label: kernel.name, code: kernel.wgsl }),
-        entryPoint: kernel.entry,
-      },
-    };
-  }
-
-  #layout(kernel: Kernel): GPUBindGroupLayout {
-    const key = kernel.writes.map(Number).join("");
-    let layout = this.#layouts.get(key);
-    if (layout === undefined) {
-      const entries: GPUBindGroupLayoutEntry[] = kernel.writes.map((writes, binding) => ({
-        binding,
-        visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: writes ? "storage" : "read-only-storage" },
-      }));
-      entries.push({
-        binding: entries.length,
-        visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: "uniform" },
-      });
-      layout = this.device.createBindGroupLayout({ entries });
-      this.#layouts.set(key, layout);
-    }
-    return layout;
+    return this.device.createBindGroup({ layout: this.#pipelines.layoutOf(kernel), entries });
   }
 
   #function(name: string): ProgramFunction {
     const found = this.program.functions.get(name);
     if (found === undefined) {
       throw new TransomError("invalid-bundle", `The program has no function ${name}.`);
-    }
-    return found;
-  }
-
-  #kernel(name: string): Kernel {
-    const found = this.program.kernels.get(name);
-    if (found === undefined) {
-      throw new TransomError("invalid-bundle", `The program has no kernel ${name}.`);
     }
     return found;
   }

@@ -3,7 +3,7 @@
  * and which chooser serves it. Pure.
  */
 import type { Sampling } from "../../protocol.ts";
-import { readSampling } from "../sampler.ts";
+import { readSampling } from "../sampling-settings.ts";
 
 /** Words of a row of `samplers`. */
 export const SAMPLER_WORDS = 16;

@@ -1,0 +1,100 @@
+/** A program on its way to run: its weights come shard by shard while its pipelines are built. */
+import { TransomError } from "../../errors.ts";
+import type { ShardRecord } from "../../store/tensor-cache.ts";
+import type { VerifiedBytes } from "../../store/verify.ts";
+import { widenBf16 } from "../bf16.ts";
+import { GpuWatch, explainCrash } from "../gpu-watch.ts";
+import type { LibraryMetadata } from "../library-metadata.ts";
+import { Pipelines } from "./pipelines.ts";
+import { poolTokens } from "./pool-size.ts";
+import { type Program, parseProgram } from "./program.ts";
+import { ProgramRuntime } from "./program-runtime.ts";
+
+const WORD_BYTES = 4;
+/** What every conversation uses; the rest is built when it is first asked for. */
+const USUAL_FUNCTIONS: readonly string[] = ["prefill", "decode", "greedy"];
+
+export class ProgramModel {
+  readonly metadata: LibraryMetadata;
+  readonly #program: Program;
+  readonly #device: GPUDevice;
+  readonly #watch: GpuWatch;
+  readonly #pipelines: Pipelines;
+  readonly #weights = new Map<string, GPUBuffer>();
+
+  /** @throws TransomError `invalid-bundle` where the file is no program that this engine can run. */
+  constructor(file: VerifiedBytes, device: GPUDevice) {
+    const program = parseProgram(file);
+    const { contextWindowSize, prefillChunkSize, computeDtype, params } = program;
+    this.metadata = { task: "chat", contextWindowSize, prefillChunkSize, computeDtype, params };
+    this.#program = program;
+    this.#device = device;
+    this.#watch = new GpuWatch(device, explainCrash);
+    this.#pipelines = new Pipelines(program, device);
+  }
+
+  /** @param also functions that an earlier visit used. */
+  async buildPipelines(
+    onProgress: (fraction: number) => void,
+    also: readonly string[] = [],
+  ): Promise<void> {
+    const names = [...new Set([...USUAL_FUNCTIONS, ...also])];
+    await this.#watch.wait(this.#pipelines.build(names, onProgress));
+  }
+
+  /** Copy a shard's tensors to the GPU straight from its verified bytes. */
+  async upload(shard: ShardRecord, bytes: VerifiedBytes): Promise<void> {
+    this.#watch.throwIfFailed();
+    for (const { name, format, byteOffset, sizeBytes } of shard.tensors) {
+      const stored = bytes.subarray(byteOffset, byteOffset + sizeBytes);
+      const data = format === "raw" ? stored : widenBf16(stored);
+      const buffer = this.#device.createBuffer({
+        label: name,
+        size: Math.ceil(data.byteLength / WORD_BYTES) * WORD_BYTES,
+        usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST,
+        mappedAtCreation: true,
+      });
+      new Uint8Array(buffer.getMappedRange()).set(data);
+      buffer.unmap();
+      this.#weights.set(name, buffer);
+    }
+    // Bounds what the browser has staged to one shard.
+    await this.settle();
+  }
+
+  async settle(): Promise<void> {
+    await this.#watch.wait(this.#device.queue.onSubmittedWorkDone());
+  }
+
+  /**
+   * After the last shard.
+   *
+   * @param contextWindowSize tokens that one sequence may hold; at most the program's own.
+   */
+  start(contextWindowSize: number): ProgramRuntime {
+    const { params, memory, layers, pageSize } = this.#program;
+    const buffers = params.map(({ name }) => {
+      const buffer = this.#weights.get(name);
+      if (buffer === undefined) {
+        throw new TransomError("invalid-bundle", `The bundle has no parameter ${name}.`);
+      }
+      return buffer;
+    });
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
+    const tokens = poolTokens(
+      contextWindowSize,
+      memory.kvBytesPerToken,
+      layers,
+      Math.min(maxBufferSize, maxStorageBufferBindingSize),
+    );
+    return new ProgramRuntime(
+      this.#program,
+      this.#watch,
+      this.#device,
+      this.#pipelines,
+      buffers,
+      contextWindowSize,
+      Math.ceil(tokens / pageSize),
+    );
+  }
+}
