@@ -2,9 +2,9 @@
 import { expect, it } from "vitest";
 
 import type { Done, GenerateRequest } from "../../web/src/protocol.ts";
-import { randomNumbers } from "../../web/src/worker/random.ts";
 import { BatchEngine } from "../../web/src/worker/scheduling/batch-engine.ts";
 import { FakeBatchRuntime, toyText } from "./fake-batch-runtime.ts";
+import { randomNumbers } from "./random-numbers.ts";
 
 const VOCABULARY = 24;
 

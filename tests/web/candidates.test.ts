@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { type Filters, candidates } from "../../web/src/worker/candidates.ts";
-import { randomNumbers } from "../../web/src/worker/random.ts";
+import { randomNumbers } from "./random-numbers.ts";
 
 const OFF: Filters = { topK: 0, typicalP: 1, topP: 1, minP: 0 };
 

@@ -1,15 +1,16 @@
 import { describe, expect, it } from "vitest";
 
-import { randomNumbers } from "../../web/src/worker/random.ts";
 import { Sampler, argmax, softmaxWeights } from "../../web/src/worker/sampler.ts";
+import { randomNumbers } from "./random-numbers.ts";
 
 /** Logits whose softmax is exactly these probabilities. */
 function logitsOf(...probabilities: number[]): Float32Array {
   return Float32Array.from(probabilities, (p) => Math.log(p));
 }
 
-function draws(sampler: Sampler, logits: Float32Array, count: number): number[] {
-  return Array.from({ length: count }, () => sampler.sample(logits));
+/** Tokens at the positions from `first` on. */
+function draws(sampler: Sampler, logits: Float32Array, count: number, first = 0): number[] {
+  return Array.from({ length: count }, (_, index) => sampler.sample(logits, [], first + index));
 }
 
 function shares(ids: readonly number[], size: number): number[] {
@@ -34,29 +35,16 @@ describe("argmax", () => {
   });
 });
 
-describe("randomNumbers", () => {
-  // Computed by an independent Python version of splitmix32 and xoshiro128**.
-  it.each([
-    [0, [1789933344, 44971166, 2521387044, 3848737593]],
-    [1, [393288148, 2174103013, 3814759091, 2092745082]],
-    [42, [660444221, 3652823732, 77672526, 910233633]],
-    [2 ** 40 + 7, [876089589, 643509405, 3285196103, 514003610]],
-  ])("seed %d gives its own numbers", (seed, expected) => {
-    const next = randomNumbers(seed);
-    expect(expected.map(() => next() * 2 ** 32)).toEqual(expected);
-  });
-});
-
 describe("softmaxWeights", () => {
   it("is the softmax before its division", () => {
-    const weights = softmaxWeights(Float32Array.of(0, 2, 1), 2);
+    const weights = softmaxWeights(Float32Array.of(0, 2, 1));
     expect(weights[1]).toBe(1);
-    expect(weights[0]).toBeCloseTo(Math.exp(-1), 12);
-    expect(weights[2]).toBeCloseTo(Math.exp(-0.5), 12);
+    expect(weights[0]).toBeCloseTo(Math.exp(-2), 12);
+    expect(weights[2]).toBeCloseTo(Math.exp(-1), 12);
   });
 
   it("does not overflow", () => {
-    expect([...softmaxWeights(Float32Array.of(1e4, -1e4), 0.01)]).toEqual([1, 0]);
+    expect([...softmaxWeights(Float32Array.of(1e4, -1e4))]).toEqual([1, 0]);
   });
 });
 
@@ -72,17 +60,33 @@ describe("Sampler", () => {
     }
   });
 
-  it("draws by hand: the random number picks from the cumulative weights", () => {
-    // Seed 42 starts with 0.1538, 0.8505, 0.0181, 0.2119 of 1.
+  // Noise of seed 42 for tokens 0 to 3, by an independent Python version, at positions 4 to 7:
+  //    1.091  1.160 -1.138 -0.862
+  //    5.279  0.704  1.113 -0.170
+  //    0.367 -0.434  1.986  0.937
+  //   -0.390  0.653 -0.327  0.000
+  it("draws by hand: the largest logit and noise", () => {
+    // Logits -2.303, -2.303, -0.357, -2.303.
     const sampler = new Sampler({ temperature: 1, topP: 1, seed: 42 });
-    expect(draws(sampler, logitsOf(0.1, 0.1, 0.7, 0.1), 4)).toEqual([1, 2, 0, 2]);
+    expect(draws(sampler, logitsOf(0.1, 0.1, 0.7, 0.1), 4, 4)).toEqual([1, 0, 2, 2]);
   });
 
-  it("draws by hand under top-p: the likely first, the rest never", () => {
+  it("draws by hand under top-p: the likely only", () => {
     // Half the weight: 0.4 (token 2) is not enough, with 0.3 (token 0) it is 0.7.
-    // 0.1538 * 0.7 and 0.0181 * 0.7 and 0.2119 * 0.7 fall to token 2, 0.8505 * 0.7 to token 0.
+    // Without the filter it is token 1 at position 7: -1.609 + 0.653 against -0.916 - 0.327.
+    const logits = logitsOf(0.3, 0.2, 0.4, 0.1);
+    const all = new Sampler({ temperature: 1, topP: 1, seed: 42 });
+    expect(draws(all, logits, 4, 4)).toEqual([0, 0, 2, 1]);
     const sampler = new Sampler({ temperature: 1, topP: 0.5, seed: 42 });
-    expect(draws(sampler, logitsOf(0.3, 0.2, 0.4, 0.1), 4)).toEqual([2, 0, 2, 2]);
+    expect(draws(sampler, logits, 4, 4)).toEqual([0, 0, 2, 2]);
+  });
+
+  it("takes the length of the history for the position", () => {
+    const sampler = new Sampler({ temperature: 1, topP: 1, seed: 42 });
+    const logits = logitsOf(0.1, 0.1, 0.7, 0.1);
+    const said = [9, 9, 9, 9];
+    expect(sampler.sample(logits, said)).toBe(sampler.sample(logits, [], 4));
+    expect(sampler.sample(logits, [...said, 9])).toBe(sampler.sample(logits, [], 5));
   });
 
   it("repeats itself with the same seed only", () => {
@@ -111,7 +115,7 @@ describe("Sampler", () => {
   it("finds the nucleus of a large vocabulary like a full sort does", () => {
     const next = randomNumbers(5);
     const logits = Float32Array.from({ length: 5000 }, () => next() * 12);
-    const weights = softmaxWeights(logits, 1);
+    const weights = softmaxWeights(logits);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     const order = [...weights.keys()].sort((a, b) => (weights[b] ?? 0) - (weights[a] ?? 0));
     const nucleus = new Set<number>();

@@ -177,7 +177,7 @@ export class Engine {
   }> {
     const stopTokenIds = new Set(request.stopTokenIds);
     const answered = request.answeredTokenIds?.length ?? 0;
-    const sampler = new Sampler(request.sampling, answered);
+    const sampler = new Sampler(request.sampling);
     let completionTokens = answered;
     let lastTokenAt = 0;
     const end = (finishReason: FinishReason, stopTokenId: number | null = null) => ({

@@ -1,40 +1,69 @@
-/** Random numbers that are the same for the same seed on every machine: 32-bit integers only. */
+/**
+ * Random numbers without state: a function of seed, position and token, the same on every machine.
+ *
+ * Philox 4x32 with ten rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
+ * 1, 2, 3", 2011), in 32-bit integers only. The kernels of a program have the same, bit for bit
+ * (`compile/transom_compile/kernels/random_numbers.py`): a sequence may go from CPU to GPU.
+ */
+
+const ROUNDS = 10;
+const FIRST_MULTIPLIER = 0xd2511f53;
+const SECOND_MULTIPLIER = 0xcd9e8d57;
+const FIRST_KEY_STEP = 0x9e3779b9;
+const SECOND_KEY_STEP = 0xbb67ae85;
+/** Words of one `philox`, one for each of so many tokens. */
+const WORDS = 4;
+const RANGE = 2 ** 32;
+
+/** Four random words for a counter of four and a key of two. */
+export function philox(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): [number, number, number, number] {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < ROUNDS; round++) {
+    const mixed0 = highProduct(SECOND_MULTIPLIER, c2) ^ c1 ^ k0;
+    const mixed2 = highProduct(FIRST_MULTIPLIER, c0) ^ c3 ^ k1;
+    c1 = Math.imul(SECOND_MULTIPLIER, c2);
+    c3 = Math.imul(FIRST_MULTIPLIER, c0);
+    c0 = mixed0;
+    c2 = mixed2;
+    k0 = (k0 + FIRST_KEY_STEP) | 0;
+    k1 = (k1 + SECOND_KEY_STEP) | 0;
+  }
+  return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0];
+}
 
 /**
- * Numbers in [0, 1) from a seed: xoshiro128** (Blackman and Vigna, 2018), its state filled by
- * splitmix32 from the seed's low and high words.
+ * Noise after Gumbel for the tokens that may come at a position, -log(-log(v)) of random numbers
+ * between 0 and 1: the largest of logit + noise is a draw from the softmax of the logits.
+ *
+ * @param seed a whole number; its low and high words are the key.
  */
-export function randomNumbers(seed: number): () => number {
-  const fill = splitmix32((seed ^ Math.imul(Math.floor(seed / 2 ** 32), 0x9e3779b1)) >>> 0);
-  let a = fill();
-  let b = fill();
-  let c = fill();
-  let d = fill();
-  return () => {
-    const result = Math.imul(rotateLeft(Math.imul(b, 5), 7), 9) >>> 0;
-    const shifted = b << 9;
-    c ^= a;
-    d ^= b;
-    b ^= c;
-    a ^= d;
-    c ^= shifted;
-    d = rotateLeft(d, 11);
-    return result / 2 ** 32;
+export function gumbelNoise(seed: number, position: number): (tokenId: number) => number {
+  const key = [seed | 0, Math.floor(seed / RANGE) | 0] as const;
+  let lastBlock = -1;
+  let words: readonly number[] = [];
+  return (tokenId) => {
+    const block = Math.floor(tokenId / WORDS);
+    if (block !== lastBlock) {
+      words = philox([block, position, 0, 0], key);
+      lastBlock = block;
+    }
+    const share = ((words[tokenId % WORDS] ?? 0) + 0.5) / RANGE;
+    return -Math.log(-Math.log1p(-share));
   };
 }
 
-function splitmix32(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x9e3779b9) | 0;
-    let mixed = state ^ (state >>> 16);
-    mixed = Math.imul(mixed, 0x21f0aaad);
-    mixed ^= mixed >>> 15;
-    mixed = Math.imul(mixed, 0x735a2d97);
-    return (mixed ^ (mixed >>> 15)) >>> 0;
-  };
-}
-
-function rotateLeft(value: number, bits: number): number {
-  return (value << bits) | (value >>> (32 - bits));
+/** The high word of a product of 64 bits. */
+function highProduct(left: number, right: number): number {
+  const leftLow = left & 0xffff;
+  const leftHigh = left >>> 16;
+  const rightLow = right & 0xffff;
+  const rightHigh = right >>> 16;
+  // None of these passes 2 ** 53, so that sums are exact.
+  const middle = leftHigh * rightLow + Math.floor((leftLow * rightLow) / 0x10000);
+  const crossed = leftLow * rightHigh + (middle % 0x10000);
+  return (leftHigh * rightHigh + Math.floor(middle / 0x10000) + Math.floor(crossed / 0x10000)) | 0;
 }

@@ -2,29 +2,23 @@
  * Chooses a token from logits: greedy, or by chance with a seed. Pure.
  *
  * The order is llama.cpp's: bias, penalties, filters (`candidates.ts`), temperature, chance. The same
- * seed and logits give the same tokens on every machine.
+ * seed, position and logits give the same token on every machine, and in a program on the GPU.
  */
 import type { Sampling } from "../protocol.ts";
 import { candidates } from "./candidates.ts";
-import { randomNumbers } from "./random.ts";
+import { gumbelNoise } from "./random.ts";
 import { type SamplingSettings, readSampling } from "./sampling-settings.ts";
 
 export class Sampler {
   readonly isGreedy: boolean;
   readonly #settings: SamplingSettings;
-  readonly #random: () => number;
+  readonly #seed: number;
 
-  /**
-   * @param drawn tokens that were chosen before with this seed.
-   * @throws TransomError `invalid-request` naming the value that is out of range.
-   */
-  constructor(sampling: Sampling, drawn = 0) {
+  /** @throws TransomError `invalid-request` naming the value that is out of range. */
+  constructor(sampling: Sampling) {
     this.#settings = readSampling(sampling);
     this.isGreedy = this.#settings.isGreedy;
-    this.#random = randomNumbers(sampling.seed);
-    for (let token = 0; token < drawn; token++) {
-      this.#random();
-    }
+    this.#seed = sampling.seed;
   }
 
   /** Whether the largest logit, as the model gave it, is the choice: then they need not be read. */
@@ -38,17 +32,26 @@ export class Sampler {
    *
    * @param logits one per vocabulary entry; left as they are.
    * @param history all tokens before it, the prompt's too; the last ones may be penalised.
+   * @param position of the token in its sequence: each has its own random numbers.
    */
-  sample(logits: Float32Array, history: readonly number[] = []): number {
+  sample(logits: Float32Array, history: readonly number[] = [], position = history.length): number {
     const adjusted = this.#adjusted(logits, history);
     if (this.isGreedy) {
       return argmax(adjusted);
     }
-    const passed = candidates(softmaxWeights(adjusted, 1), this.#settings.filters);
-    const chosen =
-      passed === null ? adjusted : Float32Array.from(passed, (id) => adjusted[id] ?? 0);
-    const position = pick(softmaxWeights(chosen, this.#settings.temperature), this.#random());
-    return passed === null ? position : (passed[position] ?? 0);
+    const { filters, temperature } = this.#settings;
+    const passed = candidates(softmaxWeights(adjusted), filters) ?? adjusted.keys();
+    const noise = gumbelNoise(this.#seed, position);
+    let best = 0;
+    let most = -Infinity;
+    for (const id of passed) {
+      const value = (adjusted[id] ?? 0) / temperature + noise(id);
+      if (value > most) {
+        best = id;
+        most = value;
+      }
+    }
+    return best;
   }
 
   #adjusted(logits: Float32Array, history: readonly number[]): Float32Array {
@@ -92,26 +95,8 @@ export function argmax(values: Float32Array): number {
   return best;
 }
 
-/** exp((x - max) / temperature): the softmax before its division, so the largest is 1. */
-export function softmaxWeights(logits: Float32Array, temperature: number): Float64Array {
+/** exp(x - max): the softmax before its division, so the largest is 1. */
+export function softmaxWeights(logits: Float32Array): Float64Array {
   const largest = logits[argmax(logits)] ?? 0;
-  return Float64Array.from(logits, (logit) => Math.exp((logit - largest) / temperature));
-}
-
-/** The index under which `point` (0 to 1) of the total weight falls, in index order. */
-function pick(weights: Float64Array, point: number): number {
-  let left = point * weights.reduce((sum, weight) => sum + weight, 0);
-  let last = 0;
-  for (let index = 0; index < weights.length; index++) {
-    const weight = weights[index] ?? 0;
-    if (weight > 0) {
-      last = index;
-      left -= weight;
-      if (left < 0) {
-        return index;
-      }
-    }
-  }
-  // Rounding left a rest: it belongs to the last index that can be drawn.
-  return last;
+  return Float64Array.from(logits, (logit) => Math.exp(logit - largest));
 }
