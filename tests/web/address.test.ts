@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 
-import { readAddress } from "../../web/src/page/address.ts";
+import { addressOf, readAddress } from "../../web/src/page/address.ts";
+import type { LoadRequest } from "../../web/src/protocol.ts";
+import { idOf } from "../../web/src/store/open-source.ts";
 import { locate } from "../../web/src/store/location.ts";
 
 function read(query: string) {
@@ -9,7 +11,13 @@ function read(query: string) {
 
 function indexUrl(query: string): string {
   const request = read(query);
-  return request === null ? "" : locate(request.source).indexUrl;
+  return indexUrlOf(request);
+}
+
+function indexUrlOf(request: LoadRequest | null): string {
+  return request === null || request.source.kind === "imported"
+    ? ""
+    : locate(request.source).indexUrl;
 }
 
 describe("readAddress", () => {
@@ -30,7 +38,7 @@ describe("readAddress", () => {
   ])("%s of a static export is the row %s", (query, reference) => {
     const request = readAddress(new URL(`http://host/app/${query}`), "layout");
     expect(request?.source).toEqual({ kind: "layout", baseUrl: "http://host/app/", reference });
-    expect(request && locate(request.source).indexUrl).toBe("http://host/app/index.json");
+    expect(indexUrlOf(request)).toBe("http://host/app/index.json");
   });
 
   it("takes what the address forces", () => {
@@ -39,7 +47,11 @@ describe("readAddress", () => {
       schedule: "fallback",
       pipelines: "lazy",
     });
-    expect(read("?model=a")?.overrides).toEqual({});
+    expect(read("?model=a")).toEqual({ source: expect.anything() as unknown, overrides: {} });
+    expect(read("?model=a&force=1&memory=2048")).toMatchObject({
+      isForced: true,
+      memoryBudgetBytes: 2_048_000_000,
+    });
   });
 
   it("names no model", () => {
@@ -55,7 +67,30 @@ describe("readAddress", () => {
     "?model=a:",
     "?model=a&variant=f64",
     "?model=a&schedule=fast",
+    "?model=a&memory=-1",
+    "?model=a&memory=all",
+    "?imported=../secret",
+    "?imported=abc",
   ])("refuses %s", (query) => {
     expect(() => read(query)).toThrow(/not a model name|, not "/);
+  });
+});
+
+describe("addressOf", () => {
+  const page = new URL("http://host/app/?model=other");
+
+  it.each([
+    ["?model=smollm2", "server"],
+    [`?model=${encodeURIComponent("me/tiny:q4_1")}`, "server"],
+    [`?model=${encodeURIComponent("me/tiny:q4_1")}`, "layout"],
+    [`?bundle=${encodeURIComponent("demo/smollm2/")}`, "server"],
+    [`?imported=${"0f".repeat(32)}`, "server"],
+  ] as const)("leads back to %s", (query, host) => {
+    const request = readAddress(new URL(`http://host/app/${query}`), host);
+    expect(request && addressOf(idOf(request.source), page)).toBe(query);
+  });
+
+  it("leads to nothing of another host", () => {
+    expect(addressOf("http://other/app/v2/library/a/manifests/latest", page)).toBeNull();
   });
 });

@@ -26,6 +26,7 @@ import {
   manifestJson,
   patternBytes,
 } from "./bundle-fixture.ts";
+import { ONE_TAB } from "./fake-tabs.ts";
 import { FakeNetwork, type Reply, status, whole } from "./fake-network.ts";
 
 const LOCATION = locate({
@@ -50,12 +51,9 @@ async function shardFile(): Promise<FileDescriptor> {
 function keepingOf(store: BlobStore, quotaBytes = Infinity): Keeping {
   return {
     store,
-    shelf: new Shelf(
-      store,
-      (work) => work(),
-      () => 0,
-    ),
+    shelf: new Shelf(store, ONE_TAB, () => 0),
     room: () => Promise.resolve({ quotaBytes, usedBytes: 0 }),
+    using: (id, work) => ONE_TAB.using(id, work),
   };
 }
 

@@ -30,6 +30,7 @@ const LOADING: LoadProgress = {
   bytesPerSecond: 1,
   secondsLeft: 1,
   pipelineFraction: 1,
+  fit: null,
 };
 
 /** The worker's end of the wire, driven by the test; messages are cloned as in a browser. */

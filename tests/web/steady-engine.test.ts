@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { type Client, SteadyEngine } from "../../web/src/client/steady-engine.ts";
 import { TransomError } from "../../web/src/errors.ts";
-import type { ChatRequest, Done, LoadReport } from "../../web/src/protocol.ts";
+import type { ChatRequest, Done, LoadReport, LoadRequest } from "../../web/src/protocol.ts";
 
 const SOURCE = { source: { kind: "folder", baseUrl: "http://host/m/" }, overrides: {} } as const;
 const ASKED: ChatRequest = { messages: [{ role: "user", content: "hi" }], options: { seed: 1 } };
@@ -19,6 +19,7 @@ function engine(...lives: Life[]) {
   const seen = {
     asked: [] as ChatRequest[],
     loads: 0,
+    loaded: [] as string[],
     ends: 0,
     revivals: [] as boolean[],
     aborts: 0,
@@ -28,13 +29,19 @@ function engine(...lives: Life[]) {
   const start = () => {
     const life = lives[Math.min(born++, lives.length - 1)] ?? { tokens: 0 };
     const client: Client = {
-      load: () => {
+      load: (request) => {
         seen.loads++;
+        seen.loaded.push(nameOf(request));
         if (seen.failsToLoad) {
           return Promise.reject(new TransomError("no-adapter", "none"));
         }
-        return Promise.resolve({ model: "m" } as LoadReport);
+        const unloaded: string[] = [];
+        return Promise.resolve({
+          model: nameOf(request),
+          unloaded,
+        } as Partial<LoadReport> as LoadReport);
       },
+      unload: () => Promise.resolve(),
       generate: (request, onPiece) => {
         seen.asked.push(request);
         const from = request.answeredTokenIds?.length ?? 0;
@@ -61,7 +68,11 @@ function engine(...lives: Life[]) {
   return { made, seen };
 }
 
-async function answer(made: SteadyEngine): Promise<string> {
+function nameOf({ source }: LoadRequest): string {
+  return source.kind === "imported" ? source.id : source.baseUrl;
+}
+
+async function answer(made: SteadyEngine<Client>): Promise<string> {
   await made.load(SOURCE, () => undefined);
   let text = "";
   await made.generate(ASKED, (piece) => (text += piece.text)).done;
@@ -115,6 +126,20 @@ describe("SteadyEngine", () => {
       ...texts.map((text) => made.embed({ texts: [text] })),
     ]);
     expect(seen).toMatchObject({ loads: 2, ends: 1 });
+  });
+
+  it("loads again all that was loaded, the last one last", async () => {
+    const { made, seen } = engine({ tokens: 2, dies: "device-lost" }, { tokens: 2 });
+    const load = (id: string) =>
+      made.load({ source: { kind: "imported", id }, overrides: {} }, () => undefined);
+    for (const id of ["a", "b", "c", "a"]) {
+      await load(id);
+    }
+    await made.unload("c");
+    seen.loaded.length = 0;
+    await made.generate({ ...ASKED, model: "b" }, () => undefined).done;
+    expect(seen.loaded).toEqual(["b", "a"]);
+    expect(seen.asked.map((request) => "model" in request && request.model)).toEqual(["b", "b"]);
   });
 
   it("stops an answer that waits for its new engine", async () => {

@@ -2,8 +2,8 @@
  * Every message between the page and the engine worker. Types only.
  *
  *   page                                   worker
- *    | -- load ------------------------------> |  once; the model named by its source
- *    | <------------------- loading (many) --- |  phase, bytes, rate, time left
+ *    | -- load ------------------------------> |  the model named by its source; more may follow
+ *    | <------------------- loading (many) --- |  phase, bytes, rate, time left, will it fit
  *    | <------------------------- reply ------ |  LoadReport
  *    | -- generate --------------------------> |  one at a time, else error "busy"
  *    | <--------------------- piece (many) --- |  text as it becomes complete UTF-8
@@ -11,14 +11,22 @@
  *    | <------------------------- reply ------ |  Done of the generation, finish reason "abort"
  *    | -- embed -----------------------------> |  instead of generate, to an embedding model
  *    | <------------------------- reply ------ |  Embeddings
+ *    | -- unload(model) ---------------------> |  its GPU memory is free when the reply is there
+ *    | -- fit -------------------------------> |  will it fit: from small files only
+ *    | -- stored, pin, remove ---------------> |  models that this browser keeps
+ *    | -- import ----------------------------> |  a file or folder of this device into storage
+ *    | <----------------- importing (many) --- |  bytes; ended by abort(requestId), too
  *
  * Every request gets exactly one `reply` or `error` with its id. Progress messages carry the id of
  * the request they belong to and never come after its reply.
  */
 import type { WireError } from "./errors.ts";
 
-/** Where a bundle is: an OCI registry (our server's `/v2/`), or a plain folder of files. */
-export type BundleSource = {
+/** Where a bundle is: on a network, or in this browser's storage. */
+export type BundleSource = NetworkSource | ImportedSource;
+
+/** An OCI registry (our server's `/v2/`), or a plain folder of files. */
+export type NetworkSource = {
   /** Other base addresses that have the same files, asked where the first one fails. */
   mirrors?: readonly string[];
 } & (
@@ -28,8 +36,17 @@ export type BundleSource = {
   | { kind: "layout"; baseUrl: string; reference: string }
 );
 
+/** What a file picker brought into storage. `id`: the digest of the model's index, `sha256:…`. */
+export interface ImportedSource {
+  kind: "imported";
+  id: string;
+}
+
 export type Variant = "f16" | "f32";
 export type Schedule = "gpu" | "fallback";
+
+/** What runs a model: our program, or a library for TVM's runtime (imported models have no other). */
+export type Product = "program" | "library";
 
 /** When GPU pipelines are built: all before the first token, or each at its first use. */
 export type PipelineLoading = "ahead" | "lazy";
@@ -37,7 +54,42 @@ export type PipelineLoading = "ahead" | "lazy";
 export interface LoadRequest {
   source: BundleSource;
   /** Choices that the page's address may force; without them the adapter decides. */
-  overrides: { variant?: Variant; schedule?: Schedule; pipelines?: PipelineLoading };
+  overrides: {
+    variant?: Variant;
+    schedule?: Schedule;
+    product?: Product;
+    pipelines?: PipelineLoading;
+  };
+  /** GPU memory that all models of this engine may take; estimated from the machine if left out. */
+  memoryBudgetBytes?: number;
+  /** Load also what does not fit the budget: the visitor knows better than an estimate. */
+  isForced?: boolean;
+}
+
+/** Whether a model will fit, told before the first byte of its weights. */
+export interface Fit {
+  variant: string;
+  /** Still to come. */
+  downloadBytes: number;
+  /** Here already, whole or in pieces. */
+  storedBytes: number;
+  /** What the browser still gives to keep models in; null: it keeps none. */
+  storageFreeBytes: number | null;
+  /** Weights, KV cache and scratch, as far as small files tell. */
+  gpuBytes: number;
+  budgetBytes: number;
+  /** Where the budget comes from, in words. */
+  budgetReason: string;
+  /** What speaks against loading it; none where all is well. */
+  problems: readonly FitProblem[];
+}
+
+export interface FitProblem {
+  code: "adapter-too-small" | "out-of-memory" | "no-room";
+  /** One sentence. */
+  message: string;
+  /** "always": it cannot run; "unless-forced": by estimate; "never": it runs, but is not kept. */
+  refusal: "always" | "unless-forced" | "never";
 }
 
 /** The GPU in words, as the browser names it; empty strings where it does not say. */
@@ -71,8 +123,12 @@ export interface LoadReport {
   licenses: string | null;
   /** Whether the next visit finds the model here. */
   isKept: boolean;
-  /** Models that had to leave for it. */
+  /** Models that had to leave storage for it. */
   removed: readonly string[];
+  /** GPU memory that it takes, by the estimate that its place was made by. */
+  gpuBytes: number;
+  /** Models that had to leave GPU memory for it. */
+  unloaded: readonly string[];
 }
 
 export type LoadPhase = "adapter" | "manifest" | "library" | "weights" | "pipelines" | "ready";
@@ -92,6 +148,66 @@ export interface LoadProgress {
   secondsLeft: number | null;
   /** Part of the pipelines that are built, 0 to 1; 1 when they are built lazily. */
   pipelineFraction: number;
+  /** Null until the small files have been read. */
+  fit: Fit | null;
+}
+
+/** A model that this browser keeps. */
+export interface StoredModel {
+  /** What `pin` and `remove` want to know. */
+  id: string;
+  name: string;
+  totalBytes: number;
+  /** Of them, those that are here; fewer while a download is not complete. */
+  storedBytes: number;
+  /** Of those, what other models need too. */
+  sharedBytes: number;
+  /** Milliseconds since 1970. */
+  lastUsed: number;
+  /** Stays when room is made for others. */
+  isPinned: boolean;
+  /** Being loaded now, in this tab or another one: it cannot be removed. */
+  isInUse: boolean;
+}
+
+export interface Storage {
+  /** The one used last first. */
+  models: readonly StoredModel[];
+  /** What this browser gives this site, and what of it is taken; null where it does not say. */
+  quotaBytes: number | null;
+  usedBytes: number | null;
+  /** False: the browser may let go of all of it when its disk is full. */
+  isPersisted: boolean;
+}
+
+export interface ImportRequest {
+  /**
+   * A .gguf file, a .tar of an OCI image layout, or all files of a folder that holds a bundle or a
+   * layout.
+   */
+  files: readonly PickedFile[];
+}
+
+export interface PickedFile {
+  /** With the picked folder's name in front; a message does not keep a File's own. */
+  path: string;
+  content: Blob;
+}
+
+export interface ImportProgress {
+  /** The file being checked or copied. */
+  file: string;
+  doneBytes: number;
+  totalBytes: number;
+}
+
+/** One model that an import brought. */
+export interface Imported {
+  source: ImportedSource;
+  name: string;
+  /** "gguf": for the CPU engine; "bundle": for the GPU. */
+  kind: "bundle" | "gguf";
+  bytes: number;
 }
 
 export interface Message {
@@ -230,9 +346,20 @@ export interface Embeddings {
 /** page -> worker: what each request carries and what it answers. */
 export interface Requests {
   load: { payload: LoadRequest; reply: LoadReport };
-  generate: { payload: ChatRequest; reply: Done };
+  generate: { payload: ChatRequest & Addressed; reply: Done };
   abort: { payload: { requestId: number }; reply: null };
-  embed: { payload: EmbedRequest; reply: Embeddings };
+  embed: { payload: EmbedRequest & Addressed; reply: Embeddings };
+  unload: { payload: { model: string }; reply: null };
+  fit: { payload: LoadRequest; reply: Fit };
+  stored: { payload: null; reply: Storage };
+  pin: { payload: { id: string; isPinned: boolean }; reply: null };
+  remove: { payload: { id: string }; reply: { freedBytes: number } };
+  import: { payload: ImportRequest; reply: readonly Imported[] };
+}
+
+/** Which loaded model is meant, by the name in its `LoadReport`; the one loaded last if left out. */
+export interface Addressed {
+  model?: string;
 }
 
 export type RequestKind = keyof Requests;
@@ -244,6 +371,7 @@ export type Request = {
 /** worker -> page: any number of these before the reply with the same id. */
 export type Progress =
   | { kind: "loading"; id: number; progress: LoadProgress }
+  | { kind: "importing"; id: number; progress: ImportProgress }
   | { kind: "piece"; id: number; tokenId: number | null; text: string };
 
 /** worker -> page: the end of a request. */

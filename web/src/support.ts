@@ -57,12 +57,8 @@ export function describeAdapter(adapter: {
   });
 }
 
-/**
- * Open the best adapter with everything it offers to compute.
- *
- * @throws TransomError `no-webgpu` or `no-adapter`, saying what the visitor can do.
- */
-export async function openGpu(gpu: GPU | undefined): Promise<OpenedGpu> {
+/** The best adapter. @throws TransomError `no-webgpu` or `no-adapter`, saying what to do. */
+export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter> {
   if (gpu === undefined) {
     throw new TransomError(
       "no-webgpu",
@@ -78,6 +74,16 @@ export async function openGpu(gpu: GPU | undefined): Promise<OpenedGpu> {
         "Turn on hardware acceleration in the browser's settings, then reload.",
     );
   }
+  return adapter;
+}
+
+/**
+ * Open the best adapter with everything it offers to compute.
+ *
+ * @throws TransomError `no-webgpu` or `no-adapter`, saying what the visitor can do.
+ */
+export async function openGpu(gpu: GPU | undefined): Promise<OpenedGpu> {
+  const adapter = await findAdapter(gpu);
   const requiredLimits: Record<string, number> = {};
   for (const name of COMPUTE_LIMITS) {
     requiredLimits[name] = adapter.limits[name];

@@ -6,16 +6,22 @@
  */
 import { TransomError, fromWireError } from "../errors.ts";
 import type {
+  Addressed,
   ChatRequest,
   Done,
   EmbedRequest,
   Embeddings,
+  Fit,
+  Imported,
+  ImportProgress,
+  ImportRequest,
   LoadProgress,
   LoadReport,
   LoadRequest,
   Progress,
   RequestKind,
   Requests,
+  Storage,
   WorkerMessage,
 } from "../protocol.ts";
 
@@ -31,6 +37,13 @@ interface Waiting {
   resolve: (value: Requests[RequestKind]["reply"]) => void;
   reject: (error: TransomError) => void;
   onProgress: (progress: Progress) => void;
+}
+
+/** An import on its way. */
+export interface Import {
+  done: Promise<readonly Imported[]>;
+  /** Ask to stop; `done` then rejects with `aborted`, and nothing of it is kept. */
+  abort(): void;
 }
 
 /** An answer on its way. */
@@ -68,7 +81,7 @@ export class EngineClient {
   }
 
   generate(
-    request: ChatRequest,
+    request: ChatRequest & Addressed,
     onPiece: (piece: { tokenId: number | null; text: string }) => void,
   ): Generation {
     const { id, reply } = this.#send("generate", request, (message) => {
@@ -79,17 +92,73 @@ export class EngineClient {
     return {
       done: reply,
       abort: () => {
-        if (this.#waiting.has(id)) {
-          // Its reply says nothing new: the generation's own reply tells that it ended.
-          void this.#send("abort", { requestId: id }, () => undefined).reply.catch(() => undefined);
-        }
+        this.#abort(id);
       },
     };
   }
 
   /** One vector for each text, in order. */
-  embed(request: EmbedRequest): Promise<Embeddings> {
-    return this.#send("embed", request, () => undefined).reply;
+  embed(request: EmbedRequest & Addressed): Promise<Embeddings> {
+    return this.#ask("embed", request);
+  }
+
+  /** Free a model's GPU memory; no error when it is not loaded. */
+  async unload(model: string): Promise<void> {
+    await this.#ask("unload", { model });
+  }
+
+  /** Whether a model will fit, before a byte of its weights. */
+  fit(request: LoadRequest): Promise<Fit> {
+    return this.#ask("fit", request);
+  }
+
+  /** What this browser keeps. */
+  stored(): Promise<Storage> {
+    return this.#ask("stored", null);
+  }
+
+  /** Let a stored model stay, or go, when room is made for others. */
+  async pin(id: string, isPinned: boolean): Promise<void> {
+    await this.#ask("pin", { id, isPinned });
+  }
+
+  /** Delete a stored model, and of its files those that no other needs; the bytes freed. */
+  async remove(id: string): Promise<number> {
+    return (await this.#ask("remove", { id })).freedBytes;
+  }
+
+  /** Bring files of this device into storage. */
+  import(request: ImportRequest, onProgress: (progress: ImportProgress) => void): Import {
+    const { id, reply } = this.#send("import", request, (message) => {
+      if (message.kind === "importing") {
+        onProgress(message.progress);
+      }
+    });
+    return {
+      done: reply,
+      abort: () => {
+        this.#abort(id);
+      },
+    };
+  }
+
+  /** The worker has been ended: everybody who waits hears it. */
+  end(): void {
+    this.#die("The engine worker was ended.");
+  }
+
+  #abort(id: number): void {
+    if (this.#waiting.has(id)) {
+      // Its reply says nothing new: the request's own reply tells that it ended.
+      void this.#ask("abort", { requestId: id }).catch(() => undefined);
+    }
+  }
+
+  #ask<K extends RequestKind>(
+    kind: K,
+    payload: Requests[K]["payload"],
+  ): Promise<Requests[K]["reply"]> {
+    return this.#send(kind, payload, () => undefined).reply;
   }
 
   #send<K extends RequestKind>(
@@ -114,6 +183,7 @@ export class EngineClient {
     const waiting = this.#waiting.get(message.id);
     switch (message.kind) {
       case "loading":
+      case "importing":
       case "piece":
         waiting?.onProgress(message);
         return;

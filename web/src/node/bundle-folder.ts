@@ -3,7 +3,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 
 import { TransomError } from "../errors.ts";
-import type { BundleReader, Kept } from "../store/bundle.ts";
+import type { BundleReader, Kept, Measured } from "../store/bundle.ts";
 import {
   type Descriptor,
   type FileDescriptor,
@@ -45,6 +45,11 @@ export class BundleFolder implements BundleReader {
     const bytes = await verifyBlob(file.title, await this.#read(file.title), file);
     this.#meter.cached(file.size);
     return bytes;
+  }
+
+  measure(files: readonly FileDescriptor[]): Promise<Measured> {
+    const storedBytes = files.reduce((sum, { size }) => sum + size, 0);
+    return Promise.resolve({ storedBytes, missingBytes: 0, freeBytes: null, evictableBytes: 0 });
   }
 
   /** It is on a disk already. */

@@ -4,11 +4,18 @@
  *   ?model=smollm2            a model of this server (or name:tag, or namespace/name)
  *                             on a static host of `transom export`: a model of the export
  *   ?bundle=demo/             a bundle in a plain folder beside the page
+ *   ?imported=6a1f…           what a file picker brought, by the digest of its index
  *   &variant=f32 &schedule=fallback &pipelines=lazy    force what the adapter would decide
+ *   &force=1                  load also what does not fit into memory, by our estimate
+ *   &memory=2048              megabytes of GPU memory that models may take
  */
 import { TransomError } from "../errors.ts";
 import type { BundleSource, LoadRequest } from "../protocol.ts";
 
+/** An address has it without the "sha256:". */
+const IMPORTED = /^[0-9a-f]{64}$/;
+const IMPORTED_ID = "imported:sha256:";
+const MEGABYTE = 1_000_000;
 /** Names as the store takes them (`transom_models/name.py`), `library/` without a namespace. */
 const NAME = /^(?:(\w[\w-]{0,79})\/)?(\w[\w.-]{0,79})(?::(\w[\w.-]{0,79}))?$/;
 
@@ -18,15 +25,19 @@ export type Host = "server" | "layout";
 /** @returns null when the address names no model. @throws TransomError `invalid-request`. */
 export function readAddress(address: URL, host: Host = "server"): LoadRequest | null {
   const query = address.searchParams;
-  const source = readSource(address, query.get("model"), query.get("bundle"), host);
+  const source = readImported(query) ?? readSource(address, query, host);
   if (source === null) {
     return null;
   }
   const variant = oneOf(query, "variant", ["f16", "f32"]);
   const schedule = oneOf(query, "schedule", ["gpu", "fallback"]);
   const pipelines = oneOf(query, "pipelines", ["ahead", "lazy"]);
+  const isForced = oneOf(query, "force", ["1"]) !== null;
+  const memoryBudgetBytes = readMemory(query);
   return {
     source,
+    ...(isForced && { isForced }),
+    ...(memoryBudgetBytes !== null && { memoryBudgetBytes }),
     overrides: {
       ...(variant && { variant }),
       ...(schedule && { schedule }),
@@ -35,13 +46,62 @@ export function readAddress(address: URL, host: Host = "server"): LoadRequest | 
   };
 }
 
+/**
+ * The address of a page that loads a stored model (`StoredModel.id`), null where this page cannot:
+ * it came from another host or folder.
+ */
+export function addressOf(id: string, page: URL): string | null {
+  if (id.startsWith(IMPORTED_ID)) {
+    return `?imported=${id.slice(IMPORTED_ID.length)}`;
+  }
+  const base = new URL(".", page).href;
+  if (!id.startsWith(base)) {
+    return null;
+  }
+  const [path = "", reference] = id.slice(base.length).split("#");
+  if (reference !== undefined) {
+    return `?model=${encodeURIComponent(reference.replace(/:latest$/, ""))}`;
+  }
+  const [, repository, tag] = /^v2\/(.+)\/manifests\/([^/]+)$/.exec(path) ?? [];
+  if (repository !== undefined && tag !== undefined) {
+    const name = repository.replace(/^library\//, "");
+    return `?model=${encodeURIComponent(tag === "latest" ? name : `${name}:${tag}`)}`;
+  }
+  const [, folder] = /^(.+)\/index\.json$/.exec(path) ?? [];
+  return folder === undefined ? null : `?bundle=${encodeURIComponent(`${folder}/`)}`;
+}
+
 /** What `transom export` writes into the page (`transom_server/exchange/page_export.py`). */
 export function readHost(page: Document): Host {
   const meta = page.querySelector<HTMLMetaElement>('meta[name="transom-models"]');
   return meta?.content === "layout" ? "layout" : "server";
 }
 
-function readSource(address: URL, model: string | null, bundle: string | null, host: Host) {
+function readImported(query: URLSearchParams) {
+  const hex = query.get("imported");
+  if (hex === null) {
+    return null;
+  }
+  if (!IMPORTED.test(hex)) {
+    throw new TransomError("invalid-request", `imported is 64 hex digits, not "${hex}".`);
+  }
+  return { kind: "imported", id: `sha256:${hex}` } satisfies BundleSource;
+}
+
+function readMemory(query: URLSearchParams): number | null {
+  const text = query.get("memory");
+  if (text === null) {
+    return null;
+  }
+  if (!/^[1-9]\d{0,6}$/.test(text)) {
+    throw new TransomError("invalid-request", `memory is megabytes, not "${text}".`);
+  }
+  return Number(text) * MEGABYTE;
+}
+
+function readSource(address: URL, query: URLSearchParams, host: Host) {
+  const model = query.get("model");
+  const bundle = query.get("bundle");
   const baseUrl = new URL(".", address).href;
   if (bundle !== null) {
     return { kind: "folder", baseUrl: new URL(bundle, baseUrl).href } satisfies BundleSource;

@@ -39,10 +39,12 @@ const HEADLINES: Partial<Record<TransomError["code"], string>> = {
 
 const client = new SteadyEngine(() => {
   const worker = new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module" });
+  const engine = new EngineClient(worker);
   return {
-    client: new EngineClient(worker),
+    client: engine,
     end: () => {
       worker.terminate();
+      engine.end();
     },
   };
 }, showRevival);
@@ -199,6 +201,8 @@ function nameOf({ source }: LoadRequest): string {
       return source.repository.replace(/^library\//, "");
     case "layout":
       return source.reference.replace(/:latest$/, "");
+    case "imported":
+      return "imported model";
   }
 }
 

@@ -18,7 +18,7 @@ import {
   parseManifest,
 } from "./manifest.ts";
 import type { ByteMeter } from "./progress.ts";
-import type { Room, Shelf } from "./shelf.ts";
+import type { ModelName, Room, Shelf } from "./shelf.ts";
 import { PIECE_BYTES } from "./pieces.ts";
 import type { BlobStore, PieceStore } from "./store.ts";
 import {
@@ -34,6 +34,8 @@ export interface BundleReader {
   readonly name: string;
   readIndex(): Promise<Index>;
   readManifest(row: Descriptor): Promise<Manifest>;
+  /** What of these files is here, and how much there is room for. */
+  measure(files: readonly FileDescriptor[]): Promise<Measured>;
   /** Before the first of these files is read: see that there is room to keep them. */
   prepare(files: readonly FileDescriptor[]): Promise<Kept>;
   readFile(file: FileDescriptor): Promise<VerifiedBytes>;
@@ -43,6 +45,16 @@ export interface BundleReader {
    * @returns false where that cannot be done, or not for this file.
    */
   fetchAhead(file: FileDescriptor): Promise<boolean>;
+}
+
+/** Bytes of a model's files, and of the place for them. */
+export interface Measured {
+  storedBytes: number;
+  missingBytes: number;
+  /** Null where nothing will be kept, or nothing is to come. */
+  freeBytes: number | null;
+  /** What more would be free without the models that may leave. */
+  evictableBytes: number;
 }
 
 /** What will be there at the next visit. */
@@ -57,6 +69,8 @@ export interface Keeping {
   store: BlobStore;
   shelf: Shelf;
   room: () => Promise<Room>;
+  /** Runs `work` while no tab may forget this model. */
+  using<T>(id: string, work: () => Promise<T>): Promise<T>;
 }
 
 type Network = Pick<DownloadOptions, "fetch" | "pause" | "signal" | "origin" | "pieceBytes">;
@@ -77,6 +91,8 @@ class HttpBundle implements BundleReader {
   readonly #location: Location;
   readonly #options: OpenOptions;
   #store: BlobStore | null;
+  /** The index and manifest that were kept: the model needs them like its files. */
+  readonly #documents: Descriptor[] = [];
   /** Bytes that the network brought of files that were not here. */
   readonly #arrived = new Map<Digest, number>();
 
@@ -112,6 +128,7 @@ class HttpBundle implements BundleReader {
     if (row === undefined) {
       throw new TransomError("model-not-found", `${this.name} is not in the layout's index.`);
     }
+    this.#documents.push(row);
     const cached = await this.#fromStore(row);
     if (cached !== null) {
       return parseIndex(cached);
@@ -125,6 +142,7 @@ class HttpBundle implements BundleReader {
 
   async readManifest(row: Descriptor): Promise<Manifest> {
     const name = "the model's manifest";
+    this.#documents.push(row);
     const cached = await this.#fromStore(row);
     if (cached !== null) {
       return parseManifest(cached);
@@ -135,6 +153,27 @@ class HttpBundle implements BundleReader {
     return parseManifest(manifest);
   }
 
+  async measure(files: readonly FileDescriptor[]): Promise<Measured> {
+    const { keeping } = this.#options;
+    const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
+    if (keeping === null) {
+      return {
+        storedBytes: 0,
+        missingBytes: totalBytes,
+        freeBytes: null,
+        evictableBytes: 0,
+      };
+    }
+    const missingBytes = await keeping.shelf.missingBytes(files);
+    const { quotaBytes, usedBytes } = await keeping.room();
+    return {
+      storedBytes: totalBytes - missingBytes,
+      missingBytes,
+      freeBytes: Math.max(0, quotaBytes - usedBytes),
+      evictableBytes: await keeping.shelf.evictableBytes(this.#location.id),
+    };
+  }
+
   async prepare(files: readonly FileDescriptor[]): Promise<Kept> {
     const { keeping } = this.#options;
     if (keeping === null) {
@@ -142,9 +181,11 @@ class HttpBundle implements BundleReader {
     }
     const { shelf, room } = keeping;
     try {
+      const { id, name }: ModelName = this.#location;
       const missing = await shelf.missingBytes(files);
-      const removed = await shelf.makeRoom(missing, room, this.#location.id);
-      await shelf.use(this.#location.id, files);
+      const removed = await shelf.makeRoom(missing, room, { id, name });
+      await shelf.use({ id, name }, [...this.#documents, ...files]);
+      await shelf.sweep();
       return { isKept: true, removed };
     } catch {
       // The model runs all the same; the next visit downloads it again, and the page says so.
@@ -246,7 +287,7 @@ class HttpBundle implements BundleReader {
   }
 
   async #isHere(file: FileDescriptor): Promise<boolean> {
-    return (await this.#options.keeping?.shelf.missingBytes([file])) === 0;
+    return (await this.#store?.open(file.digest))?.size === file.size;
   }
 
   async #fromStore(promised: Descriptor): Promise<VerifiedBytes | null> {

@@ -4,7 +4,7 @@
  * An entry is written by one atomic `put`, so a closed tab leaves nothing half-written; nor does it
  * leave pieces. Keys are digests, so models that share a blob share its entry.
  */
-import type { BlobStore } from "./store.ts";
+import type { BlobStore, Held } from "./store.ts";
 import { type Bytes, type Digest, hexOf, isDigest } from "./verify.ts";
 
 const CACHE_NAME = "transom-blobs-v1";
@@ -32,12 +32,12 @@ export class CacheStore implements BlobStore {
     return response === undefined ? null : new Uint8Array(await response.arrayBuffer());
   }
 
-  async put(digest: Digest, bytes: Bytes): Promise<void> {
-    const headers = {
-      "Content-Type": "application/octet-stream",
-      "Content-Length": String(bytes.byteLength),
-    };
-    await this.#cache.put(keyOf(digest), new Response(bytes, { headers }));
+  async open(digest: Digest): Promise<Blob | null> {
+    return (await (await this.#cache.match(keyOf(digest)))?.blob()) ?? null;
+  }
+
+  async put(digest: Digest, content: Bytes | ReadableStream<Bytes>): Promise<void> {
+    await this.#cache.put(keyOf(digest), new Response(content));
   }
 
   async delete(digest: Digest): Promise<void> {
@@ -49,13 +49,19 @@ export class CacheStore implements BlobStore {
     return Promise.resolve(null);
   }
 
-  async digests(): Promise<Digest[]> {
+  async list(): Promise<Held[]> {
     const requests = await this.#cache.keys();
-    return requests
+    const digests = requests
       .map(({ url }) => new URL(url).pathname)
       .filter((path) => path.startsWith(FOLDER))
       .map((path) => `sha256:${path.slice(FOLDER.length)}`)
       .filter(isDigest);
+    return Promise.all(
+      digests.map(async (digest) => {
+        const blob = await this.open(digest);
+        return { digest, bytes: blob?.size ?? 0, isWhole: blob !== null };
+      }),
+    );
   }
 
   async readRecords(): Promise<Bytes | null> {

@@ -2,9 +2,12 @@
 import type { Keeping } from "./bundle.ts";
 import { CacheStore } from "./cache-storage.ts";
 import { OpfsStore } from "./opfs.ts";
-import { type Alone, type Room, Shelf } from "./shelf.ts";
+import { type Room, Shelf, type Tabs } from "./shelf.ts";
 
-const LOCK = "transom-models";
+/** Held by whoever changes the list of models. */
+const LIST_LOCK = "transom-models";
+/** Shared by all that load a model; its id follows. */
+const USING_LOCK = "transom-using ";
 
 /** Null where it gives nothing, as in some private windows. */
 export async function openKeeping(): Promise<Keeping | null> {
@@ -13,8 +16,30 @@ export async function openKeeping(): Promise<Keeping | null> {
   if (store === null) {
     return null;
   }
-  const alone: Alone = (work) => locks.request(LOCK, work);
-  return { store, shelf: new Shelf(store, alone, Date.now), room: () => roomIn(storage) };
+  const tabs = tabsOf(locks);
+  return {
+    store,
+    shelf: new Shelf(store, tabs, Date.now),
+    room: () => roomIn(storage),
+    using: (id, work) => tabs.using(id, work),
+  };
+}
+
+/** Locks end with their tab, however it ends. */
+function tabsOf(locks: LockManager): Tabs {
+  return {
+    alone: (work) => locks.request(LIST_LOCK, work),
+    using: (id, work) => locks.request(USING_LOCK + id, { mode: "shared" }, work),
+    inUse: async () => {
+      const { held = [] } = await locks.query();
+      const names = held.map(({ name = "" }) => name);
+      return new Set(
+        names
+          .filter((name) => name.startsWith(USING_LOCK))
+          .map((name) => name.slice(USING_LOCK.length)),
+      );
+    },
+  };
 }
 
 async function roomIn(storage: StorageManager): Promise<Room> {

@@ -2,7 +2,7 @@
  * Turns a bundle's source into addresses: a registry and an image layout name blobs by digest, a
  * folder by title.
  */
-import type { BundleSource } from "../protocol.ts";
+import type { NetworkSource } from "../protocol.ts";
 import type { Descriptor, FileDescriptor } from "./manifest.ts";
 import { hexOf } from "./verify.ts";
 
@@ -19,7 +19,7 @@ export interface Location {
   blobUrls(file: FileDescriptor): readonly string[];
 }
 
-export function locate(source: BundleSource): Location {
+export function locate(source: NetworkSource): Location {
   const bases = [source.baseUrl, ...(source.mirrors ?? [])];
   switch (source.kind) {
     case "registry": {

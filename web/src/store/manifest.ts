@@ -15,7 +15,7 @@ import {
   MEDIA_TYPES,
   type PlatformJson,
 } from "./manifest-types.ts";
-import { type Digest, isDigest } from "./verify.ts";
+import { type Digest, type Promised, isDigest } from "./verify.ts";
 
 export { MEDIA_TYPES };
 export const TITLE = ANNOTATIONS.title;
@@ -80,6 +80,18 @@ export function parseManifest(bytes: Uint8Array): Manifest {
     titles.add(title);
   }
   return { config, layers, annotations: readAnnotations(root) };
+}
+
+/**
+ * Everything that a manifest of any platform names, by digest. Others than ours give layers no
+ * titles, and no limit.
+ */
+export function blobsOf(bytes: Uint8Array): (Promised & { title: string | null })[] {
+  const root = open(bytes, "manifest", "invalid-manifest", MEDIA_TYPES.manifest);
+  return [root.field("config"), ...root.field("layers").array(LIMITS.descriptors)].map((row) => {
+    const { digest, size, annotations } = readDescriptor(row, Number.MAX_SAFE_INTEGER);
+    return { digest, size, title: annotations.get(TITLE) ?? null };
+  });
 }
 
 /** All layers of one media type, in the manifest's order. */

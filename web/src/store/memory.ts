@@ -1,5 +1,5 @@
 /** A blob store in memory, for tests and for places without storage. */
-import type { BlobStore, PieceStore } from "./store.ts";
+import type { BlobStore, Held, PieceStore } from "./store.ts";
 import type { Bytes, Digest } from "./verify.ts";
 
 export class MemoryStore implements BlobStore {
@@ -11,10 +11,14 @@ export class MemoryStore implements BlobStore {
     return Promise.resolve(this.#blobs.get(digest) ?? null);
   }
 
-  put(digest: Digest, bytes: Bytes): Promise<void> {
-    this.#blobs.set(digest, bytes.slice());
+  open(digest: Digest): Promise<Blob | null> {
+    const bytes = this.#blobs.get(digest);
+    return Promise.resolve(bytes === undefined ? null : new Blob([bytes]));
+  }
+
+  async put(digest: Digest, content: Bytes | ReadableStream<Bytes>): Promise<void> {
+    this.#blobs.set(digest, new Uint8Array(await new Response(content).arrayBuffer()));
     this.#pieces.delete(digest);
-    return Promise.resolve();
   }
 
   delete(digest: Digest): Promise<void> {
@@ -29,8 +33,18 @@ export class MemoryStore implements BlobStore {
     return Promise.resolve(pieces);
   }
 
-  digests(): Promise<Digest[]> {
-    return Promise.resolve([...this.#blobs.keys()]);
+  list(): Promise<Held[]> {
+    const whole = [...this.#blobs].map(([digest, { byteLength }]) => ({
+      digest,
+      bytes: byteLength,
+      isWhole: true,
+    }));
+    const partial = [...this.#pieces].map(([digest, { bytes }]) => ({
+      digest,
+      bytes,
+      isWhole: false,
+    }));
+    return Promise.resolve([...whole, ...partial.filter(({ bytes }) => bytes > 0)]);
   }
 
   readRecords(): Promise<Bytes | null> {
@@ -45,6 +59,10 @@ export class MemoryStore implements BlobStore {
 
 class MemoryPieces implements PieceStore {
   readonly #pieces = new Map<number, Bytes>();
+
+  get bytes(): number {
+    return [...this.#pieces.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
 
   indices(): Promise<number[]> {
     return Promise.resolve([...this.#pieces.keys()]);

@@ -7,9 +7,9 @@
  *
  * Written by streams that put a file in its place when they close, so a closed tab leaves at worst
  * an empty file, which is no blob and no piece. Two tabs that fetch the same blob write the same
- * bytes.
+ * bytes; what one of them has open the other cannot remove, and leaves for a later sweep.
  */
-import type { BlobStore, PieceStore } from "./store.ts";
+import type { BlobStore, Held, PieceStore } from "./store.ts";
 import { type Bytes, type Digest, hexOf, isDigest } from "./verify.ts";
 
 const FOLDER = "transom";
@@ -48,8 +48,12 @@ export class OpfsStore implements BlobStore {
     return read(this.#blobs, hexOf(digest));
   }
 
-  async put(digest: Digest, bytes: Bytes): Promise<void> {
-    await write(this.#blobs, hexOf(digest), bytes);
+  open(digest: Digest): Promise<Blob | null> {
+    return open(this.#blobs, hexOf(digest));
+  }
+
+  async put(digest: Digest, content: Bytes | ReadableStream<Bytes>): Promise<void> {
+    await write(this.#blobs, hexOf(digest), content);
     await remove(this.#pieces, hexOf(digest));
   }
 
@@ -64,9 +68,15 @@ export class OpfsStore implements BlobStore {
     return new OpfsPieces(folder, () => remove(this.#pieces, hex));
   }
 
-  async digests(): Promise<Digest[]> {
-    const names = await namesIn(this.#blobs);
-    return names.map((hex) => `sha256:${hex}`).filter(isDigest);
+  async list(): Promise<Held[]> {
+    const held: Held[] = [];
+    for await (const [name, handle] of this.#blobs.entries()) {
+      await note(held, name, () => fileBytes(handle), true);
+    }
+    for await (const [name, handle] of this.#pieces.entries()) {
+      await note(held, name, () => folderBytes(handle), false);
+    }
+    return held;
   }
 
   readRecords(): Promise<Bytes | null> {
@@ -103,25 +113,45 @@ class OpfsPieces implements PieceStore {
 
 const CREATE = { create: true } as const;
 
-async function read(folder: FileSystemDirectoryHandle, name: string): Promise<Bytes | null> {
+async function open(folder: FileSystemDirectoryHandle, name: string): Promise<Blob | null> {
   try {
     const file = await (await folder.getFileHandle(name)).getFile();
     // Empty: its visit ended before there was anything to put under the name.
-    return file.size === 0 ? null : new Uint8Array(await file.arrayBuffer());
+    return file.size === 0 ? null : file;
   } catch (error) {
     return missing(error, null);
   }
 }
 
-async function write(folder: FileSystemDirectoryHandle, name: string, bytes: Bytes): Promise<void> {
+async function read(folder: FileSystemDirectoryHandle, name: string): Promise<Bytes | null> {
+  try {
+    const file = await open(folder, name);
+    return file === null ? null : new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    // Another tab may have removed it in between.
+    return missing(error, null);
+  }
+}
+
+async function write(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+  content: Bytes | ReadableStream<Bytes>,
+): Promise<void> {
   const stream = await (await folder.getFileHandle(name, CREATE)).createWritable();
   try {
-    await stream.write(bytes);
-    await stream.close();
+    if (content instanceof ReadableStream) {
+      await content.pipeTo(stream);
+    } else {
+      await stream.write(content);
+      await stream.close();
+    }
   } catch (error) {
     await stream.abort().catch(() => undefined);
-    // The name was made before there was anything to put under it.
-    await remove(folder, name);
+    // The name was made before there was anything to put under it; another tab may have filled it.
+    if ((await open(folder, name)) === null) {
+      await remove(folder, name);
+    }
     throw error;
   }
 }
@@ -130,8 +160,45 @@ async function remove(folder: FileSystemDirectoryHandle, name: string): Promise<
   try {
     await folder.removeEntry(name, { recursive: true });
   } catch (error) {
+    if (!(error instanceof DOMException && error.name === "NoModificationAllowedError")) {
+      missing(error, undefined);
+    }
+  }
+}
+
+async function note(
+  held: Held[],
+  hex: string,
+  measure: () => Promise<number>,
+  isWhole: boolean,
+): Promise<void> {
+  const digest = `sha256:${hex}`;
+  if (!isDigest(digest)) {
+    return;
+  }
+  try {
+    const bytes = await measure();
+    // What nobody ever filled counts only as something to sweep, and an empty folder is no harm.
+    if (bytes > 0) {
+      held.push({ digest, bytes, isWhole });
+    }
+  } catch (error) {
     missing(error, undefined);
   }
+}
+
+async function fileBytes(handle: FileSystemHandle): Promise<number> {
+  return handle instanceof FileSystemFileHandle ? (await handle.getFile()).size : 0;
+}
+
+async function folderBytes(handle: FileSystemHandle): Promise<number> {
+  let bytes = 0;
+  if (handle instanceof FileSystemDirectoryHandle) {
+    for await (const each of handle.values()) {
+      bytes += await fileBytes(each);
+    }
+  }
+  return bytes;
 }
 
 async function namesIn(folder: FileSystemDirectoryHandle): Promise<string[]> {

@@ -1,15 +1,17 @@
 /**
  * Which models this origin keeps, and which blobs each needs.
  *
- *     model -> { digests, bytes, lastUsed, isPinned }
+ *     model -> { name, digests, bytes, lastUsed, isPinned }
  *
  * Who needs a blob is counted from these records each time, so there is no counter to go wrong:
  * forgetting a model frees the blobs that no other record names. Records are a small JSON file
- * beside the blobs; changes are made under a lock that all tabs of the origin share.
+ * beside the blobs; changes are made under a lock that all tabs of the origin share. A model that
+ * some tab is loading is neither forgotten nor pushed out.
  */
 import { TransomError } from "../errors.ts";
+import { inMegabytes } from "../figures.ts";
 import { Reader } from "./json.ts";
-import type { BlobStore } from "./store.ts";
+import type { BlobStore, Held } from "./store.ts";
 import { type Bytes, type Digest, type Promised, isDigest } from "./verify.ts";
 
 /** A disk full of the smallest models has fewer. */
@@ -18,8 +20,13 @@ const MAX_NAME_LENGTH = 1024;
 /** OCI allows no more layers in a manifest than fit its size. */
 const MAX_BLOBS = 100_000;
 
-export interface ModelRecord {
+/** What this origin calls a model, and what people do: two hosts may each have one of that name. */
+export interface ModelName {
+  id: string;
   name: string;
+}
+
+export interface ModelRecord extends ModelName {
   /** Each once. */
   blobs: readonly Promised[];
   /** Milliseconds since 1970. */
@@ -28,8 +35,15 @@ export interface ModelRecord {
   isPinned: boolean;
 }
 
-/** Runs `work` while nobody else, in any tab, runs theirs. */
-export type Alone = <T>(work: () => Promise<T>) => Promise<T>;
+/** What all tabs of an origin tell each other. */
+export interface Tabs {
+  /** Runs `work` while nobody else, in any tab, runs theirs. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
+  /** Runs `work` while everybody sees that this model is in use. */
+  using<T>(id: string, work: () => Promise<T>): Promise<T>;
+  /** The ids of models that are in use, in any tab. */
+  inUse(): Promise<ReadonlySet<string>>;
+}
 
 /** Bytes that this origin may use, and uses. */
 export interface Room {
@@ -37,23 +51,25 @@ export interface Room {
   usedBytes: number;
 }
 
-export interface ModelSize {
-  name: string;
+export interface ModelSize extends ModelName {
   totalBytes: number;
-  /** Of them, those that go when the model goes. */
-  ownBytes: number;
+  /** Of them, those that are here. */
+  storedBytes: number;
+  /** Of those, what stays when the model goes, because others need it. */
+  sharedBytes: number;
   lastUsed: number;
   isPinned: boolean;
+  isInUse: boolean;
 }
 
 export class Shelf {
   readonly #blobs: BlobStore;
-  readonly #alone: Alone;
+  readonly #tabs: Tabs;
   readonly #now: () => number;
 
-  constructor(blobs: BlobStore, alone: Alone, now: () => number) {
+  constructor(blobs: BlobStore, tabs: Tabs, now: () => number) {
     this.#blobs = blobs;
-    this.#alone = alone;
+    this.#tabs = tabs;
     this.#now = now;
   }
 
@@ -61,22 +77,37 @@ export class Shelf {
    * A model is used now, and needs these blobs; what an older version of it needed goes. Said before
    * the first blob is fetched.
    */
-  use(name: string, blobs: readonly Promised[]): Promise<void> {
-    return this.#alone(async () => {
+  use({ id, name }: ModelName, blobs: readonly Promised[]): Promise<void> {
+    return this.#tabs.alone(async () => {
       const records = await this.#read();
-      const before = records.get(name);
+      const before = records.get(id);
       const isPinned = before?.isPinned ?? false;
-      records.set(name, { name, blobs: distinct(blobs), lastUsed: this.#now(), isPinned });
+      records.set(id, { id, name, blobs: distinct(blobs), lastUsed: this.#now(), isPinned });
       await this.#blobs.writeRecords(toBytes(records.values()));
       await this.#deleteUnneeded(before?.blobs ?? [], records);
     });
   }
 
-  /** @throws TransomError `model-not-found`. */
-  pin(name: string, isPinned: boolean): Promise<void> {
-    return this.#alone(async () => {
+  /** What is recorded of a model, which is used now; null when it is not here. */
+  useAgain(id: string): Promise<ModelRecord | null> {
+    return this.#tabs.alone(async () => {
       const records = await this.#read();
-      records.set(name, { ...required(records, name), isPinned });
+      const before = records.get(id);
+      if (before === undefined) {
+        return null;
+      }
+      const record = { ...before, lastUsed: this.#now() };
+      records.set(id, record);
+      await this.#blobs.writeRecords(toBytes(records.values()));
+      return record;
+    });
+  }
+
+  /** @throws TransomError `model-not-found`. */
+  pin(id: string, isPinned: boolean): Promise<void> {
+    return this.#tabs.alone(async () => {
+      const records = await this.#read();
+      records.set(id, { ...required(records, id), isPinned });
       await this.#blobs.writeRecords(toBytes(records.values()));
     });
   }
@@ -85,48 +116,73 @@ export class Shelf {
   async sizes(): Promise<ModelSize[]> {
     const records = await this.#read();
     const needs = neededBy(records.values());
+    const here = bytesHere(await this.#blobs.list());
+    const inUse = await this.#tabs.inUse();
+    const stored = (blobs: readonly Promised[]) =>
+      blobs.reduce((bytes, { digest }) => bytes + (here.get(digest) ?? 0), 0);
     return [...records.values()]
       .toSorted((one, other) => other.lastUsed - one.lastUsed)
-      .map(({ name, blobs, lastUsed, isPinned }) => ({
+      .map(({ id, name, blobs, lastUsed, isPinned }) => ({
+        id,
         name,
         totalBytes: sum(blobs),
-        ownBytes: sum(blobs.filter(({ digest }) => needs.get(digest) === 1)),
+        storedBytes: stored(blobs),
+        sharedBytes: stored(blobs.filter(({ digest }) => (needs.get(digest) ?? 0) > 1)),
         lastUsed,
         isPinned,
+        isInUse: inUse.has(id),
       }));
   }
 
-  /** Forget a model and the blobs that only it needs; the bytes freed. No error when not here. */
-  async forget(name: string): Promise<number> {
-    return this.#alone(async () => {
+  /**
+   * Forget a model and the blobs that only it needs; the bytes freed. No error when not here.
+   *
+   * @throws TransomError `busy` while a tab loads it.
+   */
+  async forget(id: string): Promise<number> {
+    return this.#tabs.alone(async () => {
       const records = await this.#read();
-      return this.#drop(records, name);
+      if ((await this.#tabs.inUse()).has(id)) {
+        throw new TransomError(
+          "busy",
+          `${records.get(id)?.name ?? id} is being loaded, here or in another tab; wait until it ` +
+            "is ready.",
+        );
+      }
+      return this.#drop(records, id);
     });
   }
 
   /**
-   * Make room for so many bytes: models that nobody used for longest go first, pinned ones never,
-   * nor the one they are for.
+   * Make room for so many bytes: models that nobody used for longest go first; pinned ones never,
+   * nor those in use, nor the one they are for.
    *
+   * @returns the names of those that went.
    * @throws TransomError `no-room` saying how much is missing; nothing is forgotten then.
    */
-  async makeRoom(bytes: number, room: () => Promise<Room>, name: string): Promise<string[]> {
-    return this.#alone(async () => {
+  async makeRoom(
+    bytes: number,
+    room: () => Promise<Room>,
+    { id, name }: ModelName,
+  ): Promise<string[]> {
+    return this.#tabs.alone(async () => {
       const records = await this.#read();
+      const inUse = await this.#tabs.inUse();
+      const here = bytesHere(await this.#blobs.list());
       const { quotaBytes, usedBytes } = await room();
       let missing = bytes - (quotaBytes - usedBytes);
-      const leaving: string[] = [];
+      const leaving: ModelRecord[] = [];
       const staying = new Map(records);
       const oldest = [...records.values()]
-        .filter((record) => record.name !== name && !record.isPinned)
+        .filter((record) => record.id !== id && !record.isPinned && !inUse.has(record.id))
         .toSorted((one, other) => one.lastUsed - other.lastUsed);
       for (const record of oldest) {
         if (missing <= 0) {
           break;
         }
-        missing -= freedBy(staying, record);
-        staying.delete(record.name);
-        leaving.push(record.name);
+        missing -= freedBy(staying, record, here);
+        staying.delete(record.id);
+        leaving.push(record);
       }
       if (missing > 0) {
         throw new TransomError(
@@ -136,37 +192,59 @@ export class Shelf {
         );
       }
       for (const each of leaving) {
-        await this.#drop(records, each);
+        await this.#drop(records, each.id);
       }
-      return leaving;
+      return leaving.map((record) => record.name);
     });
   }
 
-  /** Bytes of these that are not here yet. */
+  /** Bytes of these that are not here yet, not even in pieces. */
   async missingBytes(blobs: readonly Promised[]): Promise<number> {
-    const here = new Set(await this.#blobs.digests());
-    return sum(distinct(blobs).filter(({ digest }) => !here.has(digest)));
+    const here = bytesHere(await this.#blobs.list());
+    return distinct(blobs).reduce(
+      (bytes, { digest, size }) => bytes + Math.max(0, size - (here.get(digest) ?? 0)),
+      0,
+    );
   }
 
-  /** Forget blobs that no model needs: of visits that ended before the records were written. */
+  /** Bytes that making room for this model could free. */
+  async evictableBytes(id: string): Promise<number> {
+    const records = await this.#read();
+    const inUse = await this.#tabs.inUse();
+    const stays = [...records.values()].filter(
+      (record) => record.id === id || record.isPinned || inUse.has(record.id),
+    );
+    const needs = neededBy(stays);
+    const held = await this.#blobs.list();
+    return held
+      .filter(({ digest }) => !needs.has(digest))
+      .reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Forget blobs and pieces that no model needs: of visits that ended in the middle of it. */
   async sweep(): Promise<void> {
-    await this.#alone(async () => {
+    await this.#tabs.alone(async () => {
       const needs = neededBy((await this.#read()).values());
-      for (const digest of await this.#blobs.digests()) {
+      const whole = new Set<Digest>();
+      for (const { digest, isWhole } of await this.#blobs.list()) {
         if (!needs.has(digest)) {
           await this.#blobs.delete(digest);
+        } else if (isWhole) {
+          whole.add(digest);
+        } else if (whole.has(digest)) {
+          await (await this.#blobs.pieces(digest))?.clear();
         }
       }
     });
   }
 
-  async #drop(records: Map<string, ModelRecord>, name: string): Promise<number> {
-    const record = records.get(name);
+  async #drop(records: Map<string, ModelRecord>, id: string): Promise<number> {
+    const record = records.get(id);
     if (record === undefined) {
       return 0;
     }
-    const freed = freedBy(records, record);
-    records.delete(name);
+    const freed = freedBy(records, record, bytesHere(await this.#blobs.list()));
+    records.delete(id);
     // First the record: a blob without one is swept, a record without its blob is only downloaded.
     await this.#blobs.writeRecords(toBytes(records.values()));
     await this.#deleteUnneeded(record.blobs, records);
@@ -189,7 +267,7 @@ export class Shelf {
     const bytes = await this.#blobs.readRecords();
     try {
       const records = bytes === null ? [] : fromBytes(bytes);
-      return new Map(records.map((record) => [record.name, record]));
+      return new Map(records.map((record) => [record.id, record]));
     } catch {
       // A damaged list is an empty one: models are found again when they are used.
       return new Map();
@@ -197,10 +275,10 @@ export class Shelf {
   }
 }
 
-function required(records: ReadonlyMap<string, ModelRecord>, name: string): ModelRecord {
-  const record = records.get(name);
+function required(records: ReadonlyMap<string, ModelRecord>, id: string): ModelRecord {
+  const record = records.get(id);
   if (record === undefined) {
-    throw new TransomError("model-not-found", `${name} is not kept in this browser.`);
+    throw new TransomError("model-not-found", `${id} is not kept in this browser.`);
   }
   return record;
 }
@@ -216,9 +294,27 @@ function neededBy(records: Iterable<ModelRecord>): Map<Digest, number> {
   return needs;
 }
 
-function freedBy(records: ReadonlyMap<string, ModelRecord>, record: ModelRecord): number {
+/** What of each blob is here, whole or in pieces. */
+function bytesHere(held: readonly Held[]): Map<Digest, number> {
+  const here = new Map<Digest, number>();
+  for (const { digest, bytes, isWhole } of held) {
+    if (isWhole || !here.has(digest)) {
+      here.set(digest, bytes);
+    }
+  }
+  return here;
+}
+
+/** Bytes that go when the model goes. */
+function freedBy(
+  records: ReadonlyMap<string, ModelRecord>,
+  record: ModelRecord,
+  here: ReadonlyMap<Digest, number>,
+): number {
   const needs = neededBy(records.values());
-  return sum(record.blobs.filter(({ digest }) => needs.get(digest) === 1));
+  return record.blobs
+    .filter(({ digest }) => needs.get(digest) === 1)
+    .reduce((bytes, { digest }) => bytes + (here.get(digest) ?? 0), 0);
 }
 
 function distinct(blobs: readonly Promised[]): Promised[] {
@@ -229,13 +325,10 @@ function sum(blobs: readonly Promised[]): number {
   return blobs.reduce((bytes, { size }) => bytes + size, 0);
 }
 
-function inMegabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
-}
-
 function toBytes(records: Iterable<ModelRecord>): Bytes {
-  const models = [...records].map(({ name, blobs, lastUsed, isPinned }) => ({
-    name,
+  const models = [...records].map(({ id, name, blobs, lastUsed, isPinned }) => ({
+    name: id,
+    title: name,
     lastUsed,
     isPinned: isPinned ? 1 : 0,
     blobs: blobs.map(({ digest, size }) => ({ digest, size })),
@@ -250,7 +343,8 @@ function fromBytes(bytes: Bytes): ModelRecord[] {
     .field("models")
     .array(MAX_MODELS)
     .map((row) => ({
-      name: row.field("name").string(MAX_NAME_LENGTH),
+      id: row.field("name").string(MAX_NAME_LENGTH),
+      name: readName(row),
       lastUsed: row.field("lastUsed").integer(0, Number.MAX_SAFE_INTEGER),
       isPinned: row.field("isPinned").integer(0, 1) === 1,
       blobs: row
@@ -264,4 +358,10 @@ function fromBytes(bytes: Bytes): ModelRecord[] {
           return { digest, size: blob.field("size").integer(0, Number.MAX_SAFE_INTEGER) };
         }),
     }));
+}
+
+/** Version 0.4.0 wrote no names for people. */
+function readName(row: Reader): string {
+  const title = row.field("title");
+  return (title.isMissing ? row.field("name") : title).string(MAX_NAME_LENGTH);
 }

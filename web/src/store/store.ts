@@ -4,21 +4,31 @@ import type { Bytes, Digest } from "./verify.ts";
 export interface BlobStore {
   /** The bytes as they were put, or null when they are not here. Not verified: storage can rot. */
   get(digest: Digest): Promise<Bytes | null>;
+  /** The same as a file, of which nothing is read yet. */
+  open(digest: Digest): Promise<Blob | null>;
   /**
    * Keep the bytes, and let go of pieces of them.
    *
-   * @throws when there is no room; nothing half-written stays behind.
+   * @throws when there is no room, or what the stream throws; nothing half-written stays behind.
    */
-  put(digest: Digest, bytes: Bytes): Promise<void>;
+  put(digest: Digest, content: Bytes | ReadableStream<Bytes>): Promise<void>;
   /** Forget the blob and its pieces; no error when it is not here. */
   delete(digest: Digest): Promise<void>;
   /** Pieces of a blob that is on its way, null where this store keeps none. */
   pieces(digest: Digest): Promise<PieceStore | null>;
-  /** The digests of all blobs that are whole. */
-  digests(): Promise<Digest[]>;
+  /** All blobs of which there is something. */
+  list(): Promise<Held[]>;
   /** A small document beside the blobs: what is here for whom (`shelf.ts`). */
   readRecords(): Promise<Bytes | null>;
   writeRecords(bytes: Bytes): Promise<void>;
+}
+
+/** What is here of a blob. */
+export interface Held {
+  digest: Digest;
+  bytes: number;
+  /** False: pieces of it. */
+  isWhole: boolean;
 }
 
 /** Pieces of one blob, by their number. Not verified either. */

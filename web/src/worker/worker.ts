@@ -1,83 +1,84 @@
 /**
- * The engine worker's message loop: one model, one answer at a time (see protocol.ts).
+ * The engine worker's message loop (see protocol.ts): what is asked, by whom it is answered.
  *
- * Generation runs in the background of the loop, so that an abort gets in between two tokens.
+ * Everything runs in the background of the loop, so that an abort gets in between two tokens.
  */
-import { TransomError, toWireError } from "../errors.ts";
-import type { LoadProgress, Request, Requests, WorkerMessage } from "../protocol.ts";
-import { openBundle } from "../store/bundle.ts";
+import { toWireError } from "../errors.ts";
+import type {
+  ImportProgress,
+  LoadProgress,
+  Request,
+  Requests,
+  WorkerMessage,
+} from "../protocol.ts";
 import { openKeeping } from "../store/keeping.ts";
-import { locate } from "../store/location.ts";
-import { type LoadedModel, loadModel, requireChat, requireEmbedding } from "./load.ts";
+import { requireChat, requireEmbedding } from "./load.ts";
+import { Models } from "./models.ts";
+import { importInto, listStored, pin, remove } from "./storage.ts";
 
 /** More often than this nobody can read progress. */
 const PROGRESS_INTERVAL_MS = 100;
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
+/** Requests that may be stopped. */
 const running = new Map<number, AbortController>();
-let loaded: LoadedModel | null = null;
+const { gpu, deviceMemory = null } = navigator as { gpu?: GPU; deviceMemory?: number };
+const models = new Models({ gpu, deviceMemory, origin: scope.location.origin, openKeeping });
 
 function post(message: WorkerMessage): void {
   scope.postMessage(message);
 }
 
-async function load(
-  id: number,
-  { source, overrides }: Requests["load"]["payload"],
-): Promise<Requests["load"]["reply"]> {
-  if (loaded !== null) {
-    throw new TransomError("busy", "This worker has a model already; start another worker.");
-  }
-  const keeping = await openKeeping();
-  const report = throttled((progress) => {
+async function load(id: number, payload: Requests["load"]["payload"]) {
+  const send = throttled((progress: LoadProgress) => {
     post({ kind: "loading", id, progress });
   });
-  loaded = await loadModel(
-    overrides,
-    {
-      gpu: (navigator as { gpu?: GPU }).gpu,
-      openBundle: (meter, onProgress) =>
-        openBundle(locate(source), { keeping, meter, onProgress, origin: scope.location.origin }),
-    },
-    report,
-  );
-  return loaded.report;
+  return models.load(payload, (progress) => {
+    send(progress, `${progress.phase} ${progress.fit === null}`);
+  });
 }
 
-async function generate(
-  id: number,
-  payload: Requests["generate"]["payload"],
-): Promise<Requests["generate"]["reply"]> {
-  const model = requireChat(requireLoaded());
+function generate(id: number, { model: name, ...request }: Requests["generate"]["payload"]) {
+  return models.use(name, (model) =>
+    stoppable(id, (signal) =>
+      requireChat(model).chat(
+        request,
+        ({ tokenId, text }) => {
+          post({ kind: "piece", id, tokenId, text });
+        },
+        signal,
+      ),
+    ),
+  );
+}
+
+function embed({ model: name, ...request }: Requests["embed"]["payload"]) {
+  return models.use(name, (model) => requireEmbedding(model).embed(request));
+}
+
+function importFiles(id: number, payload: Requests["import"]["payload"]) {
+  const send = throttled((progress: ImportProgress) => {
+    post({ kind: "importing", id, progress });
+  });
+  return stoppable(id, (signal) =>
+    importInto(
+      payload,
+      (progress) => {
+        send(progress, progress.file);
+      },
+      signal,
+    ),
+  );
+}
+
+async function stoppable<T>(id: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   running.set(id, controller);
   try {
-    return await model.chat(
-      payload,
-      ({ tokenId, text }) => {
-        post({ kind: "piece", id, tokenId, text });
-      },
-      controller.signal,
-    );
+    return await work(controller.signal);
   } finally {
     running.delete(id);
   }
-}
-
-async function embed(payload: Requests["embed"]["payload"]): Promise<Requests["embed"]["reply"]> {
-  return requireEmbedding(requireLoaded()).embed(payload);
-}
-
-function requireLoaded(): LoadedModel {
-  if (loaded === null) {
-    throw new TransomError("not-loaded", "No model is loaded yet.");
-  }
-  return loaded;
-}
-
-function abort({ requestId }: Requests["abort"]["payload"]): null {
-  running.get(requestId)?.abort();
-  return null;
 }
 
 async function answer(request: Request): Promise<Requests[Request["kind"]]["reply"]> {
@@ -87,20 +88,34 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
     case "generate":
       return generate(request.id, request.payload);
     case "abort":
-      return abort(request.payload);
+      running.get(request.payload.requestId)?.abort();
+      return null;
     case "embed":
       return embed(request.payload);
+    case "unload":
+      models.unload(request.payload.model);
+      return null;
+    case "fit":
+      return models.fit(request.payload);
+    case "stored":
+      return listStored();
+    case "pin":
+      return pin(request.payload.id, request.payload.isPinned);
+    case "remove":
+      return remove(request.payload.id);
+    case "import":
+      return importFiles(request.id, request.payload);
   }
 }
 
-/** Lets a new phase through at once, and bytes a few times a second. */
-function throttled(send: (progress: LoadProgress) => void): (progress: LoadProgress) => void {
-  let lastPhase: string | null = null;
+/** Lets a new step through at once, and figures a few times a second. */
+function throttled<T>(send: (progress: T) => void): (progress: T, step: string) => void {
+  let lastStep: string | null = null;
   let lastAt = -Infinity;
-  return (progress) => {
+  return (progress, step) => {
     const now = performance.now();
-    if (progress.phase !== lastPhase || now - lastAt >= PROGRESS_INTERVAL_MS) {
-      lastPhase = progress.phase;
+    if (step !== lastStep || now - lastAt >= PROGRESS_INTERVAL_MS) {
+      lastStep = step;
       lastAt = now;
       send(progress);
     }

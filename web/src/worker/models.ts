@@ -1,0 +1,133 @@
+/** The models of one engine worker: loads them side by side within a budget, and hands them out. */
+import type { Fit, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
+import type { Keeping } from "../store/bundle.ts";
+import { idOf, openSource } from "../store/open-source.ts";
+import { ByteMeter } from "../store/progress.ts";
+import { describeAdapter, findAdapter } from "../support.ts";
+import { type LoadedModel, loadModel } from "./load.ts";
+import { Rack } from "./rack.ts";
+import { survey } from "./survey.ts";
+
+export interface Surroundings {
+  gpu: GPU | undefined;
+  /** GiB, null where the browser does not say. */
+  deviceMemory: number | null;
+  origin: string;
+  openKeeping: () => Promise<Keeping | null>;
+}
+
+interface Loading {
+  request: string;
+  report: Promise<LoadReport>;
+}
+
+export class Models {
+  readonly #surroundings: Surroundings;
+  readonly #rack = new Rack<LoadedModel>();
+  /** By the source's id: what is being loaded, or was. */
+  readonly #loads = new Map<string, Loading>();
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings;
+  }
+
+  /** What is loaded already, or on its way, is not loaded a second time. */
+  async load(
+    request: LoadRequest,
+    onProgress: (progress: LoadProgress) => void,
+  ): Promise<LoadReport> {
+    const id = idOf(request.source);
+    const text = JSON.stringify([request.source, request.overrides]);
+    const before = this.#loads.get(id);
+    if (before?.request === text) {
+      const report = await before.report.catch(() => null);
+      // Another source's model may have taken the name.
+      if (report !== null && this.#rack.again(report.model)?.report === report) {
+        return { ...report, unloaded: [] };
+      }
+    }
+    const report = this.#load(id, request, onProgress);
+    const loading = { request: text, report };
+    this.#loads.set(id, loading);
+    try {
+      return await report;
+    } catch (error) {
+      if (this.#loads.get(id) === loading) {
+        this.#loads.delete(id);
+      }
+      throw error;
+    }
+  }
+
+  /** Run something on a model, which stays meanwhile. @param name the one loaded last if undefined. */
+  use<R>(name: string | undefined, work: (model: LoadedModel) => Promise<R>): Promise<R> {
+    return this.#rack.use(name, work);
+  }
+
+  unload(name: string): void {
+    this.#rack.unload(name);
+  }
+
+  /** Will it fit: what `load` would find out, with neither weights nor a device. */
+  async fit({ source, overrides, memoryBudgetBytes }: LoadRequest): Promise<Fit> {
+    const { gpu, deviceMemory, origin } = this.#surroundings;
+    const adapter = await findAdapter(gpu);
+    const keeping = await this.#surroundings.openKeeping();
+    const meter = new ByteMeter(() => performance.now() / 1000);
+    const bundle = await openSource(source, { keeping, meter, origin });
+    const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+    const machine = {
+      adapter: describeAdapter(adapter),
+      deviceMemory,
+      maxBufferSize,
+      maxStorageBufferBindingSize,
+    };
+    return (await survey(bundle, machine, overrides, memoryBudgetBytes)).fit;
+  }
+
+  async #load(
+    id: string,
+    request: LoadRequest,
+    onProgress: (progress: LoadProgress) => void,
+  ): Promise<LoadReport> {
+    const keeping = await this.#surroundings.openKeeping();
+    const work = () => this.#loadWith(keeping, request, onProgress);
+    // No other tab may delete what is being loaded.
+    return keeping === null ? work() : keeping.using(id, work);
+  }
+
+  async #loadWith(
+    keeping: Keeping | null,
+    { source, overrides, memoryBudgetBytes, isForced = false }: LoadRequest,
+    onProgress: (progress: LoadProgress) => void,
+  ): Promise<LoadReport> {
+    const { gpu, deviceMemory, origin } = this.#surroundings;
+    const reserved: string[] = [];
+    try {
+      const loaded = await loadModel(
+        overrides,
+        {
+          gpu,
+          deviceMemory,
+          memoryBudgetBytes,
+          isForced,
+          openBundle: (meter, onFile) =>
+            openSource(source, { keeping, meter, onProgress: onFile, origin }),
+          admit: (name, { gpuBytes, budgetBytes }) => {
+            const unloaded = this.#rack.reserve(name, gpuBytes, budgetBytes, isForced);
+            reserved.push(name);
+            return unloaded;
+          },
+        },
+        onProgress,
+      );
+      this.#rack.fill(loaded.report.model, loaded);
+      return loaded.report;
+    } catch (error) {
+      for (const name of reserved) {
+        this.#rack.release(name);
+      }
+      throw error;
+    }
+  }
+}
