@@ -169,7 +169,9 @@
   }
 
   function failureOf(error: unknown): Messages["failure"] {
-    const text = error instanceof Error ? error.message : String(error);
+    // Emscripten's own errors are no `Error`s.
+    const { message } = error as { message?: unknown };
+    const text = typeof message === "string" ? message : String(error);
     const said = error instanceof Refusal ? text : [text, ...complaints].join(" ");
     if (error instanceof RangeError || /alloc|out of memory|\boom\b/i.test(said)) {
       return { reason: "memory", text: said };
