@@ -1,7 +1,7 @@
 """Step 8 of the walk: from an architecture's graph to a model library (wasm).
 
 Phases, each a named list of passes with a dump after it: `attach` (cache, samplers), `select`
-(kernels for the marker operations), `schedule` (what TVM's own operators left), `lower` (memory
+(kernels for the marker operations, norms of one token within their products), `schedule` (what TVM's own operators left), `lower` (memory
 plan, VM code), then code generation and the link. Knows the order; each pass knows its own deed.
 """
 
@@ -28,6 +28,7 @@ from transom_compile.passes import tir_pipeline
 from transom_compile.passes.attach_kv_cache import AttachKVCache
 from transom_compile.passes.attach_metadata import AttachMetadata
 from transom_compile.passes.attach_samplers import AttachSamplers
+from transom_compile.passes.fuse_norms import FuseNorms
 from transom_compile.passes.select_kernels import SelectKernels
 from transom_models.architecture import (
     Architecture,
@@ -107,7 +108,7 @@ def _phases(request: LibraryRequest, cache: CacheSpec | None, target: Any) -> di
         attach.append(AttachSamplers(request.config.vocab_size))
     return {
         "attach": attach,
-        "select": [SelectKernels(schedule)],
+        "select": [FuseNorms(), SelectKernels(schedule)],
         "schedule": schedule_passes(),
         "lower": [
             *memory_passes(),

@@ -10,6 +10,7 @@ from tests.compile.tiny_request import SCHEDULES
 from tests.fakes.tiny_gguf import TOKENS
 from tests.fakes.tiny_hub import MODELS, SIZES
 from transom_compile.graph import build_module
+from transom_compile.passes.fuse_norms import FuseNorms
 from transom_compile.passes.select_kernels import MARKERS, SelectKernels
 from transom_models.architecture import known_architectures, load_architecture
 
@@ -39,9 +40,10 @@ def graph_of(name: str, *, fused: bool, dtype: str) -> Any:
 def test_every_marker_of_an_architecture_becomes_a_kernel(name: str, fused: bool) -> None:
     for schedule, dtype in zip(SCHEDULES, ("float16", "float32"), strict=True):
         graph = graph_of(name, fused=fused, dtype=dtype)
-        module = SelectKernels(schedule)(graph)
+        fused_norms = FuseNorms()(graph)
+        module = SelectKernels(schedule)(fused_norms)
         assert "transom." not in module.script()
-        assert len(kernels_called(module)) == len(marker_names(graph))
+        assert len(kernels_called(module)) == len(marker_names(fused_norms))
 
 
 def test_architectures_use_every_marker_and_no_other() -> None:
@@ -49,6 +51,8 @@ def test_architectures_use_every_marker_and_no_other() -> None:
         marker
         for name in known_architectures()
         for fused in (True, False)
-        for marker in marker_names(graph_of(name, fused=fused, dtype="float32"))
+        for graph in [graph_of(name, fused=fused, dtype="float32")]
+        for module in (graph, FuseNorms()(graph))
+        for marker in marker_names(module)
     }
     assert used == set(MARKERS)

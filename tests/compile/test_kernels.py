@@ -39,6 +39,7 @@ DTYPES = ["float32", "float16"]
 TOKENS = [1, 3, 16, 17, 40]
 """Prefill: less than a tile, whole tiles, one more than a tile, several."""
 FEW_TOKENS = [3, 17]
+BATCHES = [2, 3, 4, 5, 8]
 COLS = [32, 96, 576]
 SUPER_COLS = [256, 768, 512]
 ROWS = [75, 37, 131]
@@ -64,11 +65,12 @@ class Product:
     epilogue: str
     dtype: str
     out_dtype: str
-    single: bool
+    phase: linear.Phase
+    normed: bool = False
 
     @property
     def label(self) -> str:
-        phase = "decode" if self.single else "prefill"
+        phase = "normed" if self.normed else self.phase
         dtypes = f"{self.dtype}-{self.out_dtype}"
         return f"{phase}-{self.schedule}-{self.kind}-{self.epilogue}-{dtypes}"
 
@@ -87,8 +89,10 @@ class Product:
 
     @property
     def token_counts(self) -> list[int]:
-        if self.single:
+        if self.phase == linear.Phase.DECODE:
             return [1]
+        if self.phase == linear.Phase.BATCH:
+            return BATCHES
         return TOKENS if self.kind in THOROUGH else FEW_TOKENS
 
     def kernel(self) -> Any:
@@ -96,14 +100,13 @@ class Product:
             self.kind,
             self.rows,
             self.cols,
-            1 if self.single else None,
+            self.phase,
             self.dtype,
             self.out_dtype,
             EPILOGUES[self.epilogue],
+            EPSILON if self.normed else None,
         )
-        if self.schedule == "fallback":
-            return linear.fallback(spec)
-        return linear.gpu_decode(spec) if self.single else linear.gpu_prefill(spec)
+        return linear.linear(spec, self.schedule)
 
     def weight(self) -> Weight:
         # A product of gate and up of the largest scales would leave f16.
@@ -112,7 +115,9 @@ class Product:
 
     def input(self, tokens: int) -> Array:
         random = np.random.default_rng(tokens)
-        return random.normal(0, 1, (1, tokens, self.cols)).astype(self.dtype)
+        # Small enough for epsilon to matter.
+        size = 0.004 if self.normed else 1.0
+        return random.normal(0, size, (1, tokens, self.cols)).astype(self.dtype)
 
     def residual(self, tokens: int) -> Array:
         random = np.random.default_rng(tokens + 1)
@@ -124,7 +129,8 @@ class Product:
             residual = [self.residual(tokens)] if self.epilogue == "residual" else []
             out_rows = self.rows // 2 if self.epilogue == "silu_gate" else self.rows
             out = Out((1, tokens, out_rows), self.out_dtype)
-            arguments = [self.input(tokens), *self.weight().planes, *residual, out]
+            gains = [norm_weight(self.cols)] if self.normed else []
+            arguments = [self.input(tokens), *gains, *self.weight().planes, *residual, out]
             made.append(Case(f"{self.label}-{tokens}", self.label, arguments))
         return made
 
@@ -132,10 +138,15 @@ class Product:
         """What it must give, and by how much it may be off."""
         weight = self.weight()
         x = self.input(tokens).astype(np.float64)
+        if self.normed:
+            x = x * norm_weight(self.cols) / np.sqrt((x * x).mean() + EPSILON)
         y = x @ weight.values.T
         allowed = (self.cols + 16) * HALF_ULP * (abs(x) @ weight.magnitudes.T)
         # A shader may take subnormal products for zero.
         allowed = allowed + self.cols * np.finfo(np.float32).tiny
+        if self.normed:
+            # A sum of squares, halved by the root; the root, a quotient and two products.
+            allowed = allowed + (self.cols / 2 + 16) * HALF_ULP * abs(y)
         if self.epilogue == "residual":
             y = y + self.residual(tokens)
             allowed = allowed + 2 * HALF_ULP * abs(y)
@@ -153,32 +164,46 @@ class Product:
         return y, allowed
 
 
+DECODE, BATCH, PREFILL = linear.Phase
+FORMS = [
+    (schedule, phase, normed)
+    for schedule, phase, normed in product(SCHEDULES, linear.Phase, [False, True])
+    # The fallback's prefill serves batches too; norms go with one token only.
+    if (schedule, phase) != ("fallback", BATCH) and (phase == DECODE or not normed)
+]
+"""Kernels there are: schedule, phase, normed."""
+
+
+def epilogue_of(number: int) -> str:
+    return list(EPILOGUES)[number % 3]
+
+
 PRODUCTS = (
     [
-        Product(kind, schedule, epilogue, "float32", "float32", single)
-        for kind, schedule, epilogue, single in product(
-            THOROUGH, SCHEDULES, EPILOGUES, [True, False]
-        )
+        Product(kind, schedule, epilogue, "float32", "float32", phase, normed)
+        for kind, epilogue, (schedule, phase, normed) in product(THOROUGH, EPILOGUES, FORMS)
     ]
     + [
         # f16 changes how x is read and y is written: each epilogue meets some types.
-        Product(
-            kind, schedule, list(EPILOGUES)[(number + single) % 3], "float16", "float16", single
+        Product(kind, schedule, epilogue_of(number + at), "float16", "float16", phase, normed)
+        for (number, kind), (at, (schedule, phase, normed)) in product(
+            enumerate(TYPES), enumerate(FORMS)
         )
-        for (number, kind), schedule, single in product(enumerate(TYPES), SCHEDULES, [True, False])
         if kind in THOROUGH
     ]
     + [
-        # The other types meet every kernel once, two of the four with f16 inside.
-        Product(kind, schedule, list(EPILOGUES)[(number + single) % 3], dtype, dtype, single)
-        for (number, kind), schedule, single in product(enumerate(TYPES), SCHEDULES, [True, False])
-        for dtype in [DTYPES[(number + single + SCHEDULES.index(schedule)) % 2]]
+        # The other types meet every kernel once, half of these with f16 inside.
+        Product(kind, schedule, epilogue_of(number + at), dtype, dtype, phase, normed)
+        for (number, kind), (at, (schedule, phase, normed)) in product(
+            enumerate(TYPES), enumerate(FORMS)
+        )
+        for dtype in [DTYPES[(number + at) % 2]]
         if kind not in THOROUGH
     ]
     + [
         # Logits are f32 in the f16 library too.
-        Product(kind, "gpu", "none", "float16", "float32", True)
-        for kind in THOROUGH
+        Product(kind, "gpu", "none", "float16", "float32", DECODE, normed)
+        for kind, normed in product(THOROUGH, [False, True])
     ]
 )
 

@@ -124,7 +124,7 @@ EPILOGUES = {
     "cap": linear.Epilogue(scale=3.0, softcap=30.0),
 }
 ROWS, COLS = 40, 64
-PHASES = {"decode": 1, "prefill": 6}
+PHASES = {"decode": 1, "normed": 1, "batch": 5, "prefill": 6}
 
 
 @dataclass(frozen=True)
@@ -142,15 +142,20 @@ class Product:
 
     @property
     def spec(self) -> linear.LinearSpec:
-        tokens = 1 if self.phase == "decode" else None
-        kind = EPILOGUES[self.epilogue]
-        return linear.LinearSpec("F32", ROWS, COLS, tokens, self.dtype, self.dtype, kind)
+        normed = self.phase == "normed"
+        return linear.LinearSpec(
+            "F32",
+            ROWS,
+            COLS,
+            linear.Phase.DECODE if normed else linear.Phase(self.phase),
+            self.dtype,
+            self.dtype,
+            EPILOGUES[self.epilogue],
+            EPSILON if normed else None,
+        )
 
     def kernel(self) -> Any:
-        if self.schedule == "fallback":
-            return linear.fallback(self.spec)
-        gpu = linear.gpu_decode if self.phase == "decode" else linear.gpu_prefill
-        return gpu(self.spec)
+        return linear.linear(self.spec, self.schedule)
 
     @property
     def parts(self) -> dict[str, Array]:
@@ -158,6 +163,7 @@ class Product:
         tokens = PHASES[self.phase]
         parts = {
             "x": random.normal(0, 1, (1, tokens, COLS)).astype(self.dtype),
+            **({"gains": head_weights(COLS)[0]} if self.phase == "normed" else {}),
             "weight": random.normal(0, 0.4, (ROWS, COLS)).astype(np.float32),
         }
         if EPILOGUES[self.epilogue].bias:
@@ -173,7 +179,10 @@ class Product:
 
     def expected(self) -> Array:
         parts = {name: part.astype(np.float64) for name, part in self.parts.items()}
-        y = parts["x"] @ parts["weight"].T + parts.get("bias", 0)
+        x = parts["x"]
+        if self.phase == "normed":
+            x = x * parts["gains"] / np.sqrt((x * x).mean() + EPSILON)
+        y = x @ parts["weight"].T + parts.get("bias", 0)
         epilogue = EPILOGUES[self.epilogue]
         if epilogue.gated:
             gate, up = np.split(y, 2, axis=2)
@@ -196,7 +205,7 @@ PRODUCTS = [
     Product(*made)
     for made in product(EPILOGUES, SCHEDULES, PHASES, DTYPES)
     # f16 is a matter of reading and writing, which the phases share.
-    if made[3] == "float32" or made[2] == "decode"
+    if (made[3] == "float32" or made[2] == "decode") and made[1:3] != ("fallback", "batch")
 ]
 GATES = list(product(ACTIVATIONS, DTYPES))
 SCALE = math.sqrt(640)

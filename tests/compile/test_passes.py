@@ -2,22 +2,25 @@
 says what the shards hold. No GPU."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import tvm
 from tvm import ir, relax
+from tvm.relax.frontend import nn
 
 from tests.compile.tiny_request import SCHEDULES, request_of
 from transom_compile import lower
-from transom_compile.graph import stored_parameters
+from transom_compile.graph import Graph, _Functions, stored_parameters
 from transom_compile.passes.attach_kv_cache import AttachKVCache
 from transom_compile.passes.attach_metadata import AttachMetadata, planned_bytes
 from transom_compile.passes.attach_samplers import AttachSamplers
+from transom_compile.passes.fuse_norms import FuseNorms
+from transom_compile.passes.markers import FEW_ROWS
 from transom_compile.passes.select_kernels import SelectKernels
 from transom_compile.shards import plan_shards
-from transom_models.architecture import load_architecture
+from transom_models.architecture import ParameterSpec, load_architecture
 from transom_models.block_type import BLOCK_TYPES
 
 
@@ -73,6 +76,7 @@ def graph_of(**options: Any) -> Any:
 @pytest.mark.parametrize("kind", list(BLOCK_TYPES))
 def test_every_marker_becomes_a_kernel(schedule: str, dtype: str, kind: str) -> None:
     graph = graph_of(schedule=schedule, compute_dtype=dtype, matrices=kind)
+    graph = FuseNorms()(graph)
     count = len(marker_names(graph))
     module = SelectKernels(schedule)(graph)
     assert "transom." not in module.script()
@@ -103,8 +107,100 @@ def test_norms_with_other_epsilons_share_no_kernel() -> None:
     """The kernel's name says width only: attributes must tell them apart too."""
     small, large = graph_of(), graph_of(rms_norm_epsilon=0.5)
     module = tvm.IRModule({"small": small["decode"], "large": large["decode"]})
-    names = {name for name in kernels_called(SelectKernels("gpu")(module)) if "norm" in name}
-    assert len(names) == 2
+    for passes, count in [([], 1), ([FuseNorms()], 3)]:
+        chosen = tvm.transform.Sequential([*passes, SelectKernels("gpu")])(module)
+        names = {name for name in kernels_called(chosen) if "norm" in name}
+        assert len(names) == 2 * count
+
+
+def test_a_norm_of_one_token_goes_into_its_products() -> None:
+    graph = graph_of()
+    fused = FuseNorms()(graph)
+    before, after = (marker_names(tvm.IRModule({"f": m["decode"]})) for m in (graph, fused))
+    # Two in each of two layers, and the last one.
+    assert before.count("rms_norm") == 5
+    assert after.count("rms_norm") == 0
+    assert after.count("normed_linear") == 5
+    assert after.count("linear") == before.count("linear") - 5
+    assert len(after) == len(before) - 5
+    prefill = marker_names(tvm.IRModule({"f": fused["prefill"]}))
+    assert prefill.count("rms_norm") == 4, "many tokens keep their norms"
+    assert prefill.count("normed_linear") == 1, "logits are of one token"
+
+
+def test_products_of_other_block_types_each_take_the_norm() -> None:
+    kinds = {f"blk.{layer}.attn_v.weight": "F16" for layer in range(2)}
+    names = kernels_called(SelectKernels("gpu")(FuseNorms()(graph_of(kinds=kinds))))
+    assert [n for n in names if "normed" in n and "f16" in n and "decode" in n]
+    assert "rms_norm_decode_64" not in names
+
+
+def normed_graph(reader: Callable[[Graph, Any, Any], Any]) -> Any:
+    """One token, its norm, and what `reader` makes of (graph, x, norm)."""
+    specs = [
+        ParameterSpec("norm", (), "F32", (256,)),
+        ParameterSpec("w", (), "Q5_K", (256, 256)),
+        ParameterSpec("v", (), "F32", (256, 256)),
+        ParameterSpec("bias", (), "F32", (256,)),
+    ]
+    functions = _Functions(specs, "float32")
+    x = relax.Var("x", relax.TensorType((1, 1, 256), "float32"))
+
+    def body(graph: Graph) -> Any:
+        tensor = nn.Tensor(_expr=x)
+        return reader(graph, tensor, graph.rms_norm("norm", tensor, 1e-5))._expr
+
+    functions.add("decode", [x], body)
+    return functions.builder.finalize()
+
+
+@pytest.mark.parametrize(
+    ("reader", "names"),
+    [
+        (lambda graph, x, h: graph.linear("v", h), ["normed_linear"]),
+        (
+            lambda graph, x, h: graph.linear("v", h, residual=x, bias="bias"),
+            ["normed_linear"],
+        ),
+        # Who else reads the norm needs it written out.
+        (lambda graph, x, h: graph.multiply(graph.linear("v", h), h), None),
+        (lambda graph, x, h: graph.linear("v", h, residual=h), None),
+        (lambda graph, x, h: h, None),
+        # x, four planes, bias, residual, output: the ninth buffer is one too many.
+        (lambda graph, x, h: graph.linear("w", h, residual=x), ["normed_linear"]),
+        (lambda graph, x, h: graph.linear("w", h, residual=x, bias="bias"), None),
+        # One of two that cannot take it: it stays for both.
+        (
+            lambda graph, x, h: graph.concat(
+                [graph.linear("v", h), graph.linear("w", h, residual=x, bias="bias")]
+            ),
+            None,
+        ),
+    ],
+)
+def test_a_norm_goes_only_where_it_can(
+    reader: Callable[[Graph, Any, Any], Any], names: list[str] | None
+) -> None:
+    graph = normed_graph(reader)
+    expected = marker_names(graph) if names is None else names
+    assert marker_names(FuseNorms()(graph)) == expected
+
+
+def test_few_rows_have_kernels_of_their_own_on_gpus() -> None:
+    module = tvm.IRModule({"prefill": graph_of()["prefill"]})
+    module["batch"] = module["prefill"].with_attr(FEW_ROWS, 1)
+    gpu, fallback = (SelectKernels(schedule)(module) for schedule in ("gpu", "fallback"))
+    assert {name.replace("prefill", "batch") for name in products_of(gpu, "prefill")} == (
+        products_of(gpu, "batch")
+    )
+    assert products_of(gpu, "prefill").isdisjoint(products_of(gpu, "batch"))
+    assert products_of(fallback, "prefill") == products_of(fallback, "batch")
+
+
+def products_of(module: Any, function: str) -> set[str]:
+    """Kernels of products that a function calls, but for those of one token."""
+    names = kernels_called(tvm.IRModule({function: module[function]}))
+    return {name for name in names if name.startswith("linear") and "decode" not in name}
 
 
 @pytest.mark.parametrize("kind", list(BLOCK_TYPES))

@@ -1,5 +1,6 @@
 """A library request for a llama of two small blocks, without a checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,13 +41,15 @@ def request_of(
     compute_dtype: str = "float32",
     matrices: str = "Q4_1",
     embedding: str | None = None,
+    kinds: Mapping[str, str] | None = None,
     **sizes: Any,
 ) -> LibraryRequest:
-    """`sizes` replaces fields of CONFIG; `embedding` is like the other matrices unless given."""
+    """`sizes` replaces fields of CONFIG; `embedding` is like the other matrices unless given;
+    `kinds` are block types of single parameters."""
     config = replace(CONFIG, **sizes)
-    kinds = {"token_embd.weight": embedding or matrices, "output_norm.weight": "F32"}
+    block_types = {"token_embd.weight": embedding or matrices, "output_norm.weight": "F32"}
     for layer in range(config.block_count):
-        kinds |= {f"blk.{layer}.{name}.weight": "F32" for name in NORMS}
-        kinds |= {f"blk.{layer}.{name}.weight": matrices for name in MATRICES}
-    parameters = llama.parameters(config, kinds)
+        block_types |= {f"blk.{layer}.{name}.weight": "F32" for name in NORMS}
+        block_types |= {f"blk.{layer}.{name}.weight": matrices for name in MATRICES}
+    parameters = llama.parameters(config, block_types | dict(kinds or {}))
     return LibraryRequest("llama", config, parameters, compute_dtype, schedule, 256, 16)

@@ -2,13 +2,15 @@
 
 `fallback` needs no barrier and no shared memory: each thread walks whole rows of the weight.
 Software adapters run each invocation as a SIMD lane and pay dearly for barriers (FACTS 3). `gpu`
-splits each row over neighbouring lanes (coalesced loads) and meets once per workgroup. Knows
-shapes and block types; knows no model.
+splits each row over neighbouring lanes (coalesced loads) and meets once per workgroup. For one
+token a product can take the RMS norm of its input along: W (x g) / rms(x), in f32. Knows shapes and
+block types; knows no model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
@@ -30,7 +32,23 @@ from transom_compile.kernels.emit import (
     symbolic,
     when,
 )
+from transom_compile.kernels.norm import inverse_root
 from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
+
+FEW_TILE = 4
+"""Tokens for which a word of the weight is unpacked once, in all kernels but those of one token
+and `gpu_prefill`."""
+
+
+class Phase(StrEnum):
+    """How many tokens a product is made for."""
+
+    DECODE = "decode"
+    """One."""
+    BATCH = "batch"
+    """Any number; made for at most eight."""
+    PREFILL = "prefill"
+    """Any number; made for many."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +81,28 @@ class Epilogue:
 class LinearSpec:
     """One product y[t, r] = sum_k W[r, k] x[t, k], then an epilogue.
 
-    `tokens`: 1 for decode, None for any number (prefill).
+    `norm`: epsilon of an RMS norm of x, whose weights come after x; for one token only.
     """
 
     block_type: str
     rows: int
     cols: int
-    tokens: int | None
+    phase: Phase
     in_dtype: str
     out_dtype: str
     epilogue: Epilogue = field(default_factory=Epilogue)
+    norm: float | None = None
 
     @property
     def name(self) -> str:
-        kind = "decode" if self.tokens == 1 else "prefill"
+        normed = "" if self.norm is None else "normed_"
         dtypes = "" if self.in_dtype == self.out_dtype else f"_{self.out_dtype}"
         weight = f"{self.block_type.lower()}_{self.rows}x{self.cols}"
-        return f"linear_{self.epilogue.name}_{kind}_{weight}{dtypes}"
+        return f"linear_{normed}{self.epilogue.name}_{self.phase}_{weight}{dtypes}"
+
+    @property
+    def single(self) -> bool:
+        return self.phase == Phase.DECODE
 
     @property
     def out_rows(self) -> int:
@@ -94,6 +117,7 @@ class LinearSpec:
 @dataclass(frozen=True)
 class _Buffers:
     x: Buffer
+    norm_weight: Buffer | None
     weight: WeightReader
     bias: Buffer | None
     residual: Buffer | None
@@ -101,13 +125,17 @@ class _Buffers:
 
 
 def _declare(spec: LinearSpec) -> tuple[Expr, _Buffers]:
-    tokens = symbolic("n") if spec.tokens is None else spec.tokens
+    if spec.norm is not None and not spec.single:
+        raise ValueError(f"{spec.name}: a norm is fused into products of one token only")
+    tokens = 1 if spec.single else symbolic("n")
     x = buffer_arg("x", (1, tokens, spec.cols), spec.in_dtype)
+    gains = None if spec.norm is None else buffer_arg("norm_weight", (spec.cols,), "float32")
     weight = WeightReader.declare(spec.block_type, spec.rows, spec.cols)
     shape = (1, tokens, spec.out_rows)
     bias = buffer_arg("bias", (spec.rows,), "float32") if spec.epilogue.bias else None
     residual = buffer_arg("residual", shape, spec.out_dtype) if spec.epilogue.residual else None
-    return tokens, _Buffers(x, weight, bias, residual, buffer_arg("y", shape, spec.out_dtype))
+    y = buffer_arg("y", shape, spec.out_dtype)
+    return tokens, _Buffers(x, gains, weight, bias, residual, y)
 
 
 def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: list[Expr]) -> None:
@@ -129,6 +157,13 @@ def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: l
     store(buffers.y, [0, token, row], cast(spec.out_dtype, total))
 
 
+def linear(spec: LinearSpec, schedule: str) -> object:
+    """The kernel of a product in a schedule."""
+    if schedule == "fallback":
+        return fallback(spec)
+    return gpu_prefill(spec) if spec.phase == Phase.PREFILL else gpu_lanes(spec)
+
+
 def fallback(spec: LinearSpec) -> object:
     """No barrier: a thread owns a tile of weight rows by tokens and walks along the input axis.
 
@@ -137,8 +172,8 @@ def fallback(spec: LinearSpec) -> object:
     """
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
-    single = spec.tokens == 1
-    tile = 1 if single else 4
+    single, normed = spec.single, spec.norm is not None
+    tile = 1 if single else FEW_TILE
     own_rows = 8 // halves
     threads = _even_threads(-(-out_rows // own_rows))
     blocks = -(-out_rows // (own_rows * threads))
@@ -146,9 +181,9 @@ def fallback(spec: LinearSpec) -> object:
         n, b = _declare(spec)
         grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
         with launch(grid=grid, threads=(threads,)) as (block, (tx,)):
-            acc = local((own_rows * halves * tile,), "float32")
-            for i in range(own_rows * halves * tile):
-                store(acc, i, T.float32(0))
+            parts = own_rows * halves * tile
+            acc = _zeros(parts)
+            squares = _zeros(1) if normed else None
             first = let((block[0] * threads + tx) * own_rows)
             last = cast("int32", n) - 1 if not single else 0
             # Rows and tokens past the end repeat the last one and are dropped at the store.
@@ -165,60 +200,77 @@ def fallback(spec: LinearSpec) -> object:
                     piece = let(g * pieces + p)
                     picked = [b.weight.piece(header, p) for header in headers]
                     for t, token in enumerate(tokens):
-                        prepared = b.weight.prepare(_piece_of_x(b.x, token, piece))
+                        prepared = b.weight.prepare(_piece_of_x(b, token, piece, squares))
                         for i, weights in enumerate(picked):
                             at = i * tile + t
                             store(acc, at, acc[at] + weights.dot(prepared))
+            inverse = _inverse_rms(spec, squares[0]) if normed else None
             for t, place in enumerate(places):
                 for r, row in enumerate(own):
                     sums = [acc[(r * halves + h) * tile + t] for h in range(halves)]
+                    sums = _scaled(sums, inverse)
                     inside = row < out_rows if single else tirx.And(place <= last, row < out_rows)
                     with when(inside):
                         _finish(spec, b, place, row, sums)
     return made.prim_func
 
 
-def gpu_decode(
-    spec: LinearSpec, *, lanes: int = 8, rows: int = 8, rows_per_thread: int = 2
-) -> object:
-    """One token: `lanes` neighbouring threads share a row, read neighbouring groups, meet once."""
+def gpu_lanes(spec: LinearSpec) -> object:
+    """One token or a few: eight neighbouring threads share two rows, read neighbouring groups, meet
+    once. A word is unpacked once for a tile of tokens."""
+    lanes, rows, rows_per_thread = 8, 8, 2
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
-    parts = rows_per_thread * halves
+    single, normed = spec.single, spec.norm is not None
+    tile = 1 if single else FEW_TILE
+    parts = rows_per_thread * halves * tile
     with kernel(spec.name) as made:
-        _, b = _declare(spec)
+        n, b = _declare(spec)
         blocks = -(-out_rows // (rows * rows_per_thread))
-        with launch(grid=(blocks,), threads=(lanes, rows)) as ((bx,), (lane, ty)):
-            acc = local((parts,), "float32")
-            partial = shared((parts, rows, lanes), "float32")
-            for i in range(parts):
-                store(acc, i, T.float32(0))
-            start = bx * (rows * rows_per_thread) + ty
+        grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
+        with launch(grid=grid, threads=(lanes, rows)) as (block, (lane, ty)):
+            acc = _zeros(parts)
+            squares = _zeros(1) if normed else None
+            partial = shared((parts + normed, rows, lanes), "float32")
+            start = block[0] * (rows * rows_per_thread) + ty
             own = [let(start + r * rows) for r in range(rows_per_thread)]
             read = [
                 let(_clamped(row, out_rows) + h * out_rows) for row in own for h in range(halves)
             ]
+            first = 0 if single else let(block[1] * tile)
+            last = 0 if single else cast("int32", n) - 1
+            # Tokens past the end repeat the last one and are dropped at the store.
+            tokens = [0] if single else [let(tirx.min(first + t, last)) for t in range(tile)]
             with T.serial(-(-groups // lanes)) as step:
                 g = let(step * lanes + lane)
                 with when(g < groups):
                     headers = [b.weight.header(row, g) for row in read]
                     with T.serial(pieces) as p:
                         piece = let(g * pieces + p)
-                        prepared = b.weight.prepare(_piece_of_x(b.x, 0, piece))
-                        for i, header in enumerate(headers):
-                            weights = b.weight.piece(header, p)
-                            store(acc, i, acc[i] + weights.dot(prepared))
+                        picked = [b.weight.piece(header, p) for header in headers]
+                        for t, token in enumerate(tokens):
+                            prepared = b.weight.prepare(_piece_of_x(b, token, piece, squares))
+                            for i, weights in enumerate(picked):
+                                at = i * tile + t
+                                store(acc, at, acc[at] + weights.dot(prepared))
             for i in range(parts):
                 store(partial, [i, ty, lane], acc[i])
+            if squares is not None:
+                store(partial, [parts, ty, lane], squares[0])
             barrier()
-            with when(lane == 0):
+
+            def met(part: Expr) -> Expr:
+                return let(_sum([partial[part, ty, i] for i in range(lanes)]))
+
+            # A lane finishes a token.
+            place = 0 if single else let(first + lane)
+            with when(lane < tile if single else tirx.And(lane < tile, place <= last)):
+                inverse = _inverse_rms(spec, met(parts)) if normed else None
                 for r, row in enumerate(own):
-                    sums = [
-                        let(_sum([partial[r * halves + h, ty, i] for i in range(lanes)]))
-                        for h in range(halves)
-                    ]
+                    at = 0 if single else lane
+                    sums = [met((r * halves + h) * tile + at) for h in range(halves)]
                     with when(row < out_rows):
-                        _finish(spec, b, 0, row, sums)
+                        _finish(spec, b, place, row, _scaled(sums, inverse))
     return made.prim_func
 
 
@@ -236,11 +288,9 @@ def gpu_prefill(spec: LinearSpec) -> object:
         n, b = _declare(spec)
         grid = (-(-out_rows // row_tile), tirx.floordiv(n + token_tile - 1, token_tile))
         with launch(grid=grid, threads=(across, down)) as ((bx, by), (tx, ty)):
-            acc = local((own_rows * own_tokens * halves,), "float32")
+            acc = _zeros(own_rows * own_tokens * halves)
             x_slab = shared((GROUP, token_tile), spec.in_dtype)
             w_slab = shared((GROUP, weight_rows), "float32")
-            for i in range(own_rows * own_tokens * halves):
-                store(acc, i, T.float32(0))
             thread = let(ty * across + tx)
             last = cast("int32", n) - 1
             # One thread dequantizes one row of the slab: gates first, then ups.
@@ -278,8 +328,28 @@ def gpu_prefill(spec: LinearSpec) -> object:
     return made.prim_func
 
 
-def _piece_of_x(x: Buffer, token: Expr, piece: Expr) -> list[Expr]:
-    return [let(cast("float32", x[0, token, piece * PIECE + k])) for k in range(PIECE)]
+def _zeros(count: int) -> Buffer:
+    made = local((count,), "float32")
+    for i in range(count):
+        store(made, i, T.float32(0))
+    return made
+
+
+def _piece_of_x(b: _Buffers, token: Expr, piece: Expr, squares: Buffer | None) -> list[Expr]:
+    """Eight elements of x; with a norm, times its weights, and their squares added up."""
+    xs = [let(cast("float32", b.x[0, token, piece * PIECE + k])) for k in range(PIECE)]
+    if squares is None:
+        return xs
+    store(squares, 0, squares[0] + _sum([x * x for x in xs]))
+    return [let(x * b.norm_weight[piece * PIECE + k]) for k, x in enumerate(xs)]
+
+
+def _inverse_rms(spec: LinearSpec, squares: Expr) -> Expr:
+    return let(inverse_root(squares, spec.cols, spec.norm))
+
+
+def _scaled(sums: list[Expr], inverse: Expr | None) -> list[Expr]:
+    return sums if inverse is None else [let(total * inverse) for total in sums]
 
 
 def _clamped(row: Expr, rows: int) -> Expr:

@@ -64,7 +64,7 @@ def rms_norm(
                 store(total, 0, T.float32(0))
                 with T.serial(threads) as i:
                     store(total, 0, total[0] + partial[i])
-            scale = let(_inverse_root(total[0], width, epsilon))
+            scale = let(inverse_root(total[0], width, epsilon))
             with T.serial(-(-width // threads)) as step:
                 i = let(step * threads + tx)
                 with when(i < width):
@@ -97,7 +97,7 @@ def head_norm(shape: AttentionShape, epsilon: float, tokens: int | None, schedul
             state = local((1,), "float32")
             store(state, 0, T.float32(0))
             _add_squares(state, qkv, token, start, dim)
-            scale = let(_inverse_root(state[0], dim, epsilon))
+            scale = let(inverse_root(state[0], dim, epsilon))
             with T.serial(-(-dim // lanes)) as step:
                 i = let(step * lanes + lane)
                 with when(i < dim):
@@ -118,5 +118,6 @@ def _add_squares(total: Buffer, x: Buffer, token: Expr, start: Expr | int, count
         store(total, 0, total[0] + value * value)
 
 
-def _inverse_root(squares: Expr, count: int, epsilon: float) -> Expr:
+def inverse_root(squares: Expr, count: int, epsilon: float) -> Expr:
+    """1 / sqrt(mean + epsilon) of a sum of `count` squares."""
     return 1.0 / T.sqrt(squares / float(count) + exact(epsilon))

@@ -7,34 +7,17 @@ how. Equal calls in different layers share one kernel: 30 layers compile no more
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import tvm
-from tvm import ir, relax, tirx
+from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from transom_compile.kernels import elementwise, encoder, linear, norm, rotary
+from transom_compile.kernels import elementwise, encoder, linear, norm, paged, rotary
 from transom_compile.kernels.attention_shape import AttentionShape
+from transom_compile.passes.markers import FEW_ROWS, Marker, marker_of
 from transom_models.rope import Rope
-
-PREFIX = "transom."
-
-
-@dataclass(frozen=True)
-class Marker:
-    """A marker call taken apart."""
-
-    name: str
-    tensors: Sequence[Any]
-    attributes: Sequence[Any]
-    out: Any
-
-    def shape(self, index: int) -> Any:
-        return self.tensors[index].ty.shape.values
-
-    def dtype(self, index: int) -> str:
-        return str(self.tensors[index].ty.dtype)
 
 
 @tvm.transform.module_pass(opt_level=0, name="SelectKernels")
@@ -48,6 +31,7 @@ class SelectKernels:
         rewriter = _Rewriter(module, self.schedule)
         for global_var, function in module.functions.items():
             if isinstance(function, relax.Function):
+                rewriter.few_rows = bool(function.attrs.get(FEW_ROWS, 0))
                 rewriter.builder_.update_func(global_var, rewriter.visit_expr(function))
         return rewriter.builder_.get()
 
@@ -57,39 +41,26 @@ class _Rewriter(PyExprMutator):
     def __init__(self, module: Any, schedule: str) -> None:
         super().__init__(module)
         self.schedule = schedule
+        self.few_rows = False
         self._made: dict[tuple[object, ...], Any] = {}
 
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if call.op != ir.Op.get("relax.call_dps_packed"):
+        marker = marker_of(call)
+        if marker is None:
             return call
-        function, arguments = call.args
-        if not isinstance(function, relax.ExternFunc):
-            return call
-        symbol = str(function.global_symbol)
-        if not symbol.startswith(PREFIX):
-            return call
-        tensors = [field for field in arguments.fields if isinstance(field.ty, relax.TensorType)]
-        rest = [field for field in arguments.fields if not isinstance(field.ty, relax.TensorType)]
-        out = call.ty_args[0]
-        marker = Marker(
-            symbol.removeprefix(PREFIX), tensors, [_plain(field) for field in rest], out
-        )
-        return relax.call_tir(self._kernel(marker), tensors, out)
+        return relax.call_tir(self._kernel(marker), marker.tensors, marker.out)
 
     def _kernel(self, marker: Marker) -> Any:
+        marker = replace(marker, few_rows=self.few_rows)
         prim_func = MARKERS[marker.name](marker, self.schedule)
         name = str(prim_func.attrs["global_symbol"])
-        # Names are for people and leave some attributes out, such as a norm's epsilon.
-        key = (name, *marker.attributes)
+        # Names are for people and leave some attributes out, such as a norm's epsilon, and the size
+        # of `inputs`.
+        key = (name, *marker.attributes, *(str(tensor.ty) for tensor in marker.tensors))
         if key not in self._made:
             self._made[key] = self.builder_.add_func(prim_func.without_attr("global_symbol"), name)
         return self._made[key]
-
-
-def _plain(field: Any) -> str | int | float:
-    value = field.value
-    return str(value) if isinstance(field, ir.StringImm) else value
 
 
 def _tokens(extent: Any) -> int | None:
@@ -98,13 +69,24 @@ def _tokens(extent: Any) -> int | None:
 
 
 def _linear(marker: Marker, schedule: str) -> Any:
-    block_type, rows, bias, activation, gated, scale, softcap, residual = marker.attributes
+    return _product(marker, marker.attributes, schedule)
+
+
+def _normed_linear(marker: Marker, schedule: str) -> Any:
+    epsilon, *attributes = marker.attributes
+    return _product(marker, attributes, schedule, norm=float(epsilon))
+
+
+def _product(
+    marker: Marker, attributes: Sequence[Any], schedule: str, norm: float | None = None
+) -> Any:
+    block_type, rows, bias, activation, gated, scale, softcap, residual = attributes
     _, tokens, cols = marker.shape(0)
     spec = linear.LinearSpec(
         block_type=block_type,
         rows=int(rows),
         cols=int(cols),
-        tokens=_tokens(tokens),
+        phase=_phase(tokens, marker.few_rows, schedule),
         in_dtype=marker.dtype(0),
         out_dtype=str(marker.out.dtype),
         epilogue=linear.Epilogue(
@@ -115,10 +97,16 @@ def _linear(marker: Marker, schedule: str) -> Any:
             softcap=float(softcap),
             residual=bool(residual),
         ),
+        norm=norm,
     )
-    if schedule == "fallback":
-        return linear.fallback(spec)
-    return linear.gpu_decode(spec) if spec.tokens == 1 else linear.gpu_prefill(spec)
+    return linear.linear(spec, schedule)
+
+
+def _phase(tokens: Any, few_rows: bool, schedule: str) -> linear.Phase:
+    if _tokens(tokens) == 1:
+        return linear.Phase.DECODE
+    # The fallback's tiles suit few tokens and many: one kernel serves both.
+    return linear.Phase.BATCH if few_rows and schedule == "gpu" else linear.Phase.PREFILL
 
 
 def _embedding(marker: Marker, _schedule: str) -> Any:
@@ -157,6 +145,58 @@ def _rope(marker: Marker, _schedule: str) -> Any:
     shape = _attention_shape(marker, heads, kv_heads, head_dim)
     turns = Rope(tuple(float(f) for f in frequencies), float(magnitude))
     return rotary.rotate(shape, turns, _tokens(marker.shape(0)[1]))
+
+
+def _attention_step(marker: Marker, schedule: str) -> Any:
+    kind, rest = _paged(marker, schedule)
+    tokens = _tokens(marker.shape(0)[1])
+    return paged.attention_step(kind, _input_size(marker), _turns(rest), tokens)
+
+
+def _rope_append(marker: Marker, _schedule: str) -> Any:
+    heads, kv_heads, head_dim, *turns = marker.attributes
+    return paged.rope_append(
+        _attention_shape(marker, heads, kv_heads, head_dim),
+        _input_size(marker),
+        _turns(turns),
+        _tokens(marker.shape(0)[1]),
+        pages_per_slot=_pages_per_slot(marker),
+    )
+
+
+def _attend(marker: Marker, schedule: str) -> Any:
+    kind, (one_sequence,) = _paged(marker, schedule)
+    tokens = _tokens(marker.shape(0)[1])
+    return paged.attend(kind, _input_size(marker), tokens, one_sequence=bool(one_sequence))
+
+
+def _paged(marker: Marker, schedule: str) -> tuple[paged.PagedAttention, Sequence[Any]]:
+    """The kind of attention, and the attributes behind those that say it."""
+    heads, kv_heads, head_dim, scale, window, softcap, *rest = marker.attributes
+    kind = paged.PagedAttention(
+        _attention_shape(marker, heads, kv_heads, head_dim),
+        schedule,
+        _pages_per_slot(marker),
+        float(scale),
+        int(window),
+        float(softcap),
+    )
+    return kind, rest
+
+
+def _turns(attributes: Sequence[Any]) -> Rope | None:
+    if not attributes:
+        return None
+    magnitude, *frequencies = attributes
+    return Rope(tuple(float(f) for f in frequencies), float(magnitude))
+
+
+def _input_size(marker: Marker) -> int:
+    return int(marker.shape(1)[1])
+
+
+def _pages_per_slot(marker: Marker) -> int:
+    return int(marker.shape(2)[1])
 
 
 def _attention_shape(marker: Marker, heads: Any, kv_heads: Any, head_dim: Any) -> AttentionShape:
@@ -198,10 +238,14 @@ def _pool(marker: Marker, _schedule: str) -> Any:
 
 MARKERS: dict[str, Callable[[Marker, str], Any]] = {
     "linear": _linear,
+    "normed_linear": _normed_linear,
     "embedding": _embedding,
     "rms_norm": _rms_norm,
     "head_norm": _head_norm,
     "rope": _rope,
+    "attention_step": _attention_step,
+    "rope_append": _rope_append,
+    "attend": _attend,
     "multiply": _multiply,
     "take_last": _take_last,
     "add_rows": _add_rows,

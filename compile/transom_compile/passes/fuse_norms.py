@@ -1,0 +1,89 @@
+"""Phase `select`: let products of one token take the RMS norm of their input along.
+
+A norm is a dispatch for a row of a few hundred numbers, on which the next one waits. Where only
+products of the same single token read it, each of them norms its input itself and the norm goes:
+
+    h = transom.rms_norm(x, g, epsilon, 0)
+    y = transom.linear(h, planes..., attributes...)
+->  y = transom.normed_linear(x, g, planes..., epsilon, attributes...)
+
+Runs before `SelectKernels`. Many tokens keep their norms: there they cost little, and every tile of
+a product would compute them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from transom_compile.passes.markers import PREFIX, Marker, marker_of
+
+STORAGE_BUFFERS = 8
+"""WebGPU's default maxStorageBuffersPerShaderStage: a device need not have more."""
+
+
+@tvm.transform.module_pass(opt_level=0, name="FuseNorms")
+class FuseNorms:
+    """Rewrites norms of one token, with the products that read them, into `normed_linear`."""
+
+    def transform_module(self, module: Any, _context: Any) -> Any:
+        rewriter = _Rewriter(module)
+        for global_var, function in module.functions.items():
+            if isinstance(function, relax.Function):
+                rewriter.norms = _norms_to_fuse(function)
+                fused = relax.analysis.remove_all_unused(rewriter.visit_expr(function))
+                rewriter.builder_.update_func(global_var, fused)
+        return rewriter.builder_.get()
+
+
+@mutator
+class _Rewriter(PyExprMutator):
+    norms: Mapping[Any, Marker]
+
+    def visit_call_(self, call: Any) -> Any:
+        marker = marker_of(call)
+        if marker is None or marker.name != "linear" or marker.tensors[0] not in self.norms:
+            return super().visit_call_(call)
+        norm = self.norms[marker.tensors[0]]
+        arguments = [*norm.tensors, *marker.tensors[1:], norm.fields[0], *marker.fields]
+        arguments = [self.visit_expr(argument) for argument in arguments]
+        return relax.call_dps_packed(f"{PREFIX}normed_linear", arguments, out_ty=marker.out)
+
+
+def _norms_to_fuse(function: Any) -> dict[Any, Marker]:
+    """By the variables they are bound to."""
+    bound = relax.analysis.get_var2val(function)
+    markers = {variable: marker_of(value) for variable, value in bound.items()}
+    readers: dict[Any, list[Marker | None]] = {}
+    for variable, value in bound.items():
+        for read in relax.analysis.free_vars(value):
+            readers.setdefault(read, []).append(markers[variable])
+    return {
+        variable: marker
+        for variable, marker in markers.items()
+        if marker is not None
+        and _is_plain_norm(marker)
+        and all(_takes_norm(reader, variable) for reader in readers.get(variable, ()))
+    }
+
+
+def _is_plain_norm(marker: Marker) -> bool:
+    if marker.name != "rms_norm":
+        return False
+    _, residual = marker.attributes
+    tokens = marker.shape(0)[1]
+    return not residual and isinstance(tokens, tirx.IntImm) and int(tokens) == 1
+
+
+def _takes_norm(reader: Marker | None, norm: Any) -> bool:
+    """Whether this is a product of the norm, with a binding left for the norm's weights."""
+    if reader is None or reader.name != "linear":
+        return False
+    x, *others = reader.tensors
+    if not x.same_as(norm) or any(other.same_as(norm) for other in others):
+        return False
+    return len([*reader.tensors, "the norm's weights", "output"]) <= STORAGE_BUFFERS
