@@ -62,8 +62,8 @@ function highProduct(left: number, right: number): number {
   const leftHigh = left >>> 16;
   const rightLow = right & 0xffff;
   const rightHigh = right >>> 16;
-  // None of these passes 2 ** 53, so that sums are exact.
-  const middle = leftHigh * rightLow + Math.floor((leftLow * rightLow) / 0x10000);
-  const crossed = leftLow * rightHigh + (middle % 0x10000);
-  return (leftHigh * rightHigh + Math.floor(middle / 0x10000) + Math.floor(crossed / 0x10000)) | 0;
+  const lowest = Math.imul(leftLow, rightLow);
+  const middle = (Math.imul(leftHigh, rightLow) + (lowest >>> 16)) >>> 0;
+  const crossed = (Math.imul(leftLow, rightHigh) + (middle & 0xffff)) >>> 0;
+  return (Math.imul(leftHigh, rightHigh) + (middle >>> 16) + (crossed >>> 16)) | 0;
 }
