@@ -25,3 +25,8 @@ class AttentionShape:
     @property
     def all_heads(self) -> int:
         return self.query_heads + 2 * self.kv_heads
+
+    @property
+    def group(self) -> int:
+        """Queries that share a key."""
+        return self.query_heads // self.kv_heads

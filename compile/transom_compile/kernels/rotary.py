@@ -46,21 +46,15 @@ def split_rotary(shape: AttentionShape, rope: Rope | None, *, threads: int = 32)
         apply_rope = int_arg("apply_rope")
         with each(n * (heads * half), threads) as at:
             slot, head, token = let(at % half), let(at // half % heads), let(at // (half * heads))
-            pair = _pair(rope, slot, half)
-            turned = tirx.And(apply_rope > 0, head < shape.rotated_heads)
-            values = _turn(
-                [cast("float32", qkv[token, head, i]) for i in pair],
-                rope,
-                slot,
-                positions[token],
-                turned,
-                shape.dtype,
-            )
+            pair = pair_of(rope, slot, half)
+            wanted = tirx.And(apply_rope > 0, head < shape.rotated_heads)
+            by = turn_of(rope, slot, half, positions[token], wanted)
+            values = turned([cast("float32", qkv[token, head, i]) for i in pair], by)
             starts = (0, shape.query_heads, shape.rotated_heads, heads)
             for target, start, stop in zip((q, k, v), starts, starts[1:], strict=False):
                 with when(tirx.And(head >= start, head < stop)):
                     for i, value in zip(pair, values, strict=True):
-                        store(target, [token, head - start, i], value)
+                        store(target, [token, head - start, i], cast(shape.dtype, value))
     return made.prim_func
 
 
@@ -78,21 +72,15 @@ def rotate(shape: AttentionShape, rope: Rope, tokens: int | None, *, threads: in
         y = buffer_arg("y", (1, n, heads * dim), shape.dtype)
         with each(n * (heads * half), threads) as at:
             slot, head, token = let(at % half), let(at // half % heads), let(at // (half * heads))
-            pair = [head * dim + i for i in _pair(rope, slot, half)]
-            values = _turn(
-                [cast("float32", qkv[0, token, i]) for i in pair],
-                rope,
-                slot,
-                positions[token],
-                head < shape.rotated_heads,
-                shape.dtype,
-            )
+            pair = [head * dim + i for i in pair_of(rope, slot, half)]
+            by = turn_of(rope, slot, half, positions[token], head < shape.rotated_heads)
+            values = turned([cast("float32", qkv[0, token, i]) for i in pair], by)
             for i, value in zip(pair, values, strict=True):
-                store(y, [0, token, i], value)
+                store(y, [0, token, i], cast(shape.dtype, value))
     return made.prim_func
 
 
-def _pair(rope: Rope | None, slot: Expr, half: int) -> list[Expr]:
+def pair_of(rope: Rope | None, slot: Expr, half: int) -> list[Expr]:
     """The two elements of a head that slot 0..half-1 stands for.
 
     Slot i < pairs is the pair (i, i + pairs); the slots after it are neighbours that pass through.
@@ -100,33 +88,55 @@ def _pair(rope: Rope | None, slot: Expr, half: int) -> list[Expr]:
     pairs = half if rope is None else len(rope.frequencies)
     if pairs == half:
         return [slot, let(slot + half)]
-    turned = slot < pairs
+    turns = slot < pairs
     return [
-        let(tirx.Select(turned, slot, slot * 2)),
-        let(tirx.Select(turned, slot + pairs, slot * 2 + 1)),
+        let(tirx.Select(turns, slot, slot * 2)),
+        let(tirx.Select(turns, slot + pairs, slot * 2 + 1)),
     ]
 
 
-def _turn(
-    pair: Sequence[Expr], rope: Rope | None, slot: Expr, position: Expr, wanted: Expr, dtype: str
-) -> list[Expr]:
+def turned(pair: Sequence[Expr], by: Sequence[Expr]) -> list[Expr]:
+    """A pair turned by a cosine and a sine."""
     low, high = let(pair[0]), let(pair[1])
+    if not by:
+        return [low, high]
+    cos, sin = by
+    return [let(low * cos - high * sin), let(high * cos + low * sin)]
+
+
+def turn_of(
+    rope: Rope | None, slot: Expr, half: int, position: Expr, wanted: Expr | None = None
+) -> list[Expr]:
+    """Cosine and sine of a slot at a position, (1, 0) where it passes through; empty without rope.
+
+    `wanted` holds for the heads that turn at all.
+    """
     if rope is None:
-        return [cast(dtype, low), cast(dtype, high)]
-    turns = local((2,), "float32")
-    store(turns, 0, T.float32(1))
-    store(turns, 1, T.float32(0))
-    with when(tirx.And(wanted, slot < len(rope.frequencies))):
-        angle = cast("float32", position) * _pick(rope.frequencies, slot, 0)
-        reduced = let(_reduce_angle(let(angle)))
-        magnitude = exact(rope.magnitude)
-        plain = rope.magnitude == 1.0
-        store(turns, 0, T.cos(reduced) if plain else T.cos(reduced) * magnitude)
-        store(turns, 1, T.sin(reduced) if plain else T.sin(reduced) * magnitude)
-    return [
-        let(cast(dtype, low * turns[0] - high * turns[1])),
-        let(cast(dtype, high * turns[0] + low * turns[1])),
-    ]
+        return []
+    if len(rope.frequencies) < half:
+        turns = slot < len(rope.frequencies)
+        wanted = turns if wanted is None else tirx.And(wanted, turns)
+    if wanted is None:
+        return _cos_sin(rope, slot, position)
+    by = local((2,), "float32")
+    store(by, 0, T.float32(1))
+    store(by, 1, T.float32(0))
+    with when(wanted):
+        for i, value in enumerate(_cos_sin(rope, slot, position)):
+            store(by, i, value)
+    return [by[0], by[1]]
+
+
+def _cos_sin(rope: Rope, slot: Expr, position: Expr) -> list[Expr]:
+    # In the thread's memory: what only has a name, TVM's simplifier writes out at every use, and the
+    # table of frequencies is long.
+    angle, by = local((2,), "float32"), local((2,), "float32")
+    store(angle, 0, cast("float32", position) * _pick(rope.frequencies, slot, 0))
+    store(angle, 1, _reduce_angle(angle[0]))
+    values = [T.cos(angle[1]), T.sin(angle[1])]
+    for i, value in enumerate(values):
+        store(by, i, value if rope.magnitude == 1.0 else value * exact(rope.magnitude))
+    return [by[0], by[1]]
 
 
 def _pick(values: Sequence[float], index: Expr, base: int) -> Expr:
