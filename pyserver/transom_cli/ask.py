@@ -27,6 +27,8 @@ from transom_server.routes.web import NOT_BUILT, find_web_dir
 from transom_server.settings.toml_file import read_config
 from transom_server.store import open_store
 
+# Else the page runs the GGUF on the processor, where it finds no adapter.
+_ON_WEBGPU: Final = "&engine=webgpu"
 # The page's words for a machine whose graphics adapter cannot be used.
 _NO_ADAPTER: Final = frozenset({"no-webgpu", "no-adapter", "adapter-too-small"})
 
@@ -90,14 +92,14 @@ def command(
 def _page_address(model: str, url: str | None) -> Iterator[str]:
     """Where the page with the model is: at a server that runs, or at one of our own."""
     if url is not None:
-        yield f"{url.rstrip('/')}/?model={quote(model)}"
+        yield f"{url.rstrip('/')}/?model={quote(model)}{_ON_WEBGPU}"
         return
     config = read_config(os.environ, host="127.0.0.1", port="0", keys="off")
     name = open_store(config.models).get_index(ModelName.parse(model)).name
     if find_web_dir(config.web_dir) is None:
         raise PageNotBuilt(NOT_BUILT)
     with serving(create_app(config), config) as server:
-        yield f"{server.url}/?model={quote(str(name))}"
+        yield f"{server.url}/?model={quote(str(name))}{_ON_WEBGPU}"
 
 
 @contextmanager

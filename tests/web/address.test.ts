@@ -47,6 +47,8 @@ describe("readAddress", () => {
       schedule: "fallback",
       pipelines: "lazy",
     });
+    expect(read("?model=a&engine=cpu")?.overrides).toEqual({ engine: "cpu" });
+    expect(() => read("?model=a&engine=gpu")).toThrow("engine is webgpu or cpu");
     expect(read("?model=a")).toEqual({ source: expect.anything() as unknown, overrides: {} });
     expect(read("?model=a&force=1&memory=2048")).toMatchObject({
       isForced: true,

@@ -48,6 +48,9 @@ export type Schedule = "gpu" | "fallback";
 /** What runs a model: our program, or a library for TVM's runtime (imported models have no other). */
 export type Product = "program" | "library";
 
+/** What does the arithmetic: the graphics adapter, or the processor (llama.cpp in wasm, slower). */
+export type EngineKind = "webgpu" | "cpu";
+
 /** When GPU pipelines are built: all before the first token, or each at its first use. */
 export type PipelineLoading = "ahead" | "lazy";
 
@@ -55,6 +58,7 @@ export interface LoadRequest {
   source: BundleSource;
   /** Choices that the page's address may force; without them the adapter decides. */
   overrides: {
+    engine?: EngineKind;
     variant?: Variant;
     schedule?: Schedule;
     product?: Product;
@@ -104,16 +108,28 @@ export interface AdapterReport {
   workgroupBytes: number;
 }
 
+/** How a model runs without a graphics adapter. */
+export interface ProcessorReport {
+  /** One where the page is not isolated from other origins (COOP, COEP). */
+  threads: number;
+  /** Why not on the graphics adapter, in a few words; null where the address wants it so. */
+  reason: string | null;
+}
+
 /** What a model is for: to talk, or to turn texts into vectors. */
 export type Task = "chat" | "embedding";
 
 export interface LoadReport {
   model: string;
   task: Task;
-  adapter: AdapterReport;
-  computeDtype: string;
-  schedule: Schedule;
-  pipelines: PipelineLoading;
+  engine: EngineKind;
+  /** Null on the processor, as what follows. */
+  adapter: AdapterReport | null;
+  computeDtype: string | null;
+  schedule: Schedule | null;
+  pipelines: PipelineLoading | null;
+  /** Null on WebGPU. */
+  processor: ProcessorReport | null;
   contextWindowSize: number;
   loadSeconds: number;
   bytesDownloaded: number;

@@ -6,6 +6,7 @@
  *   ?bundle=demo/             a bundle in a plain folder beside the page
  *   ?imported=6a1f…           what a file picker brought, by the digest of its index
  *   &variant=f32 &schedule=fallback &pipelines=lazy    force what the adapter would decide
+ *   &engine=cpu               run on the processor; =webgpu: on the graphics adapter or not at all
  *   &force=1                  load also what does not fit into memory, by our estimate
  *   &memory=2048              megabytes of GPU memory that models may take
  */
@@ -29,6 +30,7 @@ export function readAddress(address: URL, host: Host = "server"): LoadRequest | 
   if (source === null) {
     return null;
   }
+  const engine = oneOf(query, "engine", ["webgpu", "cpu"]);
   const variant = oneOf(query, "variant", ["f16", "f32"]);
   const schedule = oneOf(query, "schedule", ["gpu", "fallback"]);
   const pipelines = oneOf(query, "pipelines", ["ahead", "lazy"]);
@@ -39,6 +41,7 @@ export function readAddress(address: URL, host: Host = "server"): LoadRequest | 
     ...(isForced && { isForced }),
     ...(memoryBudgetBytes !== null && { memoryBudgetBytes }),
     overrides: {
+      ...(engine && { engine }),
       ...(variant && { variant }),
       ...(schedule && { schedule }),
       ...(pipelines && { pipelines }),

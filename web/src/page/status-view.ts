@@ -7,8 +7,18 @@ const status = byId("status", HTMLDListElement);
 const values = new Map<string, HTMLElement>();
 
 export function showMachine(report: LoadReport): void {
-  put("Adapter", adapterName(report.adapter));
-  put("Compute", `${report.computeDtype}${report.schedule === "fallback" ? ", fallback" : ""}`);
+  const { adapter, processor, computeDtype, schedule } = report;
+  if (adapter !== null) {
+    put("Adapter", adapterName(adapter));
+  }
+  if (computeDtype !== null) {
+    put("Compute", `${computeDtype}${schedule === "fallback" ? ", fallback" : ""}`);
+  }
+  if (processor !== null) {
+    const { reason, threads } = processor;
+    put("Runs on", `${reason === null ? "the" : `${reason}: running on the`} processor`);
+    put("Compute", `llama.cpp, ${threads} ${threads === 1 ? "thread" : "threads"}`);
+  }
 }
 
 /** @param tokensPerSecond 0 hides nothing: the last figure stays until there is a new one. */

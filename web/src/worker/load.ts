@@ -177,10 +177,12 @@ async function loadOn(
     report: {
       model: bundle.name,
       task,
+      engine: "webgpu",
       adapter,
       computeDtype: library.metadata.computeDtype,
       schedule: choice.schedule,
       pipelines: choice.pipelines,
+      processor: null,
       contextWindowSize,
       licenses: manifest.annotations.get(LICENSES) ?? null,
       gpuBytes: fit.gpuBytes,
