@@ -2,9 +2,10 @@
 import { describe, expect, it } from "vitest";
 
 import { TransomError } from "../../web/src/errors.ts";
-import type { Done, GenerateRequest, TokenEvent } from "../../web/src/protocol.ts";
+import type { Constraint, Done, GenerateRequest, TokenEvent } from "../../web/src/protocol.ts";
 import { BatchEngine } from "../../web/src/worker/scheduling/batch-engine.ts";
-import { FakeBatchRuntime, toyLogitsOf, toyText } from "./fake-batch-runtime.ts";
+import { PrefixKeeper } from "../../web/src/worker/scheduling/prefix-store.ts";
+import { FakeBatchRuntime, maskOf, toyLogitsOf, toyText } from "./fake-batch-runtime.ts";
 
 const GREEDY = { temperature: 0, topP: 1, seed: 0 };
 const WARM = { temperature: 0.7, topP: 1, seed: 11 };
@@ -305,6 +306,266 @@ describe("few pages", () => {
     expect(runtime.prefilledTokens).toBeGreaterThan(3 * 8);
     expect(first?.done.finishReason).toBe("length");
     expect(last?.done.completionTokens).toBe(28);
+  });
+});
+
+describe("log-probabilities", () => {
+  it("come with each token, the likeliest first", async () => {
+    const { events, ids } = await run(
+      new BatchEngine(new FakeBatchRuntime()),
+      request(prompt(6), { topLogprobs: 3 }),
+    );
+    expect(ids).toEqual(toyText(prompt(6), GREEDY, 5));
+    for (const { tokenId, logprobs } of events) {
+      expect(logprobs?.top.map((entry) => entry.tokenId)).toHaveLength(3);
+      expect(logprobs?.top[0]).toEqual({ tokenId, logprob: logprobs?.logprob });
+    }
+  });
+
+  it("are no likeliest ones where none are asked for, and nothing where nothing is", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    const none = await run(engine, request(prompt(6), { topLogprobs: 0 }));
+    expect(none.events[0]?.logprobs?.top).toEqual([]);
+    expect((await run(engine, request(prompt(6)))).events[0]).not.toHaveProperty("logprobs");
+  });
+});
+
+describe("a format", () => {
+  /** Tokens 1 to 9, each larger than the one before it; 9 is the end. */
+  class Rising implements Constraint {
+    readonly accepted: number[] = [];
+    nextMask(): Int32Array {
+      const last = this.accepted.at(-1) ?? 0;
+      return maskOf(Array.from({ length: 9 - last }, (_, index) => last + 1 + index));
+    }
+    accept(tokenId: number): boolean {
+      this.accepted.push(tokenId);
+      return tokenId < 9;
+    }
+    dispose(): void {
+      this.accepted.length = 0;
+    }
+  }
+
+  it("holds every token, in company too, and ends the answer when it is complete", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    const constraint = new Rising();
+    const [{ ids, done }, other] = await Promise.all([
+      run(engine, request(prompt(6), { constraint, maxTokens: 20 })),
+      run(engine, request(prompt(7), { maxTokens: 20 })),
+    ]);
+    expect(ids).toEqual([...ids].sort((one, two) => one - two));
+    expect(ids.at(-1)).toBe(9);
+    expect(constraint.accepted).toEqual(ids);
+    expect(done).toMatchObject({ finishReason: "stop", stopTokenId: null });
+    expect(other.ids).toEqual(toyText(prompt(7), GREEDY, 20));
+  });
+
+  it("knows what was answered before", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    const whole = await run(
+      engine,
+      request(prompt(6), { constraint: new Rising(), maxTokens: 20 }),
+    );
+    const answeredTokenIds = whole.ids.slice(0, 1);
+    const rest = await run(
+      engine,
+      request(prompt(6), { constraint: new Rising(), maxTokens: 20, answeredTokenIds }),
+    );
+    expect([...answeredTokenIds, ...rest.ids]).toEqual(whole.ids);
+    const complete = await run(
+      engine,
+      request(prompt(6), { constraint: new Rising(), answeredTokenIds: whole.ids }),
+    );
+    expect(complete.done).toMatchObject({
+      finishReason: "stop",
+      completionTokens: whole.ids.length,
+    });
+  });
+
+  it("is held to after a pause", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime({ pageCount: 12, contextWindowSize: 40 }));
+    const alone = await run(engine, request(prompt(8), { constraint: new Rising() }));
+    const [, , last] = await Promise.all([
+      run(engine, request(prompt(8, 1), { maxTokens: 30 })),
+      run(engine, request(prompt(8, 2), { maxTokens: 30 })),
+      run(engine, request(prompt(8), { constraint: new Rising() })),
+    ]);
+    expect(last.ids).toEqual(alone.ids);
+  });
+});
+
+describe("overflow", () => {
+  const limits = { contextWindowSize: 32 };
+
+  it("is an error that names both numbers", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime(limits));
+    await expect(run(engine, request(prompt(32)))).rejects.toMatchObject({
+      code: "context-overflow",
+      message: expect.stringMatching(/32 tokens.*hold 32/) as string,
+    });
+  });
+
+  it("leaves out the oldest behind those that are kept", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime(limits));
+    const long = prompt(50);
+    const asked = request(long, { overflow: "truncate", keepTokens: 6, maxTokens: 99 });
+    const { ids, done } = await run(engine, asked);
+    // A quarter of the window is left for the answer.
+    const fitted = [...long.slice(0, 6), ...long.slice(50 - 18)];
+    expect(ids).toEqual(toyText(fitted, GREEDY, 9));
+    expect(done).toMatchObject({ finishReason: "length", promptTokens: 50, truncatedTokens: 26 });
+  });
+
+  it("leaves room for a short answer only", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime(limits));
+    const asked = request(prompt(50), { overflow: "truncate", maxTokens: 3 });
+    const { ids, done } = await run(engine, asked);
+    expect(ids).toEqual(toyText(prompt(50).slice(50 - 29), GREEDY, 3));
+    expect(done.truncatedTokens).toBe(21);
+  });
+
+  it("says when the first message alone is too long", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime(limits));
+    const asked = request(prompt(50), { overflow: "truncate", keepTokens: 30, maxTokens: 9 });
+    await expect(run(engine, asked)).rejects.toMatchObject({ code: "context-overflow" });
+  });
+
+  it("forgets the older half and goes on", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime(limits));
+    const asked = request(prompt(10), { overflow: "shift", keepTokens: 4, maxTokens: 80 });
+    const { ids, done } = await run(engine, asked);
+    const shift = { window: 32, keepTokens: 4 };
+    expect(ids).toEqual(toyText(prompt(10), GREEDY, 80, { shift }));
+    expect(done).toMatchObject({ finishReason: "length", completionTokens: 80 });
+    expect(done.truncatedTokens).toBeGreaterThan(40);
+  });
+
+  it("costs nothing where all fits", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime(limits));
+    const { done } = await run(engine, request(prompt(10), { overflow: "shift" }));
+    expect(done).not.toHaveProperty("truncatedTokens");
+  });
+});
+
+describe("drafts", () => {
+  /** What repeats itself is guessed right now and then. */
+  const repeating = Array.from({ length: 24 }, (_, index) => index % 6);
+
+  it.each([GREEDY, WARM])("change no token (%o)", async (sampling) => {
+    const runtime = new FakeBatchRuntime({ maxRows: 8 });
+    const engine = new BatchEngine(runtime);
+    const asked = request(repeating, { sampling, maxTokens: 30 });
+    const { ids } = await run(engine, { ...asked, drafts: "on" });
+    expect(ids).toEqual(toyText(repeating, sampling, 30));
+    const steps = runtime.calls.filter(({ kind }) => kind === "step");
+    expect(Math.max(...steps.map(({ size }) => size))).toBe(8);
+    expect(runtime.misuses).toEqual([]);
+  });
+
+  it("save steps where guesses are right", async () => {
+    const runtime = new FakeBatchRuntime({ maxRows: 8, vocabularySize: 3 });
+    const { ids } = await run(
+      new BatchEngine(runtime),
+      request([0, 1, 2], { maxTokens: 50, drafts: "on" }),
+    );
+    expect(ids).toEqual(toyText([0, 1, 2], GREEDY, 50, { vocabularySize: 3 }));
+    expect(runtime.calls.length).toBeLessThan(40);
+  });
+
+  it("are not made by default, and take no row that another sequence needs", async () => {
+    const runtime = new FakeBatchRuntime({ maxRows: 4 });
+    const engine = new BatchEngine(runtime);
+    await run(engine, request(repeating, { maxTokens: 20 }));
+    expect(runtime.calls.every(({ size, kind }) => kind === "prefill" || size === 1)).toBe(true);
+    const all = await Promise.all(
+      [1, 2, 3].map((first) => {
+        const ids = repeating.map((id) => id + first);
+        return run(engine, request(ids, { drafts: "on", maxTokens: 20 }));
+      }),
+    );
+    all.forEach(({ ids }, index) => {
+      const asked = repeating.map((id) => id + index + 1);
+      expect(ids).toEqual(toyText(asked, GREEDY, 20));
+    });
+    expect(runtime.misuses).toEqual([]);
+  });
+
+  it("are tried by themselves only after plain steps were measured", async () => {
+    const runtime = new FakeBatchRuntime({ maxRows: 8 });
+    const engine = new BatchEngine(runtime);
+    const { ids } = await run(engine, request(repeating, { drafts: "auto", maxTokens: 35 }));
+    expect(ids).toEqual(toyText(repeating, GREEDY, 35));
+    const [first, ...later] = runtime.calls.filter(({ kind }) => kind === "step");
+    expect(first?.size).toBe(1);
+    expect(Math.max(...later.map(({ size }) => size))).toBeGreaterThan(1);
+  });
+});
+
+describe("pages kept beyond this visit", () => {
+  class MemoryStore {
+    readonly pages = new Map<string, Uint8Array>();
+    isBroken = false;
+    load(key: string): Promise<Uint8Array | null> {
+      return this.isBroken
+        ? Promise.reject(new Error("disk"))
+        : Promise.resolve(this.pages.get(key) ?? null);
+    }
+    save(key: string, bytes: Uint8Array): Promise<void> {
+      this.pages.set(key, bytes);
+      return this.isBroken ? Promise.reject(new Error("disk")) : Promise.resolve();
+    }
+  }
+
+  async function visit(store: MemoryStore, asked: GenerateRequest, model = "sha256:a") {
+    const runtime = new FakeBatchRuntime();
+    const keeper = new PrefixKeeper(store, model, runtime.limits.pageSize);
+    const engine = new BatchEngine(runtime, keeper);
+    const ran = await run(engine, asked);
+    await keeper.saving;
+    return { ...ran, runtime };
+  }
+
+  it("spare the next visit the run of a long first message", async () => {
+    const store = new MemoryStore();
+    const first = await visit(store, request([...prompt(22), 1, 2, 3], { keepTokens: 22 }));
+    expect(store.pages.size).toBe(5);
+    const asked = [...prompt(22), 9, 9];
+    const second = await visit(store, request(asked, { keepTokens: 22 }));
+    expect(second.ids).toEqual(toyText(asked, GREEDY, 5));
+    expect(second.done.cachedTokens).toBe(20);
+    expect(second.runtime.prefilledTokens).toBe(4);
+    expect(first.runtime.pageReads).toBe(5);
+    // What is kept is not written again.
+    expect(second.runtime.pageReads).toBe(0);
+  });
+
+  it("are another model's where the name differs, and none of a short prompt", async () => {
+    const store = new MemoryStore();
+    await visit(store, request(prompt(15)));
+    expect(store.pages.size).toBe(0);
+    await visit(store, request(prompt(22)));
+    expect(store.pages.size).toBe(5);
+    const other = await visit(store, request(prompt(22)), "sha256:b");
+    expect(other.done.cachedTokens).toBe(0);
+  });
+
+  it("are nobody's trouble when the disk is gone", async () => {
+    const store = new MemoryStore();
+    store.isBroken = true;
+    const { ids, done } = await visit(store, request(prompt(22)));
+    expect(ids).toEqual(toyText(prompt(22), GREEDY, 5));
+    expect(done.cachedTokens).toBe(0);
+  });
+
+  it("give all pages back when they are written", async () => {
+    const runtime = new FakeBatchRuntime({ pageCount: 10, contextWindowSize: 40 });
+    const keeper = new PrefixKeeper(new MemoryStore(), "sha256:a", runtime.limits.pageSize);
+    const engine = new BatchEngine(runtime, keeper);
+    for (const first of [0, 1, 2, 3]) {
+      const { ids } = await run(engine, request(prompt(36, first)));
+      expect(ids).toEqual(toyText(prompt(36, first), GREEDY, 5));
+    }
   });
 });
 

@@ -80,6 +80,8 @@ function makeWish(upTo: (most: number) => number): Wish {
       stopTokenIds: upTo(2) === 0 ? [upTo(VOCABULARY)] : [],
       maxTokens: 1 + upTo(30),
       ...(upTo(5) === 0 ? { topLogprobs: 3 } : {}),
+      ...(upTo(3) === 0 ? { drafts: "on" } : {}),
+      ...(upTo(4) === 0 ? { overflow: "shift", keepTokens: upTo(common.length) } : {}),
     },
     abortAfterTokens: aborts === 0 ? 1 + upTo(8) : null,
     abortAfterWaits: aborts === 1 ? upTo(30) : null,
@@ -89,11 +91,20 @@ function makeWish(upTo: (most: number) => number): Wish {
 async function check(engine: BatchEngine, wish: Wish): Promise<void> {
   const { promptTokenIds, sampling, maxTokens, stopTokenIds } = wish.request;
   const { ids, done } = await say(engine, wish);
-  const room = engine.contextWindowSize + 1 - promptTokenIds.length;
-  const whole = toyText(promptTokenIds, sampling, Math.min(maxTokens, room), {
-    vocabularySize: VOCABULARY,
-    stopTokenIds,
-  });
+  const window = engine.contextWindowSize;
+  const room = window + 1 - promptTokenIds.length;
+  const shift = { window, keepTokens: wish.request.keepTokens ?? 0 };
+  const isShifted = wish.request.overflow === "shift";
+  const whole = toyText(
+    promptTokenIds,
+    sampling,
+    isShifted ? maxTokens : Math.min(maxTokens, room),
+    {
+      vocabularySize: VOCABULARY,
+      stopTokenIds,
+      ...(isShifted ? { shift } : {}),
+    },
+  );
   if (done.finishReason === "abort") {
     expect(ids).toEqual(whole.slice(0, ids.length));
     expect(wish.abortAfterTokens ?? wish.abortAfterWaits).not.toBeNull();

@@ -29,6 +29,18 @@ export const SMALL: BatchLimits = {
   vocabularySize: 32,
 };
 
+/** A choice among few tokens, as a format makes it. */
+export function maskOf(
+  tokenIds: readonly number[],
+  vocabularySize = SMALL.vocabularySize,
+): Int32Array {
+  const mask = new Int32Array(Math.ceil(vocabularySize / 32));
+  for (const tokenId of tokenIds) {
+    mask[tokenId >> 5] = (mask[tokenId >> 5] ?? 0) | (1 << (tokenId & 31));
+  }
+  return mask;
+}
+
 export interface Call {
   kind: "prefill" | "choose" | "step" | "stepOn";
   /** Rows, or tokens of a prefill. */
@@ -212,7 +224,12 @@ export class FakeBatchRuntime implements BatchRuntime {
     return toyLogits(states, this.limits.vocabularySize);
   }
 
-  #choose(slot: number, position: number, choice: RowChoice, logits = new Float32Array(0)): Chosen {
+  #choose(
+    slot: number,
+    position: number,
+    choice: RowChoice,
+    logits: Float32Array = new Float32Array(0),
+  ): Chosen {
     const history = this.#historyOf(slot).slice(0, position + 1);
     const mask = choice.nextMask?.() ?? null;
     const tokenId = toyChoice(logits, history, choice.sampling, mask);
@@ -275,25 +292,36 @@ export class FakeBatchRuntime implements BatchRuntime {
   }
 }
 
+export interface ToyOptions {
+  vocabularySize?: number;
+  stopTokenIds?: readonly number[];
+  /** Where it is full, forget the older half behind the first `keepTokens`. */
+  shift?: { window: number; keepTokens: number };
+}
+
 /** The text that the same model says with nothing but a list of tokens: no pages, no batches. */
 export function toyText(
   promptTokenIds: readonly number[],
   sampling: Sampling,
   tokens: number,
-  {
-    vocabularySize = SMALL.vocabularySize,
-    stopTokenIds = [],
-  }: { vocabularySize?: number; stopTokenIds?: readonly number[] } = {},
+  { vocabularySize = SMALL.vocabularySize, stopTokenIds = [], shift }: ToyOptions = {},
 ): number[] {
-  const known = [...promptTokenIds];
-  while (known.length < promptTokenIds.length + tokens) {
+  let known = [...promptTokenIds];
+  const said: number[] = [];
+  while (said.length < tokens) {
+    if (shift !== undefined && known.length > shift.window) {
+      const first = known.slice(0, shift.keepTokens);
+      const behind = known.slice(shift.keepTokens);
+      known = [...first, ...behind.slice(Math.floor(behind.length / 2))];
+    }
     const chosen = toyChoice(toyLogitsOf(known, vocabularySize), known, sampling, null);
     if (stopTokenIds.includes(chosen)) {
       break;
     }
     known.push(chosen);
+    said.push(chosen);
   }
-  return known.slice(promptTokenIds.length);
+  return said;
 }
 
 export function toyLogitsOf(

@@ -12,6 +12,9 @@ export interface Member {
   guesses: readonly number[];
 }
 
+/** Browsers' clocks are coarse; nothing takes no time. */
+export const SHORTEST_MS = 0.1;
+
 interface Group {
   chosen: Promise<Chosen[][]>;
   steps: number;
@@ -22,7 +25,8 @@ export class Flight {
   readonly members: readonly Member[];
   readonly rows: readonly Row[];
   readonly #groups: Group[] = [];
-  #lastReadAt = 0;
+  /** When the GPU turned to the oldest group, where it had something else to do before. */
+  #begunAt = 0;
 
   /** @param guessesOf what to judge of a sequence besides its newest token. */
   constructor(
@@ -74,6 +78,11 @@ export class Flight {
     }
   }
 
+  /** Until now the GPU was busy with something else. */
+  begunAt(now: number): void {
+    this.#begunAt = now;
+  }
+
   /** What the oldest group chose, and the time that the GPU took for it. */
   async read(): Promise<{ chosen: Chosen[][]; ms: number }> {
     const [group] = this.#groups;
@@ -83,8 +92,8 @@ export class Flight {
     const chosen = await group.chosen;
     this.#groups.shift();
     const now = performance.now();
-    const ms = now - Math.max(group.queuedAt, this.#lastReadAt);
-    this.#lastReadAt = now;
+    const ms = Math.max(now - Math.max(group.queuedAt, this.#begunAt), SHORTEST_MS);
+    this.#begunAt = now;
     return { chosen, ms };
   }
 }

@@ -51,7 +51,7 @@ export class Pace {
   }
 
   prefilled(tokens: number, ms: number): void {
-    this.#tokensPerMs = mixed(this.#tokensPerMs, tokens / Math.max(ms, Number.EPSILON));
+    this.#tokensPerMs = mixed(this.#tokensPerMs, tokens / ms);
   }
 
   stepped(steps: number, ms: number): void {

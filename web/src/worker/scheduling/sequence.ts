@@ -1,7 +1,7 @@
 /** One request on its way through the batch engine: its tokens so far, and how it ends. */
 import type { Done, FinishReason, GenerateRequest, TokenEvent } from "../../protocol.ts";
 import type { Chosen, RowChoice } from "../runtime.ts";
-import type { Seat } from "./kv-memory.ts";
+import type { RestoredPages, Seat } from "./kv-memory.ts";
 import { type Fitted, shift } from "./overflow.ts";
 
 /** What a token that was accepted means for its sequence. */
@@ -18,6 +18,11 @@ export class Sequence {
   /** Groups of decode steps it was part of. */
   groups = 0;
   isOver = false;
+  /** What an earlier visit kept of its prompt. */
+  restored: RestoredPages | null = null;
+  /** Settles when that is known; null: it was not looked for. */
+  restoring: Promise<void> | null = null;
+  isLookedUp = false;
 
   readonly #onToken: (event: TokenEvent) => void;
   readonly #onOver: (sequence: Sequence) => void;
@@ -70,6 +75,15 @@ export class Sequence {
     return constraint !== undefined || topLogprobs !== undefined;
   }
 
+  get isBeingRestored(): boolean {
+    return this.restoring !== null;
+  }
+
+  /** The first token's logits were asked for, and it has not been said. */
+  get wantsLogits(): boolean {
+    return this.request.wantFirstLogits === true && this.#firstTokenAt === null;
+  }
+
   get choice(): RowChoice {
     const { sampling, constraint, topLogprobs } = this.request;
     return {
@@ -79,8 +93,27 @@ export class Sequence {
     };
   }
 
+  /** Whether what was answered before has ended it already, by its format. */
+  isComplete(): boolean {
+    const { constraint, answeredTokenIds = [] } = this.request;
+    return (
+      constraint !== undefined && answeredTokenIds.some((tokenId) => !constraint.accept(tokenId))
+    );
+  }
+
+  /** @param pages what an earlier visit kept of its prompt; null: nobody looks for it. */
+  lookUp(pages: Promise<RestoredPages | null> | null): void {
+    this.isLookedUp = true;
+    this.restoring =
+      pages?.then((restored) => {
+        this.restored = restored;
+        this.restoring = null;
+      }) ?? null;
+  }
+
   sitDown(seat: Seat): void {
     this.seat = seat;
+    this.restored = null;
     this.#cachedTokens ??= Math.min(seat.found, this.request.promptTokenIds.length);
   }
 
