@@ -18,6 +18,7 @@ from typing import Any
 
 import tvm
 from tvm import ir, relax, s_tir, tirx
+from tvm.relax import transform
 from tvm.target import Target
 
 from transom_compile.graph import stored_parameters
@@ -38,6 +39,7 @@ from transom_compile.program_graph import MAX_ROWS, SLOTS, ProgramSizes, build_p
 from transom_compile.wgsl import Shader, shaders
 from transom_models.architecture import CacheSpec, load_architecture
 
+FORWARD = ("decode", "batch", "prefill")
 FORMAT = "transom.program.v1"
 ITEM_BYTES = {"float32": 4, "float16": 2, "int32": 4, "uint32": 4}
 
@@ -68,7 +70,8 @@ def build_program(
     phases: dict[str, list[Any]] = {
         "select": [FuseNorms(), SelectKernels(request.schedule)],
         "schedule": schedule_passes(),
-        "lower": memory_passes(),
+        # Choosers change shared buffers as they go, so they are not written as dataflow.
+        "lower": [transform.ConvertToDataflow(min_size=1), *memory_passes()],
     }
     for number, (name, passes) in enumerate(phases.items()):
         with target, tvm.transform.PassContext(opt_level=3):
@@ -89,16 +92,20 @@ def build_program(
 
 
 def _generate(module: Any, target: Any) -> str:
-    """The WGSL of all kernels."""
+    """The WGSL of all kernels that are called."""
+    called = {
+        binding.value.op
+        for function in module.functions.values()
+        if isinstance(function, relax.Function)
+        for block in function.body.blocks
+        for binding in block.bindings
+        if isinstance(binding.value, relax.Call) and isinstance(binding.value.op, ir.GlobalVar)
+    }
     kernels = tvm.IRModule(
-        {
-            global_var: function.with_attr("global_symbol", global_var.name_hint)
-            for global_var, function in module.functions.items()
-            if isinstance(function, tirx.PrimFunc)
-        }
+        {kernel: module[kernel].with_attr("global_symbol", kernel.name_hint) for kernel in called}
     )
     with target:
-        built = tvm.tirx.build(kernels, target=target, pipeline=tir_pipeline.register())
+        built = tvm.tirx.build(kernels, target=target, pipeline=tir_pipeline.register_for_programs())
     (device,) = built.imports
     return str(device.inspect_source())
 
@@ -114,8 +121,9 @@ def _document(
     functions = {}
     for global_var, function in module.functions.items():
         if isinstance(function, relax.Function):
-            walk = _Walk(module, sources, request, storages)
-            functions[global_var.name_hint] = walk.read(function)
+            name = global_var.name_hint
+            walk = _Walk(module, sources, storages, name in FORWARD)
+            functions[name] = walk.read(function)
     used = {step["kernel"] for function in functions.values() for step in function["steps"]}
     params = stored_parameters(request.parameters)
     itemsize = ITEM_BYTES[request.compute_dtype]
@@ -163,19 +171,23 @@ def _bytes_of(shape: tuple[int, ...], dtype: str) -> int:
 class _Walk:
     """Reads one lowered function, binding by binding.
 
-    A value is where it lives: `["param", i]` (a weight), `["shared", name]`, `["storage", i]` or
-    `["output"]`. Functions run one after another, so that all use the same storages.
+    A value is where it lives: `["param", i]` (a weight), `["shared", name]` or `["storage", i]`.
+    Functions run one after another, so that all use the same storages.
     """
 
     module: Any
     sources: dict[str, Shader]
-    request: LibraryRequest
     storages: list[int]
+    makes_logits: bool
+    """What it returns is the shared buffer `logits`; else nobody asks for it."""
+    _most: int = 1
     _places: dict[Any, Any] = field(default_factory=dict)
     _own: int = 0
     _steps: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self, function: Any) -> dict[str, Any]:
+        bounds = (function.attrs or {}).get("tir_var_upper_bound")
+        self._most = 1 if bounds is None else int(bounds["n"])
         params = list(function.params)
         weights = [p for p in params if isinstance(p.ty, relax.TupleType)]
         for param in params:
@@ -183,19 +195,16 @@ class _Walk:
         for block in function.body.blocks:
             for binding in block.bindings:
                 self._bind(binding.var, binding.value)
-        if self._places.get(function.body.body) != ["output"]:
-            raise ValueError("a function's result must be made by its last kernel")
-        bounds = (function.attrs or {}).get("tir_var_upper_bound")
-        most = 1 if bounds is None else int(bounds["n"])
-        return {"most": most, "steps": self._steps}
+        return {"most": self._most, "steps": self._steps}
 
     def _bind(self, var: Any, value: Any) -> None:
         if isinstance(value, relax.Var):
             self._places[var] = self._places[value]
         elif isinstance(value, relax.TupleGetItem):
-            if self._places[value.tuple_value] != ["weights"]:
-                raise ValueError("only parameters come as a tuple")
-            self._places[var] = ["param", int(value.index)]
+            of, index = self._places[value.tuple_value], int(value.index)
+            self._places[var] = ["param", index] if of == ["weights"] else of[index]
+        elif isinstance(value, relax.Tuple):
+            self._places[var] = [self._places[field] for field in value.fields]
         elif isinstance(value, relax.Call):
             self._call(var, value)
         else:
@@ -215,11 +224,19 @@ class _Walk:
                 raise ValueError("a tensor begins inside its storage")
             self._places[var] = self._places[call.args[0]]
         elif name == "relax.builtin.alloc_tensor":
-            self._places[var] = ["output"]
+            self._places[var] = self._result(var)
         elif name == "vm.builtin.reshape" or name == "relax.reshape":
             self._places[var] = self._places[call.args[0]]
         elif name not in ("relax.memory.kill_tensor", "relax.memory.kill_storage"):
             raise ValueError(f"a program cannot call {name}")
+
+    def _result(self, var: Any) -> list[Any]:
+        if self.makes_logits:
+            return ["shared", "logits"]
+        size = ITEM_BYTES[str(var.ty.dtype)]
+        for extent in var.ty.shape.values:
+            size *= int(extent.value) if isinstance(extent, tirx.IntImm) else self._most
+        return ["storage", self._storage(size)]
 
     def _storage(self, size: int) -> int:
         """A function's k-th storage is the k-th of all, as large as the largest of them."""

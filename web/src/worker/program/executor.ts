@@ -45,8 +45,7 @@ export class Executor {
   /**
    * A function with its buffers bound.
    *
-   * @param bound names of shared buffers that stand for others here: `{ logits: "adjusted" }`; the
-   *   function's result is called `output`.
+   * @param bound names of shared buffers that stand for others here: `{ logits: "adjusted" }`.
    */
   bind(name: string, bound: Readonly<Record<string, string>> = {}): BoundFunction {
     const source = this.#function(name);
@@ -85,8 +84,6 @@ export class Executor {
           return this.#storages[place.index];
         case "shared":
           return this.#shared.get(bound[place.name] ?? place.name);
-        case "output":
-          return this.#shared.get(bound["output"] ?? "output");
       }
     });
     const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => {

@@ -343,8 +343,8 @@ export class ProgramRuntime implements BatchRuntime {
   }
 }
 
-const CHUNK_INPUTS = { tokens: "chunk", inputs: "chunk", output: "logits" };
-const STEP_INPUTS = { tokens: "inputs", output: "logits" };
+const CHUNK_INPUTS = { tokens: "chunk", inputs: "chunk" };
+const STEP_INPUTS = { tokens: "inputs" };
 const ADJUSTED_LOGITS = { logits: "adjusted" };
 
 /** The chooser that serves all rows: what serves a row alone gives it the same token in company. */

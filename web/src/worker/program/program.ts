@@ -42,8 +42,7 @@ export type Expression = number | "n" | readonly ["+" | "-" | "*" | "//", Expres
 export type Place =
   | { kind: "param"; index: number }
   | { kind: "shared"; name: string }
-  | { kind: "storage"; index: number }
-  | { kind: "output" };
+  | { kind: "storage"; index: number };
 
 export interface Dispatch {
   kernel: string;
@@ -215,8 +214,6 @@ function readDispatch(
 function readPlace(row: Reader, params: number, storages: number): Place {
   const [kind, what] = row.array(2);
   switch (kind?.string(MAX_TEXT)) {
-    case "output":
-      return { kind: "output" };
     case "param":
       return { kind: "param", index: requiredField(row, what).integer(0, params - 1) };
     case "storage":

@@ -44,7 +44,6 @@ export class SharedBuffers {
     const byName = new Map([...words].map(([name, count]) => [name, make(count * WORD_BYTES)]));
     this.layers = Array.from({ length: layers }, () => make(this.pageBytes * pageCount));
     this.layers.forEach((buffer, layer) => byName.set(`pages_${layer}`, buffer));
-    byName.set("output", make(WORD_BYTES));
     this.byName = byName;
     this.#page = make(this.pageBytes);
   }
