@@ -11,6 +11,7 @@ import numpy as np
 from tvm import relax
 
 from tests.compile import kernel_runner
+from tests.compile.choosing_reference import Asked
 from tests.compile.kernel_runner import Answers, Array, Case
 from transom_compile.choosers import add_choosers
 
@@ -47,6 +48,10 @@ def history(vocab: int) -> Array:
     for position, slot in zip(POSITION_OF_ROW, SLOT_OF_ROW, strict=True):
         made[slot, : position + 1] = random.integers(0, min(vocab, 12), position + 1)
     return made
+
+
+def samplers(rows: Sequence[Asked]) -> Array:
+    return np.stack([asked.fields() for asked in rows])
 
 
 def advanced(chosen: Array, vocab: int) -> tuple[Array, Array]:

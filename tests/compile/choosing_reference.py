@@ -61,10 +61,11 @@ def philox(counter: tuple[Array | int, ...], key: tuple[int, int]) -> Array:
     return np.stack(c, -1).astype(np.uint32)
 
 
-def gumbel(asked: Asked, position: int, tokens: Array) -> Array:
-    """-log(-log(1 - v)), v made of each token's word."""
+def gumbel(asked: Asked, position: Array | int, tokens: Array) -> Array:
+    """-log(-log(1 - v)), v made of each token's word; for positions that broadcast."""
     words = philox((tokens // 4, position, 0, 0), asked.seed_words)
-    word = np.take_along_axis(words, tokens[:, None] % 4, 1)[:, 0]
+    lanes = np.broadcast_to(tokens % 4, words.shape[:-1])[..., None]
+    word = np.take_along_axis(words, lanes, -1)[..., 0]
     noise: Array = -np.log(-np.log1p(-(word.astype(np.float64) + 0.5) / WORD))
     return noise
 

@@ -17,6 +17,7 @@ from tests.compile.choosing_cases import (
     history,
     inputs,
     module_of_choosers,
+    samplers,
 )
 from tests.compile.choosing_reference import LOWEST, Asked, adjust
 from tests.compile.kernel_runner import Answers, Array, Case, InOut, Out
@@ -57,10 +58,6 @@ def logits(kind: str, rows: int, vocab: int) -> Array:
         made[:] = LOWEST
         made[np.arange(rows), vocab - 1 - np.arange(rows)] = -1e5
     return made.astype(np.float32)
-
-
-def samplers(rows: list[Asked]) -> Array:
-    return np.stack([asked.fields() for asked in rows])
 
 
 def biases(vocab: int, row: int) -> dict[int, float]:
