@@ -56,6 +56,15 @@ export function rest(bytes: Bytes): Reply {
   };
 }
 
+/** Exactly what was asked for. */
+export function ranges(bytes: Bytes): Reply {
+  return ({ range }) => {
+    const [, start, end] = /bytes=(\d+)-(\d*)/.exec(range ?? "") ?? [];
+    const part = bytes.slice(Number(start ?? 0), end ? Number(end) + 1 : bytes.length);
+    return new Response(part, { status: range === null ? 200 : 206 });
+  };
+}
+
 /** The first bytes, then the connection breaks. */
 export function broken(bytes: Bytes, after: number): Reply {
   return ({ range }) => {

@@ -13,7 +13,14 @@ import {
   parseManifest,
 } from "../store/manifest.ts";
 import type { ByteMeter } from "../store/progress.ts";
-import { type Bytes, type VerifiedBytes, digestOf, verifyBlob } from "../store/verify.ts";
+import {
+  type Bytes,
+  type VerifiedBytes,
+  type VerifiedFile,
+  digestOf,
+  fileOf,
+  verifyBlob,
+} from "../store/verify.ts";
 
 export class BundleFolder implements BundleReader {
   readonly name: string;
@@ -50,6 +57,10 @@ export class BundleFolder implements BundleReader {
   measure(files: readonly FileDescriptor[]): Promise<Measured> {
     const storedBytes = files.reduce((sum, { size }) => sum + size, 0);
     return Promise.resolve({ storedBytes, missingBytes: 0, freeBytes: null, evictableBytes: 0 });
+  }
+
+  async openFile(file: FileDescriptor): Promise<VerifiedFile> {
+    return fileOf(await this.readFile(file));
   }
 
   /** It is on a disk already. */

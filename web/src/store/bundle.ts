@@ -19,14 +19,17 @@ import {
 } from "./manifest.ts";
 import type { ByteMeter } from "./progress.ts";
 import type { ModelName, Room, Shelf } from "./shelf.ts";
-import { PIECE_BYTES } from "./pieces.ts";
+import { PIECE_BYTES, piecesOf } from "./pieces.ts";
 import type { BlobStore, PieceStore } from "./store.ts";
 import {
   type Bytes,
   type Digest,
   type VerifiedBytes,
+  type VerifiedFile,
   checkDigest,
+  checkFile,
   digestMismatch,
+  fileOf,
   verifyBlob,
 } from "./verify.ts";
 
@@ -39,6 +42,8 @@ export interface BundleReader {
   /** Before the first of these files is read: see that there is room to keep them. */
   prepare(files: readonly FileDescriptor[]): Promise<Kept>;
   readFile(file: FileDescriptor): Promise<VerifiedBytes>;
+  /** A file that may be too large for memory: it stays where it is kept, if it is. */
+  openFile(file: FileDescriptor): Promise<VerifiedFile>;
   /**
    * Bring a file nearer, without holding it in memory.
    *
@@ -233,6 +238,52 @@ class HttpBundle implements BundleReader {
     return bytes;
   }
 
+  async openFile(file: FileDescriptor): Promise<VerifiedFile> {
+    const { meter, onProgress } = this.#options;
+    const kept = await this.#openKept(file);
+    if (kept !== null) {
+      meter.cached(file.size);
+      onProgress?.(file.title);
+      return kept;
+    }
+    const joined = (await this.fetchAhead(file)) ? await this.#join(file) : null;
+    if (joined !== null) {
+      const arrived = Math.min(file.size, this.#arrived.get(file.digest) ?? 0);
+      meter.downloaded(file.title, arrived);
+      meter.cached(file.size - arrived);
+      return joined;
+    }
+    // Nowhere to lay it down, or it came wrong: in memory it is asked for once more.
+    return fileOf(await this.readFile(file));
+  }
+
+  /** The pieces of a file, all of which are here, as one; null where there is no room for it. */
+  async #join(file: FileDescriptor): Promise<VerifiedFile | null> {
+    const { pieceBytes = PIECE_BYTES } = this.#options;
+    const pieces = await this.#pieces(file);
+    if (pieces === null) {
+      return null;
+    }
+    try {
+      await this.#store?.put(file.digest, streamOf(pieces, file, pieceBytes));
+    } catch {
+      return null;
+    }
+    return this.#openKept(file);
+  }
+
+  async #openKept(file: FileDescriptor): Promise<VerifiedFile | null> {
+    const kept = await this.#store?.open(file.digest);
+    if (kept === null || kept === undefined) {
+      return null;
+    }
+    const checked = await checkFile(kept, file);
+    if (checked === null) {
+      await this.#store?.delete(file.digest);
+    }
+    return checked;
+  }
+
   /** Download and verify; a mismatch is asked for once more, past all caches, then is an error. */
   async #fetchVerified(file: FileDescriptor): Promise<VerifiedBytes> {
     const first = await checkDigest(await this.#fetch(file, "default"), file);
@@ -311,6 +362,30 @@ class HttpBundle implements BundleReader {
       this.#store = null;
     }
   }
+}
+
+/** What lies in pieces, from the first byte on. Errs where a piece is missing. */
+function streamOf(
+  pieces: PieceStore,
+  { size }: FileDescriptor,
+  pieceBytes: number,
+): ReadableStream<Bytes> {
+  const all = piecesOf(size, pieceBytes).values();
+  return new ReadableStream({
+    async pull(controller) {
+      const next = all.next();
+      if (next.done) {
+        controller.close();
+        return;
+      }
+      const { index, start, end } = next.value;
+      const bytes = await pieces.get(index);
+      if (bytes?.byteLength !== end - start) {
+        throw new TransomError("internal", `piece ${index} is gone`);
+      }
+      controller.enqueue(bytes);
+    },
+  });
 }
 
 /**

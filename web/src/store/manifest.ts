@@ -15,7 +15,7 @@ import {
   MEDIA_TYPES,
   type PlatformJson,
 } from "./manifest-types.ts";
-import { type Digest, type Promised, isDigest } from "./verify.ts";
+import { type Digest, type Promised, hexOf, isDigest } from "./verify.ts";
 
 export { MEDIA_TYPES };
 export const TITLE = ANNOTATIONS.title;
@@ -67,11 +67,17 @@ export function parseIndex(bytes: Uint8Array): Index {
   };
 }
 
-/** @throws TransomError `invalid-manifest` naming the field. */
+/**
+ * A native platform's files need no titles, and are of any size: they are never in memory as a whole.
+ *
+ * @throws TransomError `invalid-manifest` naming the field.
+ */
 export function parseManifest(bytes: Uint8Array): Manifest {
   const root = open(bytes, "manifest", "invalid-manifest", MEDIA_TYPES.manifest);
-  const config = readFile(root.field("config"));
-  const layers = root.field("layers").array(LIMITS.descriptors).map(readFile);
+  const isNative = root.field("config").field("mediaType").raw() === MEDIA_TYPES.nativeConfig;
+  const read = isNative ? readNativeFile : readFile;
+  const config = read(root.field("config"));
+  const layers = root.field("layers").array(LIMITS.descriptors).map(read);
   const titles = new Set<string>();
   for (const { title } of [config, ...layers]) {
     if (titles.has(title)) {
@@ -154,6 +160,12 @@ function readFile(row: Reader): FileDescriptor {
     throw row.field("annotations").error(`needs a plain file name under ${TITLE}`);
   }
   return { ...descriptor, title };
+}
+
+function readNativeFile(row: Reader): FileDescriptor {
+  const descriptor = readDescriptor(row, Number.MAX_SAFE_INTEGER);
+  const title = descriptor.annotations.get(TITLE) ?? "";
+  return { ...descriptor, title: TITLE_PATTERN.test(title) ? title : hexOf(descriptor.digest) };
 }
 
 function readPlatform(row: Reader): Platform | null {

@@ -14,7 +14,15 @@ import {
 } from "./manifest.ts";
 import type { ByteMeter } from "./progress.ts";
 import type { ModelRecord } from "./shelf.ts";
-import { type Digest, type Promised, type VerifiedBytes, isDigest, verifyBlob } from "./verify.ts";
+import {
+  type Digest,
+  type Promised,
+  type VerifiedBytes,
+  type VerifiedFile,
+  checkFile,
+  isDigest,
+  verifyBlob,
+} from "./verify.ts";
 
 const PREFIX = "imported:";
 
@@ -80,6 +88,22 @@ export class StoredBundle implements BundleReader {
     return bytes;
   }
 
+  async openFile(file: FileDescriptor): Promise<VerifiedFile> {
+    const kept = await this.#keeping.store.open(file.digest);
+    if (kept === null) {
+      throw this.#gone(file.title);
+    }
+    const checked = await checkFile(kept, file);
+    if (checked === null) {
+      throw new TransomError(
+        "digest-mismatch",
+        `${file.title} was damaged in this browser's storage; import the model once more.`,
+      );
+    }
+    this.#meter.cached(file.size);
+    return checked;
+  }
+
   /** It is on a disk already. */
   fetchAhead(): Promise<boolean> {
     return Promise.resolve(true);
@@ -88,12 +112,16 @@ export class StoredBundle implements BundleReader {
   async #read(what: string, promised: Promised): Promise<VerifiedBytes> {
     const bytes = await this.#keeping.store.get(promised.digest);
     if (bytes === null) {
-      throw new TransomError(
-        "model-not-found",
-        `${what} of ${this.#record.name} is no longer in this browser's storage; ` +
-          "import the model once more.",
-      );
+      throw this.#gone(what);
     }
     return verifyBlob(`${what} of ${this.#record.name}`, bytes, promised);
+  }
+
+  #gone(what: string): TransomError {
+    return new TransomError(
+      "model-not-found",
+      `${what} of ${this.#record.name} is no longer in this browser's storage; ` +
+        "import the model once more.",
+    );
   }
 }

@@ -16,6 +16,9 @@ declare const verified: unique symbol;
 /** Bytes whose sha256 is the one their descriptor promised. */
 export type VerifiedBytes = Bytes & { readonly [verified]: true };
 
+/** The same of a file that stays where it is. */
+export type VerifiedFile = Blob & { readonly [verified]: true };
+
 /** What bytes are promised to be. */
 export interface Promised {
   digest: Digest;
@@ -85,6 +88,18 @@ export async function checkDigest(
     return { ok: true, bytes: bytes as VerifiedBytes };
   }
   return { ok: false, actual };
+}
+
+/** The file as verified, or null when it is another one. */
+export async function checkFile(file: Blob, promised: Promised): Promise<VerifiedFile | null> {
+  const isPromised =
+    file.size === promised.size && (await digestOfFile(file, () => undefined)) === promised.digest;
+  return isPromised ? (file as VerifiedFile) : null;
+}
+
+/** Verified bytes as a file. */
+export function fileOf(bytes: VerifiedBytes): VerifiedFile {
+  return new Blob([bytes]) as VerifiedFile;
 }
 
 /** The error for bytes that are not what they should be, naming the file and both digests. */
