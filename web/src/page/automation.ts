@@ -4,10 +4,14 @@
  * What a program asks shows on the screen like what a person asks. Vectors are for programs only.
  */
 import type { AnswerReport, PartialAnswer } from "../client/chat-session.ts";
+import type { EngineClient } from "../client/engine-client.ts";
 import type {
+  Addressed,
   ChatRequest,
+  Done,
   EmbedRequest,
   Embeddings,
+  Fit,
   LoadProgress,
   LoadReport,
 } from "../protocol.ts";
@@ -27,6 +31,15 @@ export interface Automation {
   stop(): void;
   /** Start a new conversation. */
   newChat(): void;
+  /** Models beside the one on the screen; an address is the part after "?" of a page's. */
+  readonly models: {
+    load(address: string): Promise<LoadReport>;
+    unload(model: string): Promise<void>;
+    fit(address: string): Promise<Fit>;
+    /** Answer without showing it. */
+    generate(request: ChatRequest & Addressed): Promise<Done & PartialAnswer>;
+  };
+  readonly storage: Pick<EngineClient, "stored" | "pin" | "remove">;
 }
 
 declare global {

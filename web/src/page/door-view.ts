@@ -6,6 +6,7 @@
 import type { LoadProgress, LoadReport } from "../protocol.ts";
 import { byId, make } from "./dom.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
+import { describeFit } from "./storage-text.ts";
 
 const SUGGESTIONS = [
   "What is the capital of France?",
@@ -29,6 +30,7 @@ const loading = byId("loading", HTMLDivElement);
 const bar = byId("load-bar", HTMLProgressElement);
 const bytes = byId("load-bytes", HTMLSpanElement);
 const rate = byId("load-rate", HTMLSpanElement);
+const fitLine = byId("load-fit", HTMLParagraphElement);
 const choices = byId("choices", HTMLUListElement);
 const panes = [...byId("fanlight", SVGSVGElement).querySelectorAll(".pane")];
 
@@ -37,6 +39,7 @@ export function showLoading(model: string, progress: LoadProgress): void {
   loading.hidden = false;
   title.textContent = PHASE_TEXT[progress.phase];
   text.textContent = `${model} runs in this browser. Nothing you write leaves this device.`;
+  fitLine.textContent = progress.fit === null ? "" : describeFit(progress.fit);
   const fraction = fractionOf(progress);
   bar.value = fraction;
   light(fraction);

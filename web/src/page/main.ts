@@ -7,7 +7,7 @@ import { listLayout, listModels } from "../client/model-list.ts";
 import { SteadyEngine } from "../client/steady-engine.ts";
 import { TransomError, describe } from "../errors.ts";
 import type { ChatRequest, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
-import { readAddress, readHost } from "./address.ts";
+import { addressOf, readAddress, readHost } from "./address.ts";
 import { addAnswer, addQuestion, clearMessages } from "./chat-view.ts";
 import { byId, make } from "./dom.ts";
 import {
@@ -18,6 +18,7 @@ import {
   showNotice,
   showReady,
 } from "./door-view.ts";
+import { openStorage, refreshStorage } from "./storage-view.ts";
 import { showContext, showMachine, showRevival, showSpeed } from "./status-view.ts";
 
 const dock = byId("dock", HTMLElement);
@@ -34,6 +35,8 @@ const HEADLINES: Partial<Record<TransomError["code"], string>> = {
   "model-not-found": "No such model",
   "digest-mismatch": "A file is not what it should be",
   "device-lost": "The graphics adapter is gone",
+  "out-of-memory": "Not enough graphics memory",
+  "adapter-too-small": "This graphics adapter is too small",
   network: "The download failed",
 };
 
@@ -49,6 +52,13 @@ const client = new SteadyEngine(() => {
   };
 }, showRevival);
 const session = new ChatSession(client);
+const storage = {
+  stored: () => client.current.stored(),
+  pin: (id: string, isPinned: boolean) => client.current.pin(id, isPinned),
+  remove: (id: string) => client.current.remove(id),
+  import: (...request: Parameters<EngineClient["import"]>) => client.current.import(...request),
+  addressOf: (id: string) => addressOf(id, new URL(location.href)),
+};
 let machine: LoadReport | null = null;
 let lastProgress: LoadProgress | null = null;
 
@@ -72,7 +82,33 @@ window.transom = {
     session.stop();
   },
   newChat,
+  models: {
+    load: (address) => client.load(requestOf(address), () => undefined),
+    unload: (model) => client.unload(model),
+    fit: (address) => client.current.fit(requestOf(address)),
+    generate: async (request) => {
+      const answer = { text: "", tokenIds: [] as number[] };
+      const done = await client.generate(request, ({ tokenId, text }) => {
+        answer.text += text;
+        if (tokenId !== null) {
+          answer.tokenIds.push(tokenId);
+        }
+      }).done;
+      return { ...done, ...answer };
+    },
+  },
+  storage,
 };
+openStorage(storage);
+
+/** What an address would load, from its part after "?". */
+function requestOf(query: string): LoadRequest {
+  const request = readAddress(new URL(`?${query}`, location.href), readHost(document));
+  if (request === null) {
+    throw new TransomError("no-model", `"${query}" names no model (model=NAME).`);
+  }
+  return request;
+}
 
 async function start(): Promise<LoadReport> {
   try {
@@ -101,10 +137,14 @@ async function load(request: LoadRequest): Promise<LoadReport> {
     lastProgress = progress;
     showLoading(name, progress);
   });
+  // An imported one says its name only now.
+  modelName.textContent = report.model;
+  document.title = `${report.model} · Transom`;
   if (report.isKept) {
     // Else the browser may let go of it whenever its disk is full.
     navigator.storage.persist().catch(() => undefined);
   }
+  refreshStorage(storage).catch(() => undefined);
   if (report.task === "embedding") {
     dock.hidden = true;
     showEncoder(name);
@@ -190,7 +230,16 @@ function showFailure(error: unknown): void {
   again.href = location.href;
   const others = make("a", "", "Choose a model");
   others.href = location.pathname;
-  showNotice(HEADLINES[code] ?? "This did not work", describe(error), [again, others]);
+  const links = [again, others];
+  const refusal = lastProgress?.fit?.problems.find((problem) => problem.code === code)?.refusal;
+  if (refusal === "unless-forced") {
+    const anyway = make("a", "", "Load it all the same");
+    const address = new URL(location.href);
+    address.searchParams.set("force", "1");
+    anyway.href = address.href;
+    links.unshift(anyway);
+  }
+  showNotice(HEADLINES[code] ?? "This did not work", describe(error), links);
 }
 
 function nameOf({ source }: LoadRequest): string {
