@@ -3,9 +3,12 @@ import { fileURLToPath } from "node:url";
 
 import { defineConfig } from "vite";
 
+import { xgrammarBinding } from "./xgrammar-binding.ts";
+
 const entry = (name: string) => fileURLToPath(new URL(`src/node/${name}.ts`, import.meta.url));
 
 export default defineConfig({
+  plugins: [xgrammarBinding()],
   build: {
     target: "node20",
     ssr: true,

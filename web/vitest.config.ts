@@ -3,7 +3,10 @@ import { fileURLToPath } from "node:url";
 
 import { defineConfig } from "vitest/config";
 
+import { xgrammarBinding } from "./xgrammar-binding.ts";
+
 export default defineConfig({
+  plugins: [xgrammarBinding()],
   test: {
     root: fileURLToPath(new URL("..", import.meta.url)),
     include: ["tests/web/**/*.test.ts"],

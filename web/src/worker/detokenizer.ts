@@ -41,6 +41,16 @@ export class TokenTable {
     }
   }
 
+  /** One more than the largest id. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /** The token's bytes; none for special tokens, and for ids that no token has. */
+  bytesOrNone(tokenId: number): Uint8Array {
+    return this.#bytes[tokenId] ?? NO_BYTES;
+  }
+
   /** The token's bytes; none for special tokens. @throws for an id outside the vocabulary. */
   bytesOf(tokenId: number): Uint8Array {
     const bytes = this.#bytes[tokenId];

@@ -73,8 +73,13 @@ export class Tokenizer {
    * not speak needs none.
    */
   startDecoding(): Detokenizer {
+    return new Detokenizer(this.table);
+  }
+
+  /** The bytes of each token. @throws as `startDecoding` does. */
+  get table(): TokenTable {
     this.#table ??= new TokenTable(this.#json);
-    return new Detokenizer(this.#table);
+    return this.#table;
   }
 }
 

@@ -1,0 +1,182 @@
+/** Schemas that hold at once, as one schema; what refers or offers alternatives is resolved. Pure. */
+import { TransomError } from "../../errors.ts";
+
+export type Schema = Readonly<Record<string, unknown>>;
+
+/** Alternatives of alternatives multiply; published schemas have dozens. */
+const MAX_ALTERNATIVES = 256;
+/** Schemas within schemas; deeper ones would be a stack of calls too many. */
+export const MAX_NESTING = 64;
+
+/** Keywords that say what a value is by saying what other schemas it fits. */
+export const COMBINING: ReadonlySet<string> = new Set(["$ref", "allOf", "anyOf", "oneOf"]);
+
+export function isSchema(value: unknown): value is Schema {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function schemaError(why: string): TransomError {
+  return new TransomError("invalid-request", `The JSON schema cannot be used: ${why}.`);
+}
+
+/**
+ * Schemas without `$ref`, `allOf`, `anyOf` and `oneOf` of which a value fits at least one exactly
+ * when it fits the given one; none where nothing fits.
+ */
+export function alternativesOf(
+  schema: unknown,
+  resolve: (reference: unknown) => unknown,
+  depth = 0,
+): Schema[] {
+  if (depth > MAX_NESTING) {
+    throw schemaError(`it has more than ${MAX_NESTING} schemas in each other`);
+  }
+  if (typeof schema === "boolean") {
+    return schema ? [{}] : [];
+  }
+  if (!isSchema(schema)) {
+    throw schemaError(`${JSON.stringify(schema)} stands where a schema should`);
+  }
+  const own = Object.entries(schema).filter(([key]) => !COMBINING.has(key));
+  let found: Schema[] = [Object.fromEntries(own)];
+  const both = (others: Schema[]) => {
+    const pairs = found.flatMap((one) => others.map((other) => merged(one, other)));
+    found = pairs.filter((pair) => pair !== null);
+    if (found.length > MAX_ALTERNATIVES) {
+      throw schemaError(`its alternatives come to more than ${MAX_ALTERNATIVES}`);
+    }
+  };
+  const inner = (part: unknown) => alternativesOf(part, resolve, depth + 1);
+  if ("$ref" in schema) {
+    both(inner(resolve(schema["$ref"])));
+  }
+  for (const part of listOf(schema, "allOf")) {
+    both(inner(part));
+  }
+  for (const key of ["anyOf", "oneOf"]) {
+    if (key in schema) {
+      both(listOf(schema, key).flatMap(inner));
+    }
+  }
+  return found;
+}
+
+export function listOf(schema: Schema, key: string): readonly unknown[] {
+  const list = schema[key] ?? [];
+  if (!Array.isArray(list)) {
+    throw schemaError(`${key} must be a list`);
+  }
+  return list as unknown[];
+}
+
+export function typesOf(schema: Schema): readonly string[] | null {
+  const type = schema["type"];
+  if (type === undefined) {
+    return null;
+  }
+  const types: unknown[] = Array.isArray(type) ? type : [type];
+  if (!types.every((name) => typeof name === "string")) {
+    throw schemaError("type must be a name or a list of names");
+  }
+  return types;
+}
+
+/** The values that are listed, or null. */
+export function valuesOf(schema: Schema): readonly unknown[] | null {
+  const listed = "enum" in schema ? listOf(schema, "enum") : null;
+  if (!("const" in schema)) {
+    return listed;
+  }
+  const only = JSON.stringify(schema["const"]);
+  return listed === null || listed.some((value) => JSON.stringify(value) === only)
+    ? [schema["const"]]
+    : [];
+}
+
+const LARGER = new Set(["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"]);
+const SMALLER = new Set(["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"]);
+
+/** One schema for both; null where nothing fits both. */
+function merged(a: Schema, b: Schema): Schema | null {
+  const found: Record<string, unknown> = { ...a };
+  for (const [key, value] of Object.entries(b)) {
+    const before = found[key];
+    if (before === undefined) {
+      found[key] = value;
+    } else if (LARGER.has(key)) {
+      found[key] = Math.max(Number(before), Number(value));
+    } else if (SMALLER.has(key)) {
+      found[key] = Math.min(Number(before), Number(value));
+    } else if (key === "additionalProperties" || key === "items") {
+      found[key] = bothOf(before, value);
+    } else if (key === "required") {
+      found[key] = [...new Set([...listOf(a, key), ...listOf(b, key)])];
+    }
+  }
+  const types = [typesOf(a), typesOf(b)];
+  if (types[0] != null && types[1] != null) {
+    const common = commonTypes(types[0], types[1]);
+    if (common.length === 0) {
+      return null;
+    }
+    found["type"] = common;
+  }
+  const values = [valuesOf(a), valuesOf(b)];
+  if (values[0] != null || values[1] != null) {
+    const texts = new Set(values[1]?.map((value) => JSON.stringify(value)));
+    delete found["const"];
+    found["enum"] =
+      values[0] == null || values[1] == null
+        ? (values[0] ?? values[1])
+        : values[0].filter((value) => texts.has(JSON.stringify(value)));
+  }
+  mergeMembers(found, a, b);
+  return found;
+}
+
+/** Properties and first items: each must fit what either schema says of it. */
+function mergeMembers(found: Record<string, unknown>, a: Schema, b: Schema): void {
+  if ("properties" in a || "properties" in b) {
+    const names = new Set([a, b].flatMap((one) => Object.keys(membersOf(one, "properties"))));
+    found["properties"] = Object.fromEntries(
+      [...names].map((name) => [name, bothOf(propertyOf(a, name), propertyOf(b, name))]),
+    );
+  }
+  if ("prefixItems" in a || "prefixItems" in b) {
+    const [first, second] = [listOf(a, "prefixItems"), listOf(b, "prefixItems")];
+    found["prefixItems"] = Array.from(
+      { length: Math.max(first.length, second.length) },
+      (_, index) => bothOf(first[index] ?? a["items"] ?? true, second[index] ?? b["items"] ?? true),
+    );
+  }
+}
+
+/** Parts of a schema that have names. */
+export function membersOf(schema: Schema, key: string): Schema {
+  const members = schema[key] ?? {};
+  if (!isSchema(members)) {
+    throw schemaError(`${key} must be an object`);
+  }
+  return members;
+}
+
+function propertyOf(schema: Schema, name: string): unknown {
+  const properties = membersOf(schema, "properties");
+  return Object.hasOwn(properties, name)
+    ? properties[name]
+    : (schema["additionalProperties"] ?? true);
+}
+
+function bothOf(a: unknown, b: unknown): unknown {
+  if (a === true || JSON.stringify(a) === JSON.stringify(b)) {
+    return b;
+  }
+  return b === true ? a : { allOf: [a, b] };
+}
+
+function commonTypes(a: readonly string[], b: readonly string[]): string[] {
+  const holds = (types: readonly string[], type: string) =>
+    types.includes(type) || (type === "integer" && types.includes("number"));
+  const common = [...a, ...b].filter((type) => holds(a, type) && holds(b, type));
+  return [...new Set(common)];
+}
