@@ -91,25 +91,6 @@ def rows_for(bundle: Path, tokens: int, chromium: str | None) -> dict[str, Measu
     return rows
 
 
-def dispatches_per_token(bundle: Path, library: str, driver: dict[str, str]) -> float:
-    """What one more token costs in compute dispatches: two runs of unequal length, subtracted."""
-    counts = []
-    few, many = 2, 6
-    for tokens in (few, many):
-        with tempfile.TemporaryDirectory() as work_dir:
-            run = node_engine.generate(
-                bundle,
-                library,
-                [read_prompts()[1].token_ids],
-                tokens,
-                Path(work_dir),
-                driver,
-                node_arguments=["--import", str(Path(__file__).with_name("count_dispatches.mjs"))],
-            )
-        counts.append(int(run.stderr.rpartition("dispatches ")[2]))
-    return (counts[1] - counts[0]) / (many - few)
-
-
 def best(rounds: list[Figures]) -> Figures:
     return Figures(
         min(figures.load_seconds for figures in rounds),
@@ -140,11 +121,6 @@ def main() -> None:
             f"{name:<48}{figures.load_seconds:>8.1f}{figures.prefill:>11.1f}"
             f"{figures.decode:>10.2f}{figures.decode / first:>7.2f}"
         )
-    mesa = node_engine.mesa_environment()
-    if mesa is not None:
-        for library in ("library-f32.wasm", "library-f32-fallback.wasm"):
-            count = dispatches_per_token(options.bundle, library, mesa)
-            print(f"{library}: {count:.0f} dispatches a token")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ def metrics_of(cold: dict[str, Any], warm: dict[str, Any]) -> dict[str, float]:
         first = figures["firstAnswerSeconds"]
         metrics[f"first token after a {title} start, s"] = figures["loadSeconds"] + first
     for row in warm["prefill"]:
-        # Prompts of about so many tokens: the plan's number, not the tokenizer's.
-        about = 128 if row["promptTokens"] < 512 else 1024
+        about = row["about"]
         metrics[f"first token of a {about} token prompt, s"] = row["timeToFirstTokenSeconds"]
         metrics[f"prefill {about}, tok/s"] = row["tokensPerSecond"]
     for row in warm["decode"]:

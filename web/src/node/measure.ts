@@ -64,6 +64,8 @@ export interface Figures {
   /** From the first question ever to its first token: pipelines are built meanwhile. */
   firstAnswerSeconds: number | null;
   prefill: {
+    /** As in the plan. */
+    about: number;
     promptTokens: number;
     cachedTokens: number;
     timeToFirstTokenSeconds: number;
@@ -124,6 +126,7 @@ export async function measure(engine: MeasuredEngine, meter: Meter, plan: Plan):
     const { answer, seconds } = await run.ask(longPrompt(tokens, plan.salt + tokens));
     const { promptTokens, cachedTokens } = answer;
     prefill.push({
+      about: tokens,
       promptTokens,
       cachedTokens,
       timeToFirstTokenSeconds: seconds,
