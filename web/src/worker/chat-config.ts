@@ -18,6 +18,8 @@ export interface ChatConfig {
   topP: number;
   /** Tokens that the model's publisher wants the KV cache to hold. */
   contextWindowSize: number;
+  /** Places in the logits; null where it does not say. */
+  vocabularySize: number | null;
 }
 
 /** What the model is for; configs that do not say are older than embedding models. */
@@ -47,6 +49,7 @@ export function parseChatConfig(bytes: Uint8Array): ChatConfig {
     temperature: optionalNumber(root.field("temperature"), 0, 100) ?? 1,
     topP: optionalNumber(root.field("top_p"), 0, 1) ?? 1,
     contextWindowSize: optionalNumber(root.field("context_window_size"), 2, Infinity) ?? Infinity,
+    vocabularySize: optionalNumber(root.field("vocab_size"), 1, MAX_TOKEN_ID),
   };
 }
 

@@ -1,8 +1,16 @@
 /** A loaded model that talks: messages in, text pieces out. Template and tokenizer over an engine. */
 import { TransomError } from "../errors.ts";
-import type { ChatRequest, Done, GenerateRequest, Sampling } from "../protocol.ts";
+import type {
+  ChatRequest,
+  Constraint,
+  Done,
+  GenerateRequest,
+  OutputFormat,
+  Sampling,
+} from "../protocol.ts";
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
+import { ConstraintMaker } from "./constraint.ts";
 import type { TokenEngine } from "./token-engine.ts";
 import { type ModelDefaults, NO_DEFAULTS, withDefaults } from "./model-defaults.ts";
 import { StopTexts } from "./stop-texts.ts";
@@ -24,6 +32,7 @@ export class ChatModel {
   readonly #template: ChatTemplate | null;
   readonly #config: ChatConfig;
   readonly #defaults: ModelDefaults;
+  #constraints: ConstraintMaker | null = null;
 
   constructor(
     engine: TokenEngine,
@@ -76,11 +85,38 @@ export class ChatModel {
     return this.#engine.score(...request);
   }
 
+  /**
+   * What holds one answer to a format; whoever asked disposes of it after the answer.
+   *
+   * @throws TransomError `invalid-request` naming what is wrong with the format.
+   */
+  constrain(format: OutputFormat): Promise<Constraint> {
+    const { table } = this.#tokenizer;
+    const { vocabularySize, stopTokenIds } = this.#config;
+    this.#constraints ??= new ConstraintMaker(table, vocabularySize ?? table.size, stopTokenIds);
+    return this.#constraints.make(format);
+  }
+
   /** Answer a conversation. */
-  chat(
-    { messages, options, answeredTokenIds = [] }: ChatRequest,
+  async chat(
+    chatRequest: ChatRequest,
     onEvent: (event: TextEvent) => void,
     signal?: AbortSignal,
+  ): Promise<Done> {
+    const { format } = chatRequest;
+    const constraint = format === undefined ? undefined : await this.constrain(format);
+    try {
+      return await this.#answer(chatRequest, constraint, onEvent, signal);
+    } finally {
+      constraint?.dispose();
+    }
+  }
+
+  #answer(
+    { messages, options, answeredTokenIds = [] }: ChatRequest,
+    constraint: Constraint | undefined,
+    onEvent: (event: TextEvent) => void,
+    signal: AbortSignal | undefined,
   ): Promise<Done> {
     const { parameters } = this.#defaults;
     const { temperature, topP } = this.#config;
@@ -99,6 +135,7 @@ export class ChatModel {
       stopTokenIds: this.#config.stopTokenIds,
       // The context window ends the answer anyway.
       maxTokens: maxTokens ?? this.#engine.contextWindowSize,
+      ...(constraint === undefined ? {} : { constraint }),
     };
     return parameters.stops.length === 0
       ? this.complete(request, onEvent, signal)

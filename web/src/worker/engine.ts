@@ -178,6 +178,7 @@ export class Engine {
     const stopTokenIds = new Set(request.stopTokenIds);
     const answered = request.answeredTokenIds?.length ?? 0;
     const sampler = new Sampler(request.sampling);
+    const { constraint } = request;
     let completionTokens = answered;
     let lastTokenAt = 0;
     const end = (finishReason: FinishReason, stopTokenId: number | null = null) => ({
@@ -186,6 +187,10 @@ export class Engine {
       completionTokens,
       lastTokenAt,
     });
+    // What was answered before may have ended the answer, by its format.
+    if (request.answeredTokenIds?.some((tokenId) => constraint?.accept(tokenId) === false)) {
+      return end("stop");
+    }
     for (;;) {
       const event = await this.#next(sampler, request, completionTokens === answered);
       if (signal?.aborted) {
@@ -197,6 +202,9 @@ export class Engine {
       lastTokenAt = performance.now();
       onToken(event, completionTokens - answered);
       completionTokens++;
+      if (constraint?.accept(event.tokenId) === false) {
+        return end("stop");
+      }
       const isFull = this.#cachedIds.length >= this.#runtime.contextWindowSize;
       if (completionTokens >= request.maxTokens || isFull) {
         return end("length");
@@ -208,11 +216,13 @@ export class Engine {
   /** Choose a token from the last logits; they leave the GPU only when something needs them. */
   async #next(sampler: Sampler, request: GenerateRequest, isFirst: boolean): Promise<TokenEvent> {
     const wantsLogits = isFirst && request.wantFirstLogits === true;
-    if (sampler.takesLargest && !wantsLogits) {
+    // Made while the GPU works.
+    const mask = request.constraint?.nextMask() ?? null;
+    if (sampler.takesLargest && mask === null && !wantsLogits) {
       return { tokenId: await this.#runtime.argmax() };
     }
     const logits = await this.#runtime.readLogits();
-    const tokenId = sampler.sample(logits, this.#cachedIds);
+    const tokenId = sampler.sample(logits, this.#cachedIds, this.#cachedIds.length, mask);
     return wantsLogits ? { tokenId, logits: logits.slice() } : { tokenId };
   }
 

@@ -33,9 +33,15 @@ export class Sampler {
    * @param logits one per vocabulary entry; left as they are.
    * @param history all tokens before it, the prompt's too; the last ones may be penalised.
    * @param position of the token in its sequence: each has its own random numbers.
+   * @param mask bit i of word i >> 5: token i may be chosen. Null: all may.
    */
-  sample(logits: Float32Array, history: readonly number[] = [], position = history.length): number {
-    const adjusted = this.#adjusted(logits, history);
+  sample(
+    logits: Float32Array,
+    history: readonly number[] = [],
+    position = history.length,
+    mask: Int32Array | null = null,
+  ): number {
+    const adjusted = masked(this.#adjusted(logits, history), mask);
     if (this.isGreedy) {
       return argmax(adjusted);
     }
@@ -79,6 +85,13 @@ export class Sampler {
     }
     return adjusted;
   }
+}
+
+/** A copy in which tokens that may not be chosen never are. */
+function masked(logits: Float32Array, mask: Int32Array | null): Float32Array {
+  return mask === null
+    ? logits
+    : logits.map((logit, id) => (((mask[id >> 5] ?? 0) >>> (id & 31)) & 1 ? logit : -Infinity));
 }
 
 /** The index of the largest value; the first of equals, as on the GPU. */
