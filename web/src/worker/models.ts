@@ -4,7 +4,8 @@ import type { Keeping } from "../store/bundle.ts";
 import { idOf, openSource } from "../store/open-source.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { describeAdapter, findAdapter } from "../support.ts";
-import { type LoadedModel, loadModel } from "./load.ts";
+import { onBestEngine } from "./choose-engine.ts";
+import { type LoadEnvironment, type LoadedModel, loadModel } from "./load.ts";
 import { Rack } from "./rack.ts";
 import { survey } from "./survey.ts";
 
@@ -71,18 +72,27 @@ export class Models {
   /** Will it fit: what `load` would find out, with neither weights nor a device. */
   async fit({ source, overrides, memoryBudgetBytes }: LoadRequest): Promise<Fit> {
     const { gpu, deviceMemory, origin } = this.#surroundings;
-    const adapter = await findAdapter(gpu);
     const keeping = await this.#surroundings.openKeeping();
     const meter = new ByteMeter(() => performance.now() / 1000);
     const bundle = await openSource(source, { keeping, meter, origin });
-    const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
-    const machine = {
-      adapter: describeAdapter(adapter),
-      deviceMemory,
-      maxBufferSize,
-      maxStorageBufferBindingSize,
-    };
-    return (await survey(bundle, machine, overrides, memoryBudgetBytes)).fit;
+    return onBestEngine(
+      overrides,
+      async () => {
+        const adapter = await findAdapter(gpu);
+        const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+        const machine = {
+          adapter: describeAdapter(adapter),
+          deviceMemory,
+          maxBufferSize,
+          maxStorageBufferBindingSize,
+        };
+        return (await survey(bundle, machine, overrides, memoryBudgetBytes)).fit;
+      },
+      async () => {
+        const { findGguf, fitOf } = await import("./llama/gguf-bundle.ts");
+        return fitOf(bundle, await findGguf(bundle));
+      },
+    );
   }
 
   async #load(
@@ -104,22 +114,27 @@ export class Models {
     const { gpu, deviceMemory, origin } = this.#surroundings;
     const reserved: string[] = [];
     try {
-      const loaded = await loadModel(
-        overrides,
-        {
-          gpu,
-          deviceMemory,
-          memoryBudgetBytes,
-          isForced,
-          openBundle: (meter, onFile) =>
-            openSource(source, { keeping, meter, onProgress: onFile, origin }),
-          admit: (name, { gpuBytes, budgetBytes }) => {
-            const unloaded = this.#rack.reserve(name, gpuBytes, budgetBytes, isForced);
-            reserved.push(name);
-            return unloaded;
-          },
+      const environment: LoadEnvironment = {
+        gpu,
+        deviceMemory,
+        memoryBudgetBytes,
+        isForced,
+        openBundle: (meter, onFile) =>
+          openSource(source, { keeping, meter, onProgress: onFile, origin }),
+        admit: (name, { gpuBytes, budgetBytes }) => {
+          const unloaded = this.#rack.reserve(name, gpuBytes, budgetBytes, isForced);
+          reserved.push(name);
+          return unloaded;
         },
-        onProgress,
+      };
+      const loaded = await onBestEngine(
+        overrides,
+        () => loadModel(overrides, environment, onProgress),
+        async (reason) => {
+          // Its code comes when it is needed, and only then.
+          const { loadGguf } = await import("./llama/load-gguf.ts");
+          return loadGguf(reason, environment, onProgress);
+        },
       );
       this.#rack.fill(loaded.report.model, loaded);
       return loaded.report;

@@ -24,12 +24,12 @@
       lookupPath(path: string): { node: FileNode };
     };
     /** 0 where there is no memory left. */
-    mmapAlloc(bytes: number): number;
-    cwrap(
+    mmapAlloc: (bytes: number) => number;
+    cwrap: (
       name: string,
       returns: string | null,
       takes: readonly string[],
-    ): (...values: unknown[]) => number;
+    ) => (...values: unknown[]) => number;
   }
 
   interface FileNode {
