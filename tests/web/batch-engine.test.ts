@@ -117,6 +117,12 @@ describe("one sequence", () => {
     ["no tokens", request([1], { maxTokens: 0 })],
     ["half a token", request([1], { maxTokens: 1.5 })],
     ["a wrong temperature", request([1], { sampling: { ...GREEDY, temperature: -1 } })],
+    [
+      "more biases than the GPU has room for",
+      request([1], {
+        sampling: { ...GREEDY, logitBias: Object.fromEntries(prompt(513).map((_, id) => [id, 1])) },
+      }),
+    ],
     ["too many log-probabilities", request([1], { topLogprobs: 21 })],
     ["more kept tokens than there are", request([1], { keepTokens: 2 })],
   ])("refuses %s", async (_, asked) => {
@@ -160,10 +166,13 @@ describe("several sequences", () => {
   it("go on while another one's long prompt runs piece by piece", async () => {
     const runtime = new FakeBatchRuntime();
     const engine = new BatchEngine(runtime);
+    let told = 0;
     let first: Promise<Done> | undefined;
     await new Promise<void>((resolve) => {
-      first = engine.generate(request(prompt(4), { maxTokens: 40 }), () => {
-        resolve();
+      first = engine.generate(request(prompt(4), { maxTokens: 60 }), () => {
+        if (++told === 10) {
+          resolve();
+        }
       });
     });
     const { ids } = await run(engine, request(prompt(50, 3), { maxTokens: 4 }));
@@ -196,6 +205,26 @@ describe("an abort", () => {
     expect(done).toMatchObject({ finishReason: "abort", completionTokens: 5 });
     const again = await run(engine, request(prompt(4), { maxTokens: 30 }));
     expect(ids).toEqual(again.ids.slice(0, 5));
+  });
+
+  it("is the end, though the window is full just then", async () => {
+    const controller = new AbortController();
+    const ids: number[] = [];
+    const engine = new BatchEngine(new FakeBatchRuntime({ contextWindowSize: 16 }));
+    const done = await engine.generate(
+      request(prompt(4), { maxTokens: 60, overflow: "shift" }),
+      ({ tokenId }) => {
+        ids.push(tokenId);
+        // The window holds twelve more, and one was chosen behind them.
+        if (ids.length === 13) {
+          controller.abort();
+        }
+      },
+      controller.signal,
+    );
+    await run(engine, request([1]));
+    expect(done).toMatchObject({ finishReason: "abort", completionTokens: 13 });
+    expect(ids).toHaveLength(13);
   });
 
   it("needs no answer from the GPU", async () => {
@@ -236,13 +265,13 @@ describe("prefix reuse", () => {
   it("runs only what a longer conversation adds to whole pages", async () => {
     const runtime = new FakeBatchRuntime();
     const engine = new BatchEngine(runtime);
-    const first = await run(engine, request(prompt(10), { maxTokens: 8 }));
+    const first = await run(engine, request(prompt(10), { maxTokens: 6 }));
     const longer = [...prompt(10), ...first.ids, 1, 2, 3];
     const { ids, done } = await run(engine, request(longer));
     expect(ids).toEqual(toyText(longer, GREEDY, 5));
-    // 17 of 18 tokens have run: four pages of four.
-    expect(done.cachedTokens).toBe(16);
-    expect(runtime.prefilledTokens).toBe(10 + 5);
+    // The last of 16 tokens was told, but never run: three pages of four.
+    expect(done.cachedTokens).toBe(12);
+    expect(runtime.prefilledTokens).toBe(10 + 7);
   });
 
   it("leaves one token to run of a prompt that is known as a whole", async () => {
@@ -359,6 +388,21 @@ describe("a format", () => {
     expect(constraint.accepted).toEqual(ids);
     expect(done).toMatchObject({ finishReason: "stop", stopTokenId: null });
     expect(other.ids).toEqual(toyText(prompt(7), GREEDY, 20));
+  });
+
+  it("fails alone", async () => {
+    const engine = new BatchEngine(new FakeBatchRuntime());
+    const broken = new Rising();
+    broken.nextMask = () => {
+      if (broken.accepted.length > 0) {
+        throw new Error("no token can follow");
+      }
+      return maskOf([1]);
+    };
+    const bad = run(engine, request(prompt(6), { constraint: broken }));
+    const good = run(engine, request(prompt(7), { maxTokens: 20 }));
+    await expect(bad).rejects.toThrow("no token can follow");
+    expect((await good).ids).toEqual(toyText(prompt(7), GREEDY, 20));
   });
 
   it("knows what was answered before", async () => {

@@ -1,6 +1,7 @@
 /** What a request must be before an engine takes it on. Pure. */
 import { TransomError } from "../../errors.ts";
 import type { GenerateRequest } from "../../protocol.ts";
+import { MAX_BIASES } from "../program/sampler-words.ts";
 import { readSampling } from "../sampling-settings.ts";
 
 /** OpenAI's and the GPU's (`ranked`). */
@@ -18,6 +19,7 @@ export function checkRequest(request: GenerateRequest): void {
   requireWhole("topLogprobs", topLogprobs, MAX_TOP_LOGPROBS);
   requireWhole("keepTokens", keepTokens, promptTokenIds.length);
   readSampling(sampling);
+  requireWhole("The number of biases", Object.keys(sampling.logitBias ?? {}).length, MAX_BIASES);
 }
 
 /** Of a text to be read, some tokens are given and some are judged. */

@@ -1,5 +1,11 @@
 /** One request on its way through the batch engine: its tokens so far, and how it ends. */
-import type { Done, FinishReason, GenerateRequest, TokenEvent } from "../../protocol.ts";
+import type {
+  Constraint,
+  Done,
+  FinishReason,
+  GenerateRequest,
+  TokenEvent,
+} from "../../protocol.ts";
 import type { Chosen, RowChoice } from "../runtime.ts";
 import type { RestoredPages, Seat } from "./kv-memory.ts";
 import { type Fitted, shift } from "./overflow.ts";
@@ -88,7 +94,7 @@ export class Sequence {
     const { sampling, constraint, topLogprobs } = this.request;
     return {
       sampling,
-      nextMask: constraint === undefined ? null : () => constraint.nextMask(),
+      nextMask: constraint === undefined ? null : () => this.#maskBy(constraint),
       topLogprobs: topLogprobs ?? null,
     };
   }
@@ -174,6 +180,16 @@ export class Sequence {
     this.#over(() => {
       this.#reject(error);
     });
+  }
+
+  /** A format that fails ends this answer; the others of the same step have no part in that. */
+  #maskBy(constraint: Constraint): Int32Array | null {
+    try {
+      return constraint.nextMask();
+    } catch (error) {
+      this.fail(error);
+      return null;
+    }
   }
 
   #over(settle: () => void): void {
