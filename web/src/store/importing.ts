@@ -195,7 +195,8 @@ class Layout {
     for (const row of parseIndex(indexBytes).manifests) {
       const own = await this.#platform(name, row);
       if (typeof own === "string") {
-        lacks ||= own;
+        // A native model's own file may well have stayed where it was compiled.
+        lacks = lacks === "" || row.platform?.os === "browser" ? own : lacks;
         continue;
       }
       isForGpu ||= row.platform?.os === "browser";
