@@ -29,7 +29,7 @@ ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
-"""Without these wllama has one thread only. The same for all engines."""
+"""Without these wllama has one thread only and no page may ask for its memory. Same for all."""
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ def metrics_of(cold: dict[str, Any], warm: dict[str, Any]) -> dict[str, float]:
         for name, title in COSTS.items():
             metrics[title] = one["perToken"][name]
         metrics["GPU buffers, most, MB"] = warm["memory"]["peakGpuBytes"] / MEGABYTE
-    if warm["memory"]["peakHeapBytes"] is not None:
-        metrics["JavaScript heap, most, MB"] = warm["memory"]["peakHeapBytes"] / MEGABYTE
+    metrics["JavaScript heap, MB"] = warm["memory"]["heapBytes"] / MEGABYTE
     return metrics
 
 

@@ -59,7 +59,6 @@ def generate(
     tokens: int,
     work_dir: Path,
     driver: dict[str, str],
-    node_arguments: Sequence[str] = (),
 ) -> NodeRun:
     """Answer prompts greedily with one library of a bundle.
 
@@ -70,7 +69,6 @@ def generate(
         tokens: most tokens to generate for each.
         work_dir: takes the prompt file and the logits.
         driver: environment variables that choose the Vulkan driver.
-        node_arguments: what Node itself is told.
     """
     prompts_path = work_dir / "prompts.json"
     logits_path = work_dir / f"{library}.logits"
@@ -79,7 +77,6 @@ def generate(
         bundle,
         library,
         driver,
-        node_arguments,
         "--prompts", str(prompts_path),
         "--max-tokens", str(tokens),
         "--logits-out", str(logits_path),
@@ -106,7 +103,7 @@ def score(
     passages_path, logits_path = work_dir / "passages.json", work_dir / f"{library}.logits"
     passages_path.write_text(json.dumps([{"tokenIds": list(token_ids), "prefilled": prefilled}]))
     arguments = ["--score", str(passages_path), "--logits-out", str(logits_path)]
-    _run(bundle, library, driver, (), *arguments)
+    _run(bundle, library, driver, *arguments)
     return np.fromfile(logits_path, np.float32).reshape(len(token_ids) - prefilled, -1)
 
 
@@ -114,11 +111,10 @@ def _run(
     bundle: Path,
     library: str,
     driver: dict[str, str],
-    node_arguments: Sequence[str],
     *arguments: str,
 ) -> tuple[str, str]:
     """Run generate.mjs; gives both streams. Raises with what it wrote when it fails."""
-    command = ["node", *node_arguments, str(GENERATE), "--bundle", str(bundle)]
+    command = ["node", str(GENERATE), "--bundle", str(bundle)]
     done = subprocess.run(
         [*command, "--library", library, *arguments],
         env={**os.environ, **driver},

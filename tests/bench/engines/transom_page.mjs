@@ -2,14 +2,10 @@
 import { measure } from "/measure.mjs";
 
 const channel = new BroadcastChannel("bench-counters");
-let heap = null;
 
 function ask(question) {
   return new Promise((resolve) => {
-    channel.onmessage = ({ data }) => {
-      heap = data.heap;
-      resolve(data.counts);
-    };
+    channel.onmessage = ({ data }) => resolve(data);
     channel.postMessage(question);
   });
 }
@@ -32,7 +28,7 @@ export async function run(plan) {
   const meter = {
     read: () => ask("read"),
     pretend: () => ask("pretend"),
-    readHeap: () => heap,
+    readHeap: async () => (await performance.measureUserAgentSpecificMemory()).bytes,
   };
   const figures = await measure({ complete }, meter, plan);
   return { engine: "transom", loadSeconds, ...figures, load };

@@ -21,7 +21,7 @@ const figures = await measure(
   {
     read: async () => counter.read(),
     pretend: async () => counter.pretend(),
-    readHeap: () => {
+    readHeap: async () => {
       const { heapUsed, external } = process.memoryUsage();
       return heapUsed + external;
     },

@@ -8,7 +8,6 @@ channel.onmessage = ({ data }) => {
     counter.pretend();
   }
   if (data === "read" || data === "pretend") {
-    const heap = performance.memory?.usedJSHeapSize ?? null;
-    channel.postMessage({ counts: counter.read(), heap });
+    channel.postMessage(counter.read());
   }
 };

@@ -123,7 +123,7 @@ async function main(): Promise<void> {
       },
       readHeap: () => {
         const { heapUsed, external } = process.memoryUsage();
-        return heapUsed + external;
+        return Promise.resolve(heapUsed + external);
       },
     },
     plan,

@@ -27,8 +27,8 @@ export interface Meter {
   /** Null where the engine uses no GPU. */
   read(): Promise<GpuCounts | null>;
   pretend(): Promise<void>;
-  /** Bytes that JavaScript holds now, or null where nobody tells. */
-  readHeap(): number | null;
+  /** Bytes that JavaScript holds now, workers included; null where nobody tells. May take long. */
+  readHeap(): Promise<number | null>;
 }
 
 export interface Plan {
@@ -75,7 +75,7 @@ export interface Figures {
   decode: Decode[];
   /** The CPU's part of a token, measured with a GPU that has nothing to do. */
   host: { tokens: number; millisecondsPerToken: number; perToken: PerToken | null } | null;
-  memory: { peakGpuBytes: number | null; peakHeapBytes: number | null };
+  memory: { peakGpuBytes: number | null; heapBytes: number | null };
 }
 
 /** Each about one token to any tokenizer that knows English. */
@@ -140,6 +140,7 @@ export async function measure(engine: MeasuredEngine, meter: Meter, plan: Plan):
       decode.push(...(figures === null ? [] : [figures]));
     }
   }
+  const heapBytes = plan.tokens > 0 ? await meter.readHeap() : null;
   let host: Figures["host"] = null;
   if (plan.hostTokens > 0) {
     await meter.pretend();
@@ -147,13 +148,13 @@ export async function measure(engine: MeasuredEngine, meter: Meter, plan: Plan):
     host = { tokens, millisecondsPerToken: 1000 / tokensPerSecond, perToken };
   }
   const firstAnswerSeconds = first?.seconds ?? null;
-  return { firstAnswerSeconds, prefill, decode, host, memory: await run.memory() };
+  const peakGpuBytes = (await meter.read())?.peakBytes ?? null;
+  return { firstAnswerSeconds, prefill, decode, host, memory: { peakGpuBytes, heapBytes } };
 }
 
 class Run {
   readonly #engine: MeasuredEngine;
   readonly #meter: Meter;
-  #peakHeapBytes: number | null = null;
 
   constructor(engine: MeasuredEngine, meter: Meter) {
     this.#engine = engine;
@@ -163,7 +164,7 @@ class Run {
   /** One token: what a person waits for. */
   async ask(messages: Message[]): Promise<{ answer: MeasuredAnswer; seconds: number }> {
     const startedAt = performance.now();
-    const answer = await this.#complete(messages, 1);
+    const answer = await this.#engine.complete(messages, 1);
     return { answer, seconds: ((answer.tokenTimes[0] ?? startedAt) - startedAt) / 1000 };
   }
 
@@ -207,27 +208,13 @@ class Run {
     }
   }
 
-  async memory(): Promise<Figures["memory"]> {
-    const counts = await this.#meter.read();
-    return { peakGpuBytes: counts?.peakBytes ?? null, peakHeapBytes: this.#peakHeapBytes };
-  }
-
   async #together(sequences: number, tokens: number): Promise<MeasuredAnswer[]> {
     const answers = Array.from({ length: sequences }, (_, index) =>
-      this.#complete(story(index), tokens),
+      this.#engine.complete(story(index), tokens),
     );
     // None may be left running when another one fails.
     await Promise.allSettled(answers);
     return Promise.all(answers);
-  }
-
-  async #complete(messages: Message[], tokens: number): Promise<MeasuredAnswer> {
-    const answer = await this.#engine.complete(messages, tokens);
-    const heap = this.#meter.readHeap();
-    if (heap !== null) {
-      this.#peakHeapBytes = Math.max(this.#peakHeapBytes ?? 0, heap);
-    }
-    return answer;
   }
 }
 
