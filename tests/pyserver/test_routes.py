@@ -367,6 +367,10 @@ def test_the_page_and_its_assets(client: FlaskClient) -> None:
     assert asset.headers["Content-Type"] == "text/javascript; charset=utf-8"
     # A worker is bound by the policy of its own file.
     assert asset.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    # Threads may share memory only if the page and every script of a worker say these.
+    for response in (page, asset):
+        assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert response.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     again = client.get("/", headers={"If-None-Match": page.headers["ETag"]})
     assert again.status_code == 304
 

@@ -47,7 +47,8 @@ describe("readAddress", () => {
       schedule: "fallback",
       pipelines: "lazy",
     });
-    expect(read("?model=a&engine=cpu")?.overrides).toEqual({ engine: "cpu" });
+    expect(read("?model=a&engine=cpu&threads=4")?.overrides).toEqual({ engine: "cpu", threads: 4 });
+    expect(() => read("?model=a&threads=9")).toThrow("threads are 1 to 8");
     expect(() => read("?model=a&engine=gpu")).toThrow("engine is webgpu or cpu");
     expect(read("?model=a")).toEqual({ source: expect.anything() as unknown, overrides: {} });
     expect(read("?model=a&force=1&memory=2048")).toMatchObject({

@@ -59,6 +59,8 @@ export interface LoadRequest {
   /** Choices that the page's address may force; without them the adapter decides. */
   overrides: {
     engine?: EngineKind;
+    /** On the processor, where there may be several. */
+    threads?: number;
     variant?: Variant;
     schedule?: Schedule;
     product?: Product;

@@ -38,6 +38,13 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
     ]
 )
 
+# Browsers let threads share memory only where nothing of another origin can come in; without a
+# graphics adapter the page runs models on the processor, and threads make that twice as fast.
+ISOLATION: Final = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
+
 # Vite puts a digest of the content into the name of everything in here.
 _HASHED_FOLDER: Final = "assets/"
 # Python's own table reads the machine's mime.types, which may say anything.
@@ -107,6 +114,7 @@ def _send(folder: Path, file: str) -> Response:
     add_validators(response, digest, IMMUTABLE if hashed else REVALIDATE)
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.update(ISOLATION)
     if is_current(digest):
         response.status_code = 304
     else:

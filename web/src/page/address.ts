@@ -7,6 +7,7 @@
  *   ?imported=6a1f…           what a file picker brought, by the digest of its index
  *   &variant=f32 &schedule=fallback &pipelines=lazy    force what the adapter would decide
  *   &engine=cpu               run on the processor; =webgpu: on the graphics adapter or not at all
+ *   &threads=4                so many on the processor
  *   &force=1                  load also what does not fit into memory, by our estimate
  *   &memory=2048              megabytes of GPU memory that models may take
  */
@@ -36,12 +37,14 @@ export function readAddress(address: URL, host: Host = "server"): LoadRequest | 
   const pipelines = oneOf(query, "pipelines", ["ahead", "lazy"]);
   const isForced = oneOf(query, "force", ["1"]) !== null;
   const memoryBudgetBytes = readMemory(query);
+  const threads = readThreads(query);
   return {
     source,
     ...(isForced && { isForced }),
     ...(memoryBudgetBytes !== null && { memoryBudgetBytes }),
     overrides: {
       ...(engine && { engine }),
+      ...(threads !== null && { threads }),
       ...(variant && { variant }),
       ...(schedule && { schedule }),
       ...(pipelines && { pipelines }),
@@ -100,6 +103,17 @@ function readMemory(query: URLSearchParams): number | null {
     throw new TransomError("invalid-request", `memory is megabytes, not "${text}".`);
   }
   return Number(text) * MEGABYTE;
+}
+
+function readThreads(query: URLSearchParams): number | null {
+  const text = query.get("threads");
+  if (text === null) {
+    return null;
+  }
+  if (!/^[1-8]$/.test(text)) {
+    throw new TransomError("invalid-request", `threads are 1 to 8, not "${text}".`);
+  }
+  return Number(text);
 }
 
 function readSource(address: URL, query: URLSearchParams, host: Host) {

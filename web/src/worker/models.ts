@@ -133,7 +133,7 @@ export class Models {
         async (reason) => {
           // Its code comes when it is needed, and only then.
           const { loadGguf } = await import("./llama/load-gguf.ts");
-          return loadGguf(reason, environment, onProgress);
+          return loadGguf(reason, overrides, environment, onProgress);
         },
       );
       this.#rack.fill(loaded.report.model, loaded);

@@ -5,7 +5,7 @@
  * answer is the same wherever it is computed.
  */
 import { TransomError } from "../../errors.ts";
-import type { LoadProgress, LoadReport } from "../../protocol.ts";
+import type { LoadProgress, LoadReport, LoadRequest } from "../../protocol.ts";
 import type { BundleReader } from "../../store/bundle.ts";
 import { LICENSES, MEDIA_TYPES, type Manifest, layerOf } from "../../store/manifest.ts";
 import type { VerifiedFile } from "../../store/verify.ts";
@@ -40,6 +40,7 @@ interface Talker {
  */
 export async function loadGguf(
   reason: string | null,
+  overrides: LoadRequest["overrides"],
   environment: Omit<LoadEnvironment, "gpu">,
   onProgress: (progress: LoadProgress) => void,
 ): Promise<LoadedModel> {
@@ -57,7 +58,11 @@ export async function loadGguf(
   const kept = await bundle.prepare(found.files);
 
   tracker.enter("library");
-  const threads = threadCount(navigator.hardwareConcurrency, crossOriginIsolated);
+  const threads = threadCount(
+    navigator.hardwareConcurrency,
+    crossOriginIsolated,
+    overrides.threads,
+  );
   const llama = new Llama(await startLlama(threads));
   try {
     const { browser } = found;
