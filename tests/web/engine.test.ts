@@ -94,6 +94,43 @@ describe("Engine", () => {
     });
   });
 
+  it("leaves out the oldest of a prompt that is too long, where that is asked for", async () => {
+    const runtime = new FakeRuntime(8);
+    const asked = request([1, 2, 3, 4, 5, 6, 7, 8, 9], { overflow: "truncate", keepTokens: 2 });
+    const { ids, done } = await run(new Engine(runtime), asked);
+    expect(runtime.forwards.slice(0, 2)).toEqual([
+      [1, 2, 6, 7],
+      [8, 9],
+    ]);
+    expect(ids).toEqual([10, 11, 12]);
+    expect(done).toMatchObject({ finishReason: "length", promptTokens: 9, truncatedTokens: 3 });
+  });
+
+  it("forgets the older half of a full window and goes on, where that is asked for", async () => {
+    const runtime = new FakeRuntime(8);
+    const asked = request([1, 2, 3], { overflow: "shift", keepTokens: 1, maxTokens: 20 });
+    const { ids, done } = await run(new Engine(runtime), asked);
+    expect(ids).toEqual(Array.from({ length: 20 }, (_, index) => index + 4));
+    // 1 stays; of 2 to 9 the newer half.
+    expect(runtime.forwards).toContainEqual([1, 6, 7, 8]);
+    expect(done).toMatchObject({ finishReason: "length", completionTokens: 20 });
+    expect(done.truncatedTokens).toBeGreaterThan(4);
+  });
+
+  it("tells log-probabilities where they are asked for", async () => {
+    const { events } = await run(
+      new Engine(new FakeRuntime()),
+      request([1], { topLogprobs: 2, maxTokens: 1 }),
+    );
+    const [{ tokenId, logprobs } = { tokenId: -1 }] = events;
+    expect(tokenId).toBe(2);
+    // One logit of 50 among 99 of 0.
+    expect(logprobs?.logprob).toBeCloseTo(0, 10);
+    expect(logprobs?.top).toHaveLength(2);
+    expect(logprobs?.top[0]).toEqual({ tokenId: 2, logprob: logprobs?.logprob });
+    expect(logprobs?.top[1]).toEqual({ tokenId: 0, logprob: expect.closeTo(-50, 5) as number });
+  });
+
   it("reads a known text: one prefill, then a step for each token that is judged", async () => {
     const runtime = new FakeRuntime();
     const best: [number, number][] = [];

@@ -2,9 +2,11 @@
 import { describe, expect, it } from "vitest";
 
 import { parseChatConfig } from "../../web/src/worker/chat-config.ts";
+import type { ChatRequest, Done, GenerateRequest } from "../../web/src/protocol.ts";
 import { ChatModel } from "../../web/src/worker/chat-model.ts";
 import { ChatTemplate } from "../../web/src/worker/chat-template.ts";
 import { Engine } from "../../web/src/worker/engine.ts";
+import type { TokenEngine } from "../../web/src/worker/token-engine.ts";
 import { Tokenizer } from "../../web/src/worker/tokenizer.ts";
 import { bytesOf } from "./bundle-fixture.ts";
 import { FakeRuntime } from "./fake-runtime.ts";
@@ -89,6 +91,56 @@ describe("ChatModel", () => {
   });
 });
 
+describe("what ChatModel asks of an engine", () => {
+  const tokenizer = new Tokenizer(bytesOf(smallTokenizer()));
+  const template = new ChatTemplate(CHATML, { bos: "", eos: "" });
+  const config = parseChatConfig(bytesOf({ eos_token_id: 1 }));
+  const system = { role: "system" as const, content: "You help." };
+  const user = (content: string) => ({ role: "user" as const, content });
+
+  async function asked(request: Partial<ChatRequest>): Promise<GenerateRequest> {
+    const requests: GenerateRequest[] = [];
+    const engine: TokenEngine = {
+      contextWindowSize: 100,
+      generate: (generateRequest) => {
+        requests.push(generateRequest);
+        return Promise.resolve({ finishReason: "stop" } as Done);
+      },
+      score: () => Promise.resolve(),
+      dispose: () => undefined,
+    };
+    const model = new ChatModel(engine, tokenizer, template, config);
+    await model.chat({ messages: [], options: {}, ...request }, () => undefined);
+    const [only] = requests;
+    if (only === undefined) {
+      throw new Error("nothing was asked");
+    }
+    return only;
+  }
+
+  it.each([
+    ["a system message", [system, user("th12"), user("more")]],
+    ["what the template says by itself", [user("th12")]],
+  ])("never to leave out %s", async (_, messages) => {
+    const { keepTokens = 0, promptTokenIds } = await asked({ messages });
+    const begin = "<|im_start|>system\nYou help.<|im_end|>\n<|im_start|>user\n";
+    expect(promptTokenIds.slice(0, keepTokens)).toEqual(tokenizer.encode(begin));
+  });
+
+  it("no end where the window moves on, and the window's where it does not", async () => {
+    const messages = [user("a")];
+    expect((await asked({ messages })).maxTokens).toBe(100);
+    const moving = await asked({ messages, overflow: "shift" });
+    expect(moving).toMatchObject({ maxTokens: Number.MAX_SAFE_INTEGER, overflow: "shift" });
+  });
+
+  it("log-probabilities where somebody wants them", async () => {
+    const messages = [user("a")];
+    expect((await asked({ messages, topLogprobs: 0 })).topLogprobs).toBe(0);
+    expect(await asked({ messages })).not.toHaveProperty("topLogprobs");
+  });
+});
+
 describe("parseChatConfig", () => {
   it("joins the tokens that end an answer", () => {
     const config = parseChatConfig(
@@ -107,6 +159,8 @@ describe("parseChatConfig", () => {
       stopTokenIds: [2, 3, 7],
       temperature: 0.6,
       topP: 0.9,
+      vocabularySize: null,
+      vocabularySize: null,
     });
   });
 
@@ -118,6 +172,8 @@ describe("parseChatConfig", () => {
       stopTokenIds: [2],
       temperature: 1,
       topP: 1,
+      vocabularySize: null,
+      vocabularySize: null,
     });
   });
 

@@ -5,8 +5,10 @@ import type {
   Constraint,
   Done,
   GenerateRequest,
+  Message,
   OutputFormat,
   Sampling,
+  TokenLogprobs,
 } from "../protocol.ts";
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
@@ -21,7 +23,8 @@ export interface TextEvent {
   tokenId: number | null;
   /** The text that became complete with this token; may be empty. */
   text: string;
-  /** Only where the request asked for them. */
+  /** Only where the request asked for them, as the logits. */
+  logprobs?: TokenLogprobs;
   logits?: Float32Array;
 }
 
@@ -113,7 +116,7 @@ export class ChatModel {
   }
 
   #answer(
-    { messages, options, answeredTokenIds = [] }: ChatRequest,
+    { messages, options, answeredTokenIds = [], overflow = "error", topLogprobs }: ChatRequest,
     constraint: Constraint | undefined,
     onEvent: (event: TextEvent) => void,
     signal: AbortSignal | undefined,
@@ -128,18 +131,45 @@ export class ChatModel {
       ...parameters.sampling,
       ...asked,
     };
+    const promptTokenIds = this.encodeMessages(messages);
     const request: GenerateRequest = {
-      promptTokenIds: this.encodeMessages(messages),
+      promptTokenIds,
       answeredTokenIds,
       sampling,
       stopTokenIds: this.#config.stopTokenIds,
-      // The context window ends the answer anyway.
-      maxTokens: maxTokens ?? this.#engine.contextWindowSize,
+      // The context window ends the answer anyway, unless it is shifted.
+      maxTokens:
+        maxTokens ??
+        (overflow === "shift" ? Number.MAX_SAFE_INTEGER : this.#engine.contextWindowSize),
+      overflow,
+      keepTokens: this.#firstTokens(messages, promptTokenIds),
+      ...(topLogprobs === undefined ? {} : { topLogprobs }),
       ...(constraint === undefined ? {} : { constraint }),
     };
     return parameters.stops.length === 0
       ? this.complete(request, onEvent, signal)
       : this.#completeToStop(request, parameters.stops, onEvent, signal);
+  }
+
+  /**
+   * How many tokens come before what the user says first: the system message and what the template
+   * puts there. They are found as what another conversation begins with, too.
+   */
+  #firstTokens(messages: readonly Message[], promptTokenIds: readonly number[]): number {
+    if (this.#template === null) {
+      return 0;
+    }
+    const whole = withDefaults(this.#defaults, messages);
+    const system = whole.filter(({ role }, index) => index === 0 && role === "system");
+    try {
+      const other = this.#template.render([...system, { role: "user", content: "" }]);
+      const ids = this.#tokenizer.encode(other);
+      const differs = promptTokenIds.findIndex((id, index) => id !== ids[index]);
+      return differs < 0 ? promptTokenIds.length : differs;
+    } catch {
+      // Some templates refuse an empty message; then nothing is known of the beginning.
+      return 0;
+    }
   }
 
   /** `complete`, up to the first of the texts in `stops`, which is not part of the answer. */

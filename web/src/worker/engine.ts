@@ -1,15 +1,20 @@
 /**
  * The engine contract of DESIGN 4.6 on one model: prefill in chunks, decode, stop, abort.
  *
+ * One request at a time; `scheduling/batch-engine.ts` takes many, on models that have a program.
  * Knows token ids only; text, templates and messages are above it, GPU and wasm below it. The KV
  * cache is kept between calls: a prompt that continues what is in it costs only its new tokens.
  */
 import { TransomError } from "../errors.ts";
 import type { Done, FinishReason, GenerateRequest, TokenEvent } from "../protocol.ts";
+import { logprobsOf } from "./logprobs.ts";
+import { type Fitted, fitPrompt, requireRoom, shift } from "./overflow.ts";
+import { checkPrefilled, checkRequest } from "./request-check.ts";
 import type { ModelRuntime } from "./runtime.ts";
 import { Sampler } from "./sampler.ts";
+import type { TokenEngine } from "./token-engine.ts";
 
-export class Engine {
+export class Engine implements TokenEngine {
   readonly #runtime: ModelRuntime;
   /** The tokens whose keys and values are in the KV cache, in order. */
   #cachedIds: number[] = [];
@@ -23,43 +28,24 @@ export class Engine {
     return this.#runtime.contextWindowSize;
   }
 
-  /**
-   * Generate until a stop token, the length limit, or abort.
-   *
-   * @param onToken called for each token of the answer; stop tokens are not part of it.
-   * @param signal checked between tokens and between prefill chunks.
-   * @throws TransomError `context-overflow`, `invalid-request`, `busy`, or what the runtime throws.
-   */
+  /** The signal is looked at between tokens and between prefill chunks. */
   async generate(
     request: GenerateRequest,
     onToken: (event: TokenEvent) => void,
     signal?: AbortSignal,
   ): Promise<Done> {
-    this.#check(request);
-    return this.#alone(() => this.#run(request, onToken, signal));
+    checkRequest(request);
+    const fitted = fitPrompt(request, this.contextWindowSize);
+    return this.#alone(() => this.#run(request, fitted, onToken, signal));
   }
 
-  /**
-   * Read a text whose every token is known: the logits that each token was up against.
-   *
-   * @param tokenIds the whole text; the first `prefilled` go in as a prompt does, in chunks, each
-   *   later one as a decode step of its own.
-   * @param onLogits called for each position from `prefilled` on, in order, with the logits after
-   *   the tokens before it. They are valid until it returns.
-   * @throws TransomError `context-overflow`, `invalid-request`, `busy`, or what the runtime throws.
-   */
   async score(
     tokenIds: readonly number[],
     prefilled: number,
     onLogits: (logits: Float32Array, position: number) => void,
   ): Promise<void> {
-    if (!Number.isSafeInteger(prefilled) || prefilled < 1 || prefilled >= tokenIds.length) {
-      throw new TransomError(
-        "invalid-request",
-        `Of ${tokenIds.length} tokens, ${prefilled} cannot be the given ones.`,
-      );
-    }
-    this.#requireRoom(tokenIds.length);
+    checkPrefilled(tokenIds.length, prefilled);
+    requireRoom(tokenIds.length, this.contextWindowSize);
     await this.#alone(async () => {
       this.#cachedIds = [];
       this.#runtime.clear();
@@ -95,14 +81,14 @@ export class Engine {
 
   async #run(
     request: GenerateRequest,
+    { tokenIds, dropped }: Fitted,
     onToken: (event: TokenEvent) => void,
     signal: AbortSignal | undefined,
   ): Promise<Done> {
     const startedAt = performance.now();
     const { promptTokenIds, answeredTokenIds = [] } = request;
-    const known = [...promptTokenIds, ...answeredTokenIds];
-    const kept = this.#reusePrefix(known);
-    const isPrefilled = await this.#prefill(known.slice(kept), signal);
+    const kept = this.#reusePrefix(tokenIds);
+    const isPrefilled = await this.#prefill(tokenIds.slice(kept), signal);
 
     let firstTokenAt = performance.now();
     const prefillSeconds = (firstTokenAt - startedAt) / 1000;
@@ -118,14 +104,17 @@ export class Engine {
           stopTokenId: null,
           completionTokens: answeredTokenIds.length,
           lastTokenAt: 0,
+          forgotten: 0,
         };
 
+    const truncatedTokens = dropped + answer.forgotten;
     return {
       finishReason: answer.finishReason,
       stopTokenId: answer.stopTokenId,
       promptTokens: promptTokenIds.length,
       cachedTokens: Math.min(kept, promptTokenIds.length),
       completionTokens: answer.completionTokens,
+      ...(truncatedTokens === 0 ? {} : { truncatedTokens }),
       timings: {
         timeToFirstTokenSeconds: (firstTokenAt - startedAt) / 1000,
         prefillSeconds,
@@ -174,6 +163,7 @@ export class Engine {
     stopTokenId: number | null;
     completionTokens: number;
     lastTokenAt: number;
+    forgotten: number;
   }> {
     const stopTokenIds = new Set(request.stopTokenIds);
     const answered = request.answeredTokenIds?.length ?? 0;
@@ -181,11 +171,13 @@ export class Engine {
     const { constraint } = request;
     let completionTokens = answered;
     let lastTokenAt = 0;
+    let forgotten = 0;
     const end = (finishReason: FinishReason, stopTokenId: number | null = null) => ({
       finishReason,
       stopTokenId,
       completionTokens,
       lastTokenAt,
+      forgotten,
     });
     // What was answered before may have ended the answer, by its format.
     if (request.answeredTokenIds?.some((tokenId) => constraint?.accept(tokenId) === false)) {
@@ -206,10 +198,19 @@ export class Engine {
         return end("stop");
       }
       const isFull = this.#cachedIds.length >= this.#runtime.contextWindowSize;
-      if (completionTokens >= request.maxTokens || isFull) {
+      if (completionTokens >= request.maxTokens || (isFull && request.overflow !== "shift")) {
         return end("length");
       }
-      this.#forward([event.tokenId]);
+      if (isFull) {
+        const whole = [...this.#cachedIds, event.tokenId];
+        const { tokenIds, dropped } = shift(whole, request.keepTokens ?? 0);
+        forgotten += dropped;
+        if (!(await this.#prefill(tokenIds.slice(this.#reusePrefix(tokenIds)), signal))) {
+          return end("abort");
+        }
+      } else {
+        this.#forward([event.tokenId]);
+      }
     }
   }
 
@@ -218,39 +219,21 @@ export class Engine {
     const wantsLogits = isFirst && request.wantFirstLogits === true;
     // Made while the GPU works.
     const mask = request.constraint?.nextMask() ?? null;
-    if (sampler.takesLargest && mask === null && !wantsLogits) {
+    const { topLogprobs } = request;
+    if (sampler.takesLargest && mask === null && !wantsLogits && topLogprobs === undefined) {
       return { tokenId: await this.#runtime.argmax() };
     }
     const logits = await this.#runtime.readLogits();
     const tokenId = sampler.sample(logits, this.#cachedIds, this.#cachedIds.length, mask);
-    return wantsLogits ? { tokenId, logits: logits.slice() } : { tokenId };
+    return {
+      tokenId,
+      ...(wantsLogits ? { logits: logits.slice() } : {}),
+      ...(topLogprobs === undefined ? {} : { logprobs: logprobsOf(logits, tokenId, topLogprobs) }),
+    };
   }
 
   #forward(tokenIds: readonly number[]): void {
     this.#runtime.forward(tokenIds);
     this.#cachedIds.push(...tokenIds);
-  }
-
-  #check(request: GenerateRequest): void {
-    const { promptTokenIds, answeredTokenIds = [], maxTokens } = request;
-    if (promptTokenIds.length === 0) {
-      throw new TransomError("invalid-request", "The prompt is empty.");
-    }
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
-      throw new TransomError("invalid-request", `maxTokens must be 1 or more, not ${maxTokens}.`);
-    }
-    this.#requireRoom(promptTokenIds.length + answeredTokenIds.length);
-  }
-
-  /** After that many tokens there must be a place for one more. */
-  #requireRoom(tokens: number): void {
-    const window = this.#runtime.contextWindowSize;
-    if (tokens >= window) {
-      throw new TransomError(
-        "context-overflow",
-        `The conversation has ${tokens} tokens; ` +
-          `this model can hold ${window}. Start a new chat.`,
-      );
-    }
   }
 }

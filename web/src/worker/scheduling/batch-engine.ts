@@ -8,14 +8,14 @@
  */
 import { TransomError } from "../../errors.ts";
 import type { Done, GenerateRequest, TokenEvent } from "../../protocol.ts";
+import { fitPrompt, requireRoom } from "../overflow.ts";
+import { checkPrefilled, checkRequest } from "../request-check.ts";
 import type { BatchRuntime, Chosen } from "../runtime.ts";
 import type { TokenEngine } from "../token-engine.ts";
 import { DraftMeter, MOST_GUESSES, draft } from "./drafts.ts";
 import { Flight, type Member, SHORTEST_MS } from "./flight.ts";
-import { fitPrompt, requireRoom } from "./overflow.ts";
 import { Pace } from "./pace.ts";
 import type { PrefixKeeper } from "./prefix-store.ts";
-import { checkPrefilled, checkRequest } from "./request-check.ts";
 import { scoreText } from "./score.ts";
 import { Seating, requireSeat } from "./seating.ts";
 import { Sequence } from "./sequence.ts";

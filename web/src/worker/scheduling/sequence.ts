@@ -8,7 +8,7 @@ import type {
 } from "../../protocol.ts";
 import type { Chosen, RowChoice } from "../runtime.ts";
 import type { RestoredPages, Seat } from "./kv-memory.ts";
-import { type Fitted, shift } from "./overflow.ts";
+import { type Fitted, shift } from "../overflow.ts";
 
 /** What a token that was accepted means for its sequence. */
 export type Accepted = "goes on" | "is over" | "is full";

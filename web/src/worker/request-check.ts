@@ -1,8 +1,8 @@
 /** What a request must be before an engine takes it on. Pure. */
-import { TransomError } from "../../errors.ts";
-import type { GenerateRequest } from "../../protocol.ts";
-import { MAX_BIASES } from "../program/sampler-words.ts";
-import { readSampling } from "../sampling-settings.ts";
+import { TransomError } from "../errors.ts";
+import type { GenerateRequest } from "../protocol.ts";
+import { MAX_BIASES } from "./program/sampler-words.ts";
+import { readSampling } from "./sampling-settings.ts";
 
 /** OpenAI's and the GPU's (`ranked`). */
 const MAX_TOP_LOGPROBS = 20;

@@ -1,6 +1,6 @@
 /** What leaves a conversation that is larger than the context window. Pure. */
-import { TransomError } from "../../errors.ts";
-import type { GenerateRequest } from "../../protocol.ts";
+import { TransomError } from "../errors.ts";
+import type { GenerateRequest } from "../protocol.ts";
 
 export interface Fitted {
   tokenIds: number[];
