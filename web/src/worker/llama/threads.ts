@@ -1,7 +1,7 @@
 /** How many threads llama.cpp gets. Pure: facts in, choice out. */
 
 /** Beyond this memory, not arithmetic, is what is waited for. */
-export const MOST_THREADS = 8;
+const MOST_THREADS = 8;
 
 /**
  * Half of what a machine counts. Threads wait for each other by running in circles, so one whose core
