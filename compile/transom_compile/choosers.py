@@ -27,12 +27,12 @@ def add_choosers(
     context_window: int,
 ) -> None:
     """Adds `adjust`, `greedy`, `draw_all`, `draw_top`, `draw_sorted`, `rank` and `rank_chosen`,
-    for n <= `max_rows` rows. Both schedules share the kernels.
+    for n <= `max_rows` rows.
 
     A row that is greedy by its parameters is so in every function that draws, and rows draw the
     same token in each: rows that ask for different filters may go together in `draw_sorted`.
     """
-    choosers = _Choosers(builder, Sizes(vocab, slots, max_rows, context_window))
+    choosers = _Choosers(builder, Sizes(vocab, slots, max_rows, context_window), schedule)
     choosers.adjust()
     choosers.greedy()
     choosers.draw_all()
@@ -46,6 +46,7 @@ def add_choosers(
 class _Choosers:
     builder: Any
     sizes: Sizes
+    schedule: str
 
     def adjust(self) -> None:
         """`adjusted` from `logits`: mask, bias, penalties."""
@@ -80,7 +81,8 @@ class _Choosers:
         """The largest of `logits`, the first of equals."""
         n, (logits, inputs, history) = self._shared("logits", "inputs", "history")
         with self._function("greedy", [logits, inputs, history]):
-            pair = self._call(choosing.chunk_largest(self.sizes.vocab), [logits], _best(n))
+            largest = choosing.chunk_largest(self.sizes.vocab, self.schedule)
+            pair = self._call(largest, [logits], self._best(n))
             self._take_best(n, pair, inputs, history)
 
     def draw_all(self) -> None:
@@ -88,8 +90,8 @@ class _Choosers:
         n, shared = self._shared("logits", "samplers", "inputs", "history")
         logits, samplers, inputs, history = shared
         with self._function("draw_all", shared):
-            drawn = choosing.chunk_drawn(self.sizes)
-            pair = self._call(drawn, [logits, samplers, inputs], _best(n))
+            drawn = choosing.chunk_drawn(self.sizes, self.schedule)
+            pair = self._call(drawn, [logits, samplers, inputs], self._best(n))
             self._take_best(n, pair, inputs, history)
 
     def draw_top(self) -> None:
@@ -97,8 +99,8 @@ class _Choosers:
         n, shared = self._shared("logits", "samplers", "inputs", "history")
         logits, samplers, inputs, history = shared
         with self._function("draw_top", shared):
-            values, ids = self._in_order(n, logits, ranking.RUN)
-            drawn = choosing_filters.draw_of_top(self.sizes)
+            values, ids = self._top(n, logits)
+            drawn = choosing_filters.draw_of_top(self.sizes, self.schedule)
             chosen = self._call(drawn, [values, ids, samplers, inputs, history], [_chosen(n)])
             self.builder.emit_func_output(chosen)
 
@@ -108,22 +110,22 @@ class _Choosers:
         logits, samplers, inputs, history = shared
         parts = _type((n, choosing.CHUNKS))
         with self._function("draw_sorted", shared):
-            values, ids = self._in_order(n, logits, None)
+            values, ids = self._in_order(n, logits, keep=None)
             weigh = choosing_filters.weigh_chunks(self.sizes)
             sums, moments = self._call(weigh, [values, samplers], [parts, parts])
             row = _type((n, ranking.padded(self.sizes.vocab)))
             masses = self._call(choosing_filters.sum_up(self.sizes), [values, sums], [row])
             find = choosing_filters.find_passed(self.sizes)
             passed = self._call(find, [values, masses, moments, samplers], [_type((n, 2), "int32")])
-            drawn = choosing_filters.chunk_drawn_sorted(self.sizes)
-            pair = self._call(drawn, [values, ids, passed, samplers, inputs], _best(n))
+            drawn = choosing_filters.chunk_drawn_sorted(self.sizes, self.schedule)
+            pair = self._call(drawn, [values, ids, passed, samplers, inputs], self._best(n))
             self._take_best(n, pair, inputs, history)
 
     def rank(self) -> None:
         """What the model itself holds likely: from raw `logits`, before the choice."""
         n, (logits, ranked) = self._shared("logits", "ranked")
         with self._function("rank", [logits, ranked]):
-            values, ids = self._in_order(n, logits, ranking.RUN)
+            values, ids = self._top(n, logits)
             add = ranking.sum_exponentials(self.sizes.vocab)
             sums = self._call(add, [logits, values], [_type((n, choosing.CHUNKS))])
             write = ranking.write_ranks(self.sizes)
@@ -139,11 +141,28 @@ class _Choosers:
             self.builder.emit_func_output(done)
 
     def _take_best(self, n: Any, pair: Any, inputs: Any, history: Any) -> None:
-        take = choosing.take_best(self.sizes)
+        take = choosing.take_best(self.sizes, self.schedule)
         chosen = self._call(take, [pair[0], pair[1], inputs, history], [_chosen(n)])
         self.builder.emit_func_output(chosen)
 
-    def _in_order(self, n: Any, logits: Any, keep: int | None) -> Any:
+    def _best(self, n: Any) -> list[Any]:
+        return _ordered(n, choosing.SPREADS[self.schedule].parts)
+
+    def _top(self, n: Any, logits: Any) -> Any:
+        """The largest `ranking.RUN` logits and their ids in descending order."""
+        if not choosing.SPREADS[self.schedule].is_joined:
+            return self._in_order(n, logits, keep=ranking.RUN)
+        count = self.sizes.vocab
+        taken = ranking.take_top(count, count)
+        arguments = [logits]
+        while True:
+            count = -(-count // ranking.GROUP) * ranking.RUN
+            pair = self._call(taken, arguments, _ordered(n, count))
+            if count == ranking.RUN:
+                return pair
+            taken, arguments = ranking.take_top(None, count), [pair[0], pair[1]]
+
+    def _in_order(self, n: Any, logits: Any, *, keep: int | None) -> Any:
         """Logits and ids in descending order: all, or the first `keep`."""
         count, width = ranking.padded(self.sizes.vocab), ranking.RUN
         pair = self._call(ranking.sort_runs(self.sizes.vocab), [logits], _ordered(n, count))
@@ -198,10 +217,6 @@ def _chosen(n: Any) -> Any:
 def _flag(n: Any) -> Any:
     """That a kernel has run which changes shared buffers only."""
     return _type((n,), "int32")
-
-
-def _best(n: Any) -> list[Any]:
-    return _ordered(n, choosing.CHUNKS)
 
 
 def _ordered(n: Any, count: int) -> list[Any]:

@@ -25,16 +25,20 @@ POSITION_OF_ROW = np.array([3, -1, 70, 6, 7, WINDOW - 1, WINDOW, 0])
 IS_IDLE = np.array([False, True, False, False, False, False, True, False])
 
 
-def module_of_choosers(vocab: int, schedule: str = "fallback") -> Any:
+def module_of_choosers(vocab: int, schedule: str) -> Any:
     builder = relax.BlockBuilder()
     add_choosers(builder, vocab, schedule, context_window=WINDOW)
     return builder.finalize()
 
 
 def run(
-    vocab: int, cases: Sequence[Case], folder: Path, missing_tool: Callable[[str], NoReturn]
+    vocab: int,
+    schedule: str,
+    cases: Sequence[Case],
+    folder: Path,
+    missing_tool: Callable[[str], NoReturn],
 ) -> Answers:
-    return kernel_runner.run(module_of_choosers(vocab), cases, folder, missing_tool)
+    return kernel_runner.run(module_of_choosers(vocab, schedule), cases, folder, missing_tool)
 
 
 def inputs() -> Array:

@@ -127,7 +127,7 @@ def table(
         for step in range(STEPS)
     ]
     folder = tmp_path_factory.mktemp("distribution")
-    answers = choosing_cases.run(SMALL, cases, folder, missing_tool)
+    answers = choosing_cases.run(SMALL, "fallback", cases, folder, missing_tool)
     return {
         function: np.stack([answers.of(f"{function} {step}")[0] for step in range(STEPS)])
         for function in SERVED

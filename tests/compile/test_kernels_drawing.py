@@ -14,8 +14,8 @@ from tests.compile.kernel_runner import Answers, Array, Case, InOut, Out
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
-VOCABULARIES = [1000, 49152, 40]
-"""More than one merge of runs in the second; less than a run in the last."""
+SIZES = [(1000, "gpu"), (1000, "fallback"), (49152, "gpu"), (49152, "fallback"), (40, "fallback")]
+"""More than one merge of runs in the third and fourth; less than a run in the last."""
 DRAWS = ["draw_all", "draw_top", "draw_sorted"]
 TOP = 64
 CLOSE = 1e-3
@@ -77,15 +77,26 @@ def mixed_rows(vocab: int) -> tuple[Array, list[Asked]]:
     return values, [*greedy, Asked(temperature=0, typical_p=0.1, min_p=0.5), *[SAME_EVERYWHERE] * 4]
 
 
-@pytest.fixture(scope="module", params=VOCABULARIES)
-def vocab(request: pytest.FixtureRequest) -> int:
-    size: int = request.param
-    return size
+@pytest.fixture(scope="module", params=SIZES)
+def size(request: pytest.FixtureRequest) -> tuple[int, str]:
+    given: tuple[int, str] = request.param
+    return given
+
+
+@pytest.fixture(scope="module")
+def vocab(size: tuple[int, str]) -> int:
+    return size[0]
+
+
+@pytest.fixture(scope="module")
+def schedule(size: tuple[int, str]) -> str:
+    return size[1]
 
 
 @pytest.fixture(scope="module")
 def answers(
     vocab: int,
+    schedule: str,
     missing_tool: Callable[[str], NoReturn],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Answers:
@@ -95,7 +106,7 @@ def answers(
     few = [Asked(temperature=one.temperature, top_k=TOP, seed=one.seed) for one in asked]
     cases += [drawn(f"few {function}", function, values, few) for function in DRAWS[1:]]
     folder = tmp_path_factory.mktemp("drawing")
-    return choosing_cases.run(vocab, cases, folder, missing_tool)
+    return choosing_cases.run(vocab, schedule, cases, folder, missing_tool)
 
 
 @pytest.mark.parametrize("function", DRAWS)

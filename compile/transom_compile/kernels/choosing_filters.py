@@ -16,22 +16,25 @@ from tvm.tirx.script.builder import ir as T
 
 from transom_compile.kernels.choosing import (
     CHUNKS,
+    SPREADS,
     Best,
     Draw,
     best_of,
     chunks,
-    declare_best,
     exp_of,
+    fetched,
 )
 from transom_compile.kernels.emit import (
     Buffer,
     Expr,
+    barrier,
     buffer_arg,
     exact,
     kernel,
     launch,
     let,
     local,
+    shared,
     store,
     symbolic,
     when,
@@ -44,8 +47,11 @@ SOME = 1e-30
 """More than nothing: one token is left, whatever share is asked."""
 
 
-def draw_of_top(sizes: Sizes) -> object:
+def draw_of_top(sizes: Sizes, schedule: str) -> object:
     """(values (n, RUN), ids, samplers, inputs, history, chosen (n,)): for rows with a top-k."""
+    is_joined = SPREADS[schedule].is_joined
+    # One thread does it all, or each of a workgroup weighs a token and throws its dice.
+    lanes, memory = (RUN, shared) if is_joined else (1, local)
     with kernel("draw_of_top") as made:
         n = symbolic("n")
         values = buffer_arg("values", (n, RUN), "float32")
@@ -53,25 +59,49 @@ def draw_of_top(sizes: Sizes) -> object:
         samplers, inputs = sizes.declare_samplers(), sizes.declare_inputs()
         history = sizes.declare_history()
         chosen = buffer_arg("chosen", (n,), "int32")
-        with launch(grid=(n,), threads=(1,)) as ((row,), _):
+        with launch(grid=(n,), threads=(lanes,)) as ((row,), (lane,)):
             asked = SamplerRow(samplers, row)
-            order = _Order(values, row, min(RUN, sizes.vocab))
+            logits = memory((RUN,), "float32")
+            weights = memory((RUN,), "float32")
+            passed = memory((2,), "int32")
+            order = _Order(lambda i: fetched(logits[i], "float32"), min(RUN, sizes.vocab))
             count = order.count(asked)
-            masses = local((RUN + 1,), "float32")
-            moment = local((1,), "float32")
-            store(masses, 0, T.float32(0))
-            store(moment, 0, T.float32(0))
-            with T.serial(count) as i:
-                weight = order.weight(i)
-                store(masses, i + 1, masses[i] + weight)
-                store(moment, 0, moment[0] + weight * order.below(i))
-            passed = _find_range(asked, order, lambda i: let(masses[i]), count, moment[0])
+            with T.serial(RUN // lanes) as i:
+                at = let(i * lanes + lane)
+                store(logits, at, values[row, at])
+            if is_joined:
+                barrier()
+            with T.serial(RUN // lanes) as i:
+                at = let(i * lanes + lane)
+                store(weights, at, order.weight(at))
+            if is_joined:
+                barrier()
+            with when(lane == 0):
+                masses = local((RUN + 1,), "float32")
+                moment = local((1,), "float32")
+                store(moment, 0, T.float32(0))
+                store(masses, 0, T.float32(0))
+                with T.serial(count) as i:
+                    weight = fetched(weights[i], "float32")
+                    store(masses, i + 1, masses[i] + weight)
+                    store(moment, 0, moment[0] + weight * order.below(i))
+                found = _find_range(asked, order, lambda i: let(masses[i]), count, moment[0])
+                store(passed, 0, found[0])
+                store(passed, 1, found[1])
+            if is_joined:
+                barrier()
+            start, stop = fetched(passed[0], "int32"), fetched(passed[1], "int32")
             draw, best = Draw.of(samplers, inputs, row), Best.none()
-            with T.serial(let(passed[1] - passed[0])) as i:
-                _offer(best, draw, values, ids, row, let(passed[0] + i))
-            token = let(best.token[0])
-            store(chosen, row, token)
-            advance(inputs, history, row, token, sizes)
+            with T.serial(RUN // lanes) as i:
+                at = let(start + i * lanes + lane)
+                with when(at < stop):
+                    _offer(best, draw, values, ids, row, at)
+            if is_joined:
+                best.join(lane)
+            with when(lane == 0):
+                token = let(best.token[0])
+                store(chosen, row, token)
+                advance(inputs, history, row, token, sizes)
     return made.prim_func
 
 
@@ -86,8 +116,8 @@ def weigh_chunks(sizes: Sizes) -> object:
         samplers = sizes.declare_samplers()
         sums = buffer_arg("sums", (n, CHUNKS), "float32")
         moments = buffer_arg("moments", (n, CHUNKS), "float32")
-        with chunks(n) as (row, chunk):
-            order = _Order(values, row, sizes.vocab)
+        with chunks(n, CHUNKS) as (row, chunk):
+            order = _Order.of(values, row, sizes.vocab)
             limit = order.count(SamplerRow(samplers, row))
             state = local((2,), "float32")
             store(state, 0, T.float32(0))
@@ -112,8 +142,8 @@ def sum_up(sizes: Sizes) -> object:
         values = buffer_arg("values", (n, count), "float32")
         sums = buffer_arg("sums", (n, CHUNKS), "float32")
         masses = buffer_arg("masses", (n, count), "float32")
-        with chunks(n) as (row, chunk):
-            order = _Order(values, row, sizes.vocab)
+        with chunks(n, CHUNKS) as (row, chunk):
+            order = _Order.of(values, row, sizes.vocab)
             mass = local((1,), "float32")
             store(mass, 0, T.float32(0))
             with T.serial(chunk) as before:
@@ -138,7 +168,7 @@ def find_passed(sizes: Sizes) -> object:
         passed = buffer_arg("passed", (n, 2), "int32")
         with launch(grid=(n,), threads=(1,)) as ((row,), _):
             asked = SamplerRow(samplers, row)
-            order = _Order(values, row, sizes.vocab)
+            order = _Order.of(values, row, sizes.vocab)
             moment = local((1,), "float32")
             store(moment, 0, T.float32(0))
             with T.serial(CHUNKS) as i:
@@ -154,22 +184,25 @@ def find_passed(sizes: Sizes) -> object:
     return made.prim_func
 
 
-def chunk_drawn_sorted(sizes: Sizes) -> object:
+def chunk_drawn_sorted(sizes: Sizes, schedule: str) -> object:
     """(values, ids (n, padded), passed (n, 2), samplers, inputs, best, where): as `chunk_drawn`."""
-    count = padded(sizes.vocab)
+    count, spread = padded(sizes.vocab), SPREADS[schedule]
     with kernel("chunk_drawn_sorted") as made:
         n = symbolic("n")
         values = buffer_arg("values", (n, count), "float32")
         ids = buffer_arg("ids", (n, count), "int32")
         passed = buffer_arg("passed", (n, 2), "int32")
         samplers, inputs = sizes.declare_samplers(), sizes.declare_inputs()
-        outputs = declare_best(n)
-        with chunks(n) as (row, chunk), best_of(outputs, row, chunk) as best:
+        outputs = spread.declare(n)
+        with (
+            chunks(n, spread.threads) as (row, chunk),
+            best_of(outputs, spread, row, chunk) as best,
+        ):
             draw = Draw.of(samplers, inputs, row)
             first = let(passed[row, 0] + chunk)
-            left = let(tirx.max(passed[row, 1] - first + (CHUNKS - 1), 0))
-            with T.serial(let(left // CHUNKS)) as i:
-                _offer(best, draw, values, ids, row, let(first + i * CHUNKS))
+            left = let(tirx.max(passed[row, 1] - first + (spread.threads - 1), 0))
+            with T.serial(let(left // spread.threads)) as i:
+                _offer(best, draw, values, ids, row, let(first + i * spread.threads))
     return made.prim_func
 
 
@@ -177,9 +210,12 @@ def chunk_drawn_sorted(sizes: Sizes) -> object:
 class _Order:
     """A sorted row."""
 
-    values: Buffer
-    row: Expr
+    logit: Callable[[Expr], Expr]
     size: int
+
+    @classmethod
+    def of(cls, values: Buffer, row: Expr, size: int) -> _Order:
+        return cls(lambda i: values[row, i], size)
 
     def count(self, asked: SamplerRow) -> Expr:
         """How many tokens top-k leaves."""
@@ -190,7 +226,7 @@ class _Order:
 
     def below(self, i: Expr) -> Expr:
         """Logit less the row's largest."""
-        return let(self.values[self.row, i] - self.values[self.row, 0])
+        return let(self.logit(i) - self.logit(tirx.const(0, "int32")))
 
     def weight(self, i: Expr) -> Expr:
         return let(exp_of(self.below(i)))

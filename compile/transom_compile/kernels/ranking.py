@@ -1,7 +1,7 @@
 """Rows of logits in order, the likeliest first: sorted runs, and many of them merged at a time.
 
-An element finds its place by counting who comes before it: no exchange, no barrier. Equal logits
-keep the order of their token ids.
+An element finds its place by counting who comes before it. Equal logits keep the order of their
+token ids.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from transom_compile.kernels.choosing import CHUNKS, chunks, exp_of
+from transom_compile.kernels.choosing import CHUNKS, chunks, exp_of, fetched
 from transom_compile.kernels.emit import (
+    Buffer,
+    Expr,
+    barrier,
     buffer_arg,
     cast,
     exact,
@@ -18,6 +21,7 @@ from transom_compile.kernels.emit import (
     launch,
     let,
     local,
+    shared,
     store,
     symbolic,
     when,
@@ -28,6 +32,7 @@ RUN = 64
 """Length of the first runs, and the most that `keep` of a merge leaves of a row."""
 WAYS = 16
 """Runs that become one at a time."""
+GROUP = WAYS * RUN
 THREADS = 64
 RANKED = 20
 """Likeliest tokens of a row that are told."""
@@ -126,6 +131,82 @@ def merge_runs(count: int, width: int, keep: int | None) -> object:
     return made.prim_func
 
 
+def take_top(vocab: int | None, count: int, *, threads: int = 256) -> object:
+    """(values (n, count), ids, merged values (n, merged_count), merged ids): as `merge_runs` of
+    runs of RUN with `keep`; a workgroup holds those that it makes one.
+
+    With a vocabulary the first argument is logits (n, vocab), without ids: they are sorted first.
+    """
+    groups = -(-count // GROUP)
+    with kernel(f"take_top_{count}") as made:
+        n = symbolic("n")
+        if vocab is None:
+            values = buffer_arg("values", (n, count), "float32")
+            ids = buffer_arg("ids", (n, count), "int32")
+        else:
+            values = buffer_arg("logits", (n, vocab), "float32")
+        merged_values = buffer_arg("merged_values", (n, groups * RUN), "float32")
+        merged_ids = buffer_arg("merged_ids", (n, groups * RUN), "int32")
+        with launch(grid=(groups, n), threads=(threads,)) as ((group, row), (lane,)):
+            start = let(group * GROUP)
+            held = shared((GROUP,), "float32")
+            held_ids = shared((GROUP,), "int32")
+            given = held if vocab is None else shared((GROUP,), "float32")
+            with T.serial(GROUP // threads) as i:
+                at = let(i * threads + lane)
+                store(given, at, exact(LOWEST))
+                if vocab is None:
+                    with when(start + at < count):
+                        store(given, at, values[row, start + at])
+                        store(held_ids, at, ids[row, start + at])
+                else:
+                    with when(start + at < vocab):
+                        store(given, at, values[row, start + at])
+            barrier()
+            rank = local((1,), "int32")
+            if vocab is not None:
+                with T.serial(GROUP // threads) as i:
+                    at = let(i * threads + lane)
+                    run = let(at // RUN * RUN)
+                    mine = fetched(given[at], "float32")
+                    store(rank, 0, tirx.const(0, "int32"))
+                    with T.serial(RUN) as j:
+                        other = fetched(given[run + j], "float32")
+                        is_equal = tirx.And(other == mine, run + j < at)
+                        before = tirx.Or(other > mine, is_equal)
+                        store(rank, 0, rank[0] + tirx.Select(before, 1, 0))
+                    store(held, run + rank[0], mine)
+                    store(held_ids, run + rank[0], start + at)
+                barrier()
+            with T.serial(GROUP // threads) as i:
+                at = let(i * threads + lane)
+                _rank_in_group(held, at, rank)
+                with when(rank[0] < RUN):
+                    place = let(group * RUN + rank[0])
+                    store(merged_values, [row, place], held[at])
+                    store(merged_ids, [row, place], held_ids[at])
+    return made.prim_func
+
+
+def _rank_in_group(held: Buffer, at: Expr, rank: Buffer) -> None:
+    """The place of an element among WAYS sorted runs, or RUN and more where it is none of them."""
+    run, mine = let(at // RUN), fetched(held[at], "float32")
+    store(rank, 0, at % RUN)
+    bounds = local((2,), "int32")
+    with T.serial(WAYS) as other, when(tirx.And(other != run, rank[0] < RUN)):
+        store(bounds, 0, other * RUN)
+        store(bounds, 1, other * RUN + RUN)
+        with T.serial(RUN.bit_length()), when(bounds[0] < bounds[1]):
+            middle = let((bounds[0] + bounds[1]) // 2)
+            rival = fetched(held[middle], "float32")
+            before = let(tirx.Or(rival > mine, tirx.And(rival == mine, other < run)))
+            low = let(tirx.Select(before, middle + 1, bounds[0]))
+            high = let(tirx.Select(before, bounds[1], middle))
+            store(bounds, 0, low)
+            store(bounds, 1, high)
+        store(rank, 0, rank[0] + bounds[0] - other * RUN)
+
+
 def merged_count(count: int, width: int, keep: int | None) -> int:
     """Elements of a row after a merge."""
     return count if keep is None else -(-count // (WAYS * width)) * keep
@@ -138,7 +219,7 @@ def sum_exponentials(vocab: int) -> object:
         logits = buffer_arg("logits", (n, vocab), "float32")
         values = buffer_arg("values", (n, RUN), "float32")
         sums = buffer_arg("sums", (n, CHUNKS), "float32")
-        with chunks(n) as (row, chunk):
+        with chunks(n, CHUNKS) as (row, chunk):
             largest = let(values[row, 0])
             total = local((1,), "float32")
             store(total, 0, T.float32(0))
