@@ -21,7 +21,7 @@ const MAX_CHOICES = 1024;
 const MAX_CHOICES_LENGTH = 64 * 1024;
 
 /** Where answers mostly end: then it is worth a look whether they must. */
-const ENDS = new Set([...'}])">'].map((mark) => mark.charCodeAt(0)));
+const ENDS: ReadonlySet<number> = new Set(new TextEncoder().encode('}])">'));
 
 export class ConstraintMaker {
   readonly #tokens: readonly Uint8Array[];

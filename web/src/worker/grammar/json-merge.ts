@@ -113,22 +113,18 @@ function merged(a: Schema, b: Schema): Schema | null {
       found[key] = [...new Set([...listOf(a, key), ...listOf(b, key)])];
     }
   }
-  const types = [typesOf(a), typesOf(b)];
-  if (types[0] != null && types[1] != null) {
-    const common = commonTypes(types[0], types[1]);
+  const [types, otherTypes] = [typesOf(a), typesOf(b)];
+  if (types !== null && otherTypes !== null) {
+    const common = commonTypes(types, otherTypes);
     if (common.length === 0) {
       return null;
     }
     found["type"] = common;
   }
-  const values = [valuesOf(a), valuesOf(b)];
-  if (values[0] != null || values[1] != null) {
-    const texts = new Set(values[1]?.map((value) => JSON.stringify(value)));
+  const values = commonValues(valuesOf(a), valuesOf(b));
+  if (values !== null) {
     delete found["const"];
-    found["enum"] =
-      values[0] == null || values[1] == null
-        ? (values[0] ?? values[1])
-        : values[0].filter((value) => texts.has(JSON.stringify(value)));
+    found["enum"] = values;
   }
   mergeMembers(found, a, b);
   return found;
@@ -179,4 +175,15 @@ function commonTypes(a: readonly string[], b: readonly string[]): string[] {
     types.includes(type) || (type === "integer" && types.includes("number"));
   const common = [...a, ...b].filter((type) => holds(a, type) && holds(b, type));
   return [...new Set(common)];
+}
+
+function commonValues(
+  a: readonly unknown[] | null,
+  b: readonly unknown[] | null,
+): readonly unknown[] | null {
+  if (a === null || b === null) {
+    return a ?? b;
+  }
+  const texts = new Set(b.map((value) => JSON.stringify(value)));
+  return a.filter((value) => texts.has(JSON.stringify(value)));
 }

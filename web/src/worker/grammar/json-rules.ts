@@ -53,7 +53,7 @@ export class JsonRules {
     return this.#once("string", () => {
       const rest: Node = { kind: "rule", name: this.grammar.reserve() };
       const escape = choice(
-        set(...[...'"\\/bfnrt'].map(single)),
+        set(...Array.from('"\\/bfnrt', single)),
         sequence(text("u"), HEX, HEX, HEX, HEX),
       );
       // What follows a string is said here, so that tokens which end one are known beforehand.

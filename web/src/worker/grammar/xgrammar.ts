@@ -4,7 +4,6 @@
  * The wasm ends its own life at what it refuses, in the middle of whatever it was doing, so a host
  * that has thrown is thrown away; constraints made before go on in it.
  */
-/// <reference path="./xgrammar-binding.d.ts" />
 import type { Binding, Compiler, Handle, Matcher } from "virtual:xgrammar";
 
 import { TransomError } from "../../errors.ts";
