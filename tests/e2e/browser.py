@@ -6,7 +6,7 @@ Transom.
 
 import http.server
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
-FLAGS = (
-    "--enable-unsafe-webgpu",
-    "--use-webgpu-adapter=swiftshader",
+WITHOUT_WEBGPU = (
     # Tests run as root on a machine of their own; Chromium's sandbox refuses root.
     "--no-sandbox",
     "--disable-background-networking",
@@ -24,6 +22,12 @@ FLAGS = (
     "--disable-sync",
     "--disable-quic",
     "--no-first-run",
+)
+"""A machine without a graphics adapter."""
+FLAGS = (
+    *WITHOUT_WEBGPU,
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
     # A page whose GPU dies twice gets none for two minutes, in case it is the page's fault.
     "--disable-domain-blocking-for-3d-apis",
 )
@@ -36,14 +40,14 @@ expect.set_options(timeout=60_000)
 
 @contextmanager
 def open_chromium(
-    playwright: Playwright, executable: str, profile: Path
+    playwright: Playwright, executable: str, profile: Path, flags: Sequence[str] = FLAGS
 ) -> Iterator[BrowserContext]:
     """A browser with an empty profile of its own; closed at the end.
 
     One `playwright` serves any number of browsers; a second one beside it does not start.
     """
     context = playwright.chromium.launch_persistent_context(
-        str(profile), executable_path=executable, headless=True, args=list(FLAGS)
+        str(profile), executable_path=executable, headless=True, args=list(flags)
     )
     context.set_default_timeout(PAGE_TIMEOUT_SECONDS * 1000)
     try:

@@ -7,7 +7,7 @@ import { MemoryStore } from "../../web/src/store/memory.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
 import { Shelf } from "../../web/src/store/shelf.ts";
 import { type Bytes, digestOf } from "../../web/src/store/verify.ts";
-import { bytesOf, describeFile, patternBytes } from "./bundle-fixture.ts";
+import { SHARD, bytesOf, describeFile, manifestJson, patternBytes } from "./bundle-fixture.ts";
 import { FakeNetwork, type Reply, ranges, whole } from "./fake-network.ts";
 import { ONE_TAB } from "./fake-tabs.ts";
 
@@ -104,5 +104,25 @@ describe("openFile", () => {
     store.put = () => Promise.reject(new DOMException("full", "QuotaExceededError"));
     const { bundle } = open(store, ranges(GGUF));
     expect(await read(await bundle.openFile(await gguf()))).toEqual(GGUF);
+  });
+});
+
+describe("prepare", () => {
+  it("lets stay what another engine needs, if it is here", async () => {
+    const store = new MemoryStore();
+    const [shard, cache] = parseManifest(bytesOf(await manifestJson())).layers;
+    if (shard === undefined || cache === undefined) {
+      throw new Error("the fixture has no layers");
+    }
+    await store.put(shard.digest, SHARD);
+    const { bundle } = open(store);
+    await bundle.prepare([shard]);
+    await bundle.prepare([await gguf()], [shard, cache]);
+    expect((await store.list()).map(({ digest }) => digest)).toEqual([shard.digest]);
+    const [model] = await new Shelf(store, ONE_TAB, () => 0).sizes();
+    expect(model?.totalBytes).toBe(GGUF.byteLength + SHARD.byteLength);
+    // Nobody says so any more.
+    await bundle.prepare([await gguf()]);
+    expect(await store.list()).toEqual([]);
   });
 });

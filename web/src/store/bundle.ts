@@ -39,8 +39,12 @@ export interface BundleReader {
   readManifest(row: Descriptor): Promise<Manifest>;
   /** What of these files is here, and how much there is room for. */
   measure(files: readonly FileDescriptor[]): Promise<Measured>;
-  /** Before the first of these files is read: see that there is room to keep them. */
-  prepare(files: readonly FileDescriptor[]): Promise<Kept>;
+  /**
+   * Before the first of these files is read: see that there is room to keep them.
+   *
+   * @param others what another engine would need: what is here of it stays.
+   */
+  prepare(files: readonly FileDescriptor[], others?: readonly FileDescriptor[]): Promise<Kept>;
   readFile(file: FileDescriptor): Promise<VerifiedBytes>;
   /** A file that may be too large for memory: it stays where it is kept, if it is. */
   openFile(file: FileDescriptor): Promise<VerifiedFile>;
@@ -179,7 +183,10 @@ class HttpBundle implements BundleReader {
     };
   }
 
-  async prepare(files: readonly FileDescriptor[]): Promise<Kept> {
+  async prepare(
+    files: readonly FileDescriptor[],
+    others: readonly FileDescriptor[] = [],
+  ): Promise<Kept> {
     const { keeping } = this.#options;
     if (keeping === null) {
       return { isKept: false, removed: [] };
@@ -189,8 +196,13 @@ class HttpBundle implements BundleReader {
       const { id, name }: ModelName = this.#location;
       const missing = await shelf.missingBytes(files);
       const removed = await shelf.makeRoom(missing, room, { id, name });
-      await shelf.use({ id, name }, [...this.#documents, ...files]);
-      await shelf.sweep();
+      const staying: FileDescriptor[] = [];
+      for (const file of others) {
+        if (await this.#isHere(file)) {
+          staying.push(file);
+        }
+      }
+      await shelf.use({ id, name }, [...this.#documents, ...files, ...staying]);
       return { isKept: true, removed };
     } catch {
       // The model runs all the same; the next visit downloads it again, and the page says so.

@@ -35,6 +35,8 @@ export interface GgufBundle {
   browser: Manifest | null;
   /** All that this load reads. */
   files: readonly FileDescriptor[];
+  /** What WebGPU would need: an adapter that is gone today may be back tomorrow. */
+  others: readonly FileDescriptor[];
 }
 
 /** @throws TransomError `no-variant` where the model has no GGUF, or not one alone. */
@@ -59,11 +61,15 @@ export async function findGguf(bundle: BundleReader): Promise<GgufBundle> {
   const browserRow =
     rowOf(index, "browser", "webgpu", "f32") ?? rowOf(index, "browser", "webgpu", "f16");
   const browser = browserRow === undefined ? null : await bundle.readManifest(browserRow);
-  const texts =
-    browser === null
-      ? []
-      : [browser.config, ...browser.layers.filter(({ mediaType }) => TEXTS.has(mediaType))];
-  return { native, gguf, browser, files: [...texts, gguf] };
+  const all = browser === null ? [] : [browser.config, ...browser.layers];
+  const isText = (file: FileDescriptor) => file === browser?.config || TEXTS.has(file.mediaType);
+  return {
+    native,
+    gguf,
+    browser,
+    files: [...all.filter(isText), gguf],
+    others: all.filter((file) => !isText(file)),
+  };
 }
 
 /** For a GGUF that a manifest names, but that is not where the bundle is. */

@@ -55,7 +55,7 @@ export async function loadGguf(
   requireFit(fit, environment.isForced ?? false);
   // What is on a graphics adapter need not go.
   const unloaded = environment.admit?.(bundle.name, { ...fit, budgetBytes: Infinity }) ?? [];
-  const kept = await bundle.prepare(found.files);
+  const kept = await bundle.prepare(found.files, found.others);
 
   tracker.enter("library");
   const threads = threadCount(
