@@ -9,6 +9,7 @@
  * an empty file, which is no blob and no piece. Two tabs that fetch the same blob write the same
  * bytes; what one of them has open the other cannot remove, and leaves for a later sweep.
  */
+import { CREATE, missing, open, read, remove, write } from "./opfs-files.ts";
 import type { BlobStore, Held, PieceStore } from "./store.ts";
 import { type Bytes, type Digest, hexOf, isDigest } from "./verify.ts";
 
@@ -79,6 +80,20 @@ export class OpfsStore implements BlobStore {
     return held;
   }
 
+  /** Chromium writes into `<name>.crswap` first, and leaves that when it is killed. */
+  async removeStrays(): Promise<void> {
+    for (const name of await namesIn(this.#blobs)) {
+      if (!isDigest(`sha256:${name}`)) {
+        await remove(this.#blobs, name);
+      }
+    }
+    for (const name of await namesIn(this.#root)) {
+      if (![BLOBS, PIECES, RECORDS].includes(name)) {
+        await remove(this.#root, name);
+      }
+    }
+  }
+
   readRecords(): Promise<Bytes | null> {
     return read(this.#root, RECORDS);
   }
@@ -108,61 +123,6 @@ class OpfsPieces implements PieceStore {
 
   put(index: number, bytes: Bytes): Promise<void> {
     return write(this.#folder, String(index), bytes);
-  }
-}
-
-const CREATE = { create: true } as const;
-
-async function open(folder: FileSystemDirectoryHandle, name: string): Promise<Blob | null> {
-  try {
-    const file = await (await folder.getFileHandle(name)).getFile();
-    // Empty: its visit ended before there was anything to put under the name.
-    return file.size === 0 ? null : file;
-  } catch (error) {
-    return missing(error, null);
-  }
-}
-
-async function read(folder: FileSystemDirectoryHandle, name: string): Promise<Bytes | null> {
-  try {
-    const file = await open(folder, name);
-    return file === null ? null : new Uint8Array(await file.arrayBuffer());
-  } catch (error) {
-    // Another tab may have removed it in between.
-    return missing(error, null);
-  }
-}
-
-async function write(
-  folder: FileSystemDirectoryHandle,
-  name: string,
-  content: Bytes | ReadableStream<Bytes>,
-): Promise<void> {
-  const stream = await (await folder.getFileHandle(name, CREATE)).createWritable();
-  try {
-    if (content instanceof ReadableStream) {
-      await content.pipeTo(stream);
-    } else {
-      await stream.write(content);
-      await stream.close();
-    }
-  } catch (error) {
-    await stream.abort().catch(() => undefined);
-    // The name was made before there was anything to put under it; another tab may have filled it.
-    if ((await open(folder, name)) === null) {
-      await remove(folder, name);
-    }
-    throw error;
-  }
-}
-
-async function remove(folder: FileSystemDirectoryHandle, name: string): Promise<void> {
-  try {
-    await folder.removeEntry(name, { recursive: true });
-  } catch (error) {
-    if (!(error instanceof DOMException && error.name === "NoModificationAllowedError")) {
-      missing(error, undefined);
-    }
   }
 }
 
@@ -214,12 +174,4 @@ async function requireStreams(folder: FileSystemDirectoryHandle): Promise<void> 
   const name = "probe";
   await write(folder, name, new Uint8Array(0));
   await remove(folder, name);
-}
-
-/** What is not there is no error here. */
-function missing<T>(error: unknown, instead: T): T {
-  if (error instanceof DOMException && error.name === "NotFoundError") {
-    return instead;
-  }
-  throw error;
 }
