@@ -6,7 +6,7 @@ import { onBestEngine } from "../../web/src/worker/choose-engine.ts";
 
 type Overrides = LoadRequest["overrides"];
 
-function failing(code: ErrorCode, message = code): () => Promise<string> {
+function failing(code: ErrorCode, message: string = code): () => Promise<string> {
   return () => Promise.reject(new TransomError(code, message));
 }
 
