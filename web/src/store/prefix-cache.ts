@@ -142,7 +142,7 @@ async function list(folder: FileSystemDirectoryHandle): Promise<Map<string, Kept
   const kept = new Map<string, Kept>();
   for await (const [name, handle] of folder.entries()) {
     if (HEX.test(name) && handle.kind === "file") {
-      const { size, lastModified } = await (handle).getFile();
+      const { size, lastModified } = await handle.getFile();
       kept.set(name, { bytes: size, usedAt: used.get(name) ?? lastModified });
     }
   }

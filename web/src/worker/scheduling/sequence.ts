@@ -110,8 +110,9 @@ export class Sequence {
   /** @param pages what an earlier visit kept of its prompt; null: nobody looks for it. */
   lookUp(pages: Promise<RestoredPages | null> | null): void {
     this.isLookedUp = true;
+    const found = pages?.catch(() => null);
     this.restoring =
-      pages?.then((restored) => {
+      found?.then((restored) => {
         this.restored = restored;
         this.restoring = null;
       }) ?? null;
