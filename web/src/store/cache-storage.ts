@@ -64,6 +64,10 @@ export class CacheStore implements BlobStore {
     );
   }
 
+  removeStrays(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async readRecords(): Promise<Bytes | null> {
     const response = await this.#cache.match(RECORDS);
     return response === undefined ? null : new Uint8Array(await response.arrayBuffer());

@@ -47,6 +47,10 @@ export class MemoryStore implements BlobStore {
     return Promise.resolve([...whole, ...partial.filter(({ bytes }) => bytes > 0)]);
   }
 
+  removeStrays(): Promise<void> {
+    return Promise.resolve();
+  }
+
   readRecords(): Promise<Bytes | null> {
     return Promise.resolve(this.#records);
   }

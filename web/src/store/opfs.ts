@@ -87,11 +87,6 @@ export class OpfsStore implements BlobStore {
         await remove(this.#blobs, name);
       }
     }
-    for (const name of await namesIn(this.#root)) {
-      if (![BLOBS, PIECES, RECORDS].includes(name)) {
-        await remove(this.#root, name);
-      }
-    }
   }
 
   readRecords(): Promise<Bytes | null> {

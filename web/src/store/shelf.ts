@@ -221,9 +221,12 @@ export class Shelf {
       .reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** Forget blobs and pieces that no model needs: of visits that ended in the middle of it. */
+  /** Forget blobs and pieces that no model needs, and what visits left that ended in the middle. */
   async sweep(): Promise<void> {
     await this.#tabs.alone(async () => {
+      if ((await this.#tabs.inUse()).size === 0) {
+        await this.#blobs.removeStrays();
+      }
       const needs = neededBy((await this.#read()).values());
       const whole = new Set<Digest>();
       for (const { digest, isWhole } of await this.#blobs.list()) {

@@ -18,6 +18,8 @@ export interface BlobStore {
   pieces(digest: Digest): Promise<PieceStore | null>;
   /** All blobs of which there is something. */
   list(): Promise<Held[]>;
+  /** Forget what a killed browser left half-written. Nobody may be writing. */
+  removeStrays(): Promise<void>;
   /** A small document beside the blobs: what is here for whom (`shelf.ts`). */
   readRecords(): Promise<Bytes | null>;
   writeRecords(bytes: Bytes): Promise<void>;

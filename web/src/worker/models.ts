@@ -101,6 +101,8 @@ export class Models {
     onProgress: (progress: LoadProgress) => void,
   ): Promise<LoadReport> {
     const keeping = await this.#surroundings.openKeeping();
+    // Before this load counts as one that writes.
+    await keeping?.shelf.sweep().catch(() => undefined);
     const work = () => this.#loadWith(keeping, request, onProgress);
     // No other tab may delete what is being loaded.
     return keeping === null ? work() : keeping.using(id, work);
