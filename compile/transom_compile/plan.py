@@ -32,7 +32,7 @@ DTYPE_BYTES = {"f16": 2, "f32": 4}
 
 @dataclass(frozen=True, slots=True)
 class LibraryPlan:
-    """One library: `cached` when it need not be built; None where the runtime is not built yet."""
+    """One library or program: `cached` when it need not be built; None where the runtime is not built yet."""
 
     name: str
     cached: bool | None
@@ -171,7 +171,7 @@ def _variant(name: str, shape: ModelShape, stored: int, options: CompileOptions)
         ),
         runtime_dir=options.runtime_dir,
     )
-    libraries = []
+    libraries, sizes = [], dict[str, int]()
     for kind in source.kinds([name]):
         cached, size = None, EXPECTED_BYTES[kind.product]
         if options.runtime_dir.is_dir():
@@ -179,7 +179,9 @@ def _variant(name: str, shape: ModelShape, stored: int, options: CompileOptions)
             cached = entry.is_whole()
             size = entry.path.stat().st_size if cached else size
         libraries.append(LibraryPlan(kind.file_name, cached, size))
-    download = stored + max(library.size_bytes for library in libraries)
+        sizes[kind.product] = max(size, sizes.get(kind.product, 0))
+    # The page takes one program; where there is none, one library.
+    download = stored + sizes.get("program", sizes["library"])
     return VariantPlan(name, download, tuple(libraries))
 
 

@@ -15,6 +15,7 @@ from transom_compile.library_cache import CacheEntry, tool_versions
 @dataclass(frozen=True)
 class Request:
     compute_dtype: str = "float32"
+    product: str = "library"
 
 
 class Builder:
@@ -67,7 +68,7 @@ def test_another_request_runtime_or_tool_is_another_library(
 
 def test_a_damaged_file_is_built_again(builder: Builder) -> None:
     ask(builder)
-    (kept,) = (builder.out.parent / "cache").rglob("*.wasm")
+    (kept,) = (builder.out.parent / "cache").rglob("*.library")
     kept.write_bytes(b"damaged")
     assert not ask(builder)
     assert builder.out.read_bytes() == b"library 2"

@@ -192,10 +192,13 @@ def test_libraries_are_asked_for_by_variant(
     report = compile_bundle(tiny_llama_path, tmp_path / "out", options, Silent())
     assert [(library.file_name, library.cached) for library in report.libraries] == [
         ("library-f16.wasm", False),
+        ("program-f16.json", False),
         ("library-f32.wasm", False),
         ("library-f32-fallback.wasm", False),
+        ("program-f32.json", False),
+        ("program-f32-fallback.json", False),
     ]
-    assert [library.seconds for library in report.libraries] == [{"codegen": 0.5}] * 3
+    assert [library.seconds for library in report.libraries] == [{"codegen": 0.5}] * 6
     assert (tmp_path / "out" / "library-f16.wasm").read_text() == "float16 gpu 256"
     assert [str(row.platform) for row in report.bundle.index.manifests] == [
         "native/gguf",

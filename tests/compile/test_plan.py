@@ -44,7 +44,7 @@ def test_what_a_plan_says_is_what_a_compile_does(
     plan = plan_compile(tiny_llama_path, options)
     assert sorted(tmp_path.rglob("*")) == before
     libraries = [library for variant in plan.variants for library in variant.libraries]
-    assert [library.cached for library in libraries] == [False] * 3
+    assert [library.cached for library in libraries] == [False] * 6
     assert plan.licence == "apache-2.0"
     assert (plan.context_window, plan.trained_context) == (256, 256)
     assert (plan.steps, plan.made_bytes, plan.reused) == ((), None, ())
@@ -53,7 +53,7 @@ def test_what_a_plan_says_is_what_a_compile_does(
     assert plan.stored_bytes == report.stored_bytes
     assert plan.shard_count == len(list((tmp_path / "out").glob("params_shard_*.bin")))
     again = plan_compile(tiny_llama_path, options)
-    assert again.reused == ("3 of 3 libraries, from the cache",)
+    assert again.reused == ("6 of 6 libraries, from the cache",)
     assert "libraries" in plan.seconds
     assert "libraries" not in again.seconds
 
@@ -75,7 +75,7 @@ def test_a_quantization_is_planned_to_the_byte(
     made = (tmp_path / "out" / "model.gguf").stat().st_size
     assert plan.made_bytes is not None
     assert 0 < made - plan.made_bytes < 32_000, "a header and padding"
-    assert plan_compile(path, options).reused == ("3 of 3 libraries, from the cache",)
+    assert plan_compile(path, options).reused == ("6 of 6 libraries, from the cache",)
 
 
 @pytest.mark.parametrize("scheme", [None, "q8_0"])
@@ -91,7 +91,7 @@ def test_a_folder_is_planned_to_the_byte(
     assert plan.steps == ("convert", "quantize")[: 1 if scheme is None else 2]
     report = compile_bundle(folder, tmp_path / "out", options, Silent())
     assert plan.stored_bytes == report.stored_bytes
-    assert plan_compile(folder, options).reused == ("3 of 3 libraries, from the cache",)
+    assert plan_compile(folder, options).reused == ("6 of 6 libraries, from the cache",)
 
 
 def test_a_store_that_has_the_checkpoint_is_named(
