@@ -1,12 +1,15 @@
 /** Hundreds of requests at random: every text is what it would be alone, and all pages come back. */
 import { expect, it } from "vitest";
 
+import { TransomError } from "../../web/src/errors.ts";
 import type { Done, GenerateRequest } from "../../web/src/protocol.ts";
 import { BatchEngine } from "../../web/src/worker/scheduling/batch-engine.ts";
+import { PrefixKeeper, type PrefixStore } from "../../web/src/worker/scheduling/prefix-store.ts";
 import { FakeBatchRuntime, toyText } from "./fake-batch-runtime.ts";
 import { randomNumbers } from "./random-numbers.ts";
 
 const VOCABULARY = 24;
+const BROKEN = new TransomError("gpu-error", "The GPU refused a command.");
 
 interface Wish {
   request: GenerateRequest;
@@ -16,12 +19,13 @@ interface Wish {
 }
 
 it.each([
-  { seed: 1, pageCount: 10, slots: 6, maxRows: 4 },
-  { seed: 2, pageCount: 11, slots: 4, maxRows: 4 },
-  { seed: 3, pageCount: 24, slots: 8, maxRows: 8 },
-  { seed: 4, pageCount: 64, slots: 16, maxRows: 8 },
-  { seed: 5, pageCount: 10, slots: 2, maxRows: 8 },
-])("says what it should under any load (%o)", async ({ seed, ...limits }) => {
+  { seed: 1, failures: 0, pageCount: 10, slots: 6, maxRows: 4 },
+  { seed: 2, failures: 0, pageCount: 11, slots: 4, maxRows: 4 },
+  { seed: 3, failures: 0, pageCount: 24, slots: 8, maxRows: 8 },
+  { seed: 4, failures: 0, pageCount: 64, slots: 16, maxRows: 8 },
+  { seed: 5, failures: 0, pageCount: 10, slots: 2, maxRows: 8 },
+  { seed: 6, failures: 0.02, pageCount: 14, slots: 8, maxRows: 8 },
+])("says what it should under any load (%o)", async ({ seed, failures, ...limits }) => {
   const random = randomNumbers(seed);
   const upTo = (most: number) => Math.floor(random() * most);
   const runtime = new FakeBatchRuntime({
@@ -30,12 +34,25 @@ it.each([
     prefillChunkSize: 6,
     vocabularySize: VOCABULARY,
   });
+  runtime.failure = () => (random() < failures ? BROKEN : null);
   runtime.delay = async () => {
     for (let turns = upTo(3); turns > 0; turns--) {
       await nextTurn();
     }
   };
-  const engine = new BatchEngine(runtime);
+  const pages = new Map<string, Uint8Array>();
+  const store: PrefixStore = {
+    load: async (key) => {
+      await runtime.delay();
+      return pages.get(key) ?? null;
+    },
+    save: async (key, bytes) => {
+      await runtime.delay();
+      pages.set(key, bytes);
+    },
+  };
+  const prefixes = new PrefixKeeper(store, "sha256:a", runtime.limits.pageSize);
+  const engine = new BatchEngine(runtime, prefixes);
   const running: Promise<void>[] = [];
   for (let index = 0; index < 150; index++) {
     running.push(check(engine, makeWish(upTo)));
@@ -44,6 +61,8 @@ it.each([
     }
   }
   await Promise.all(running);
+  runtime.failure = () => null;
+  await prefixes.saving;
   expect(runtime.misuses).toEqual([]);
   expect(runtime.pagesInTables).toBe(0);
   // Whoever is alone can have every page: none was lost.
@@ -90,7 +109,14 @@ function makeWish(upTo: (most: number) => number): Wish {
 
 async function check(engine: BatchEngine, wish: Wish): Promise<void> {
   const { promptTokenIds, sampling, maxTokens, stopTokenIds } = wish.request;
-  const { ids, done } = await say(engine, wish);
+  const said = await say(engine, wish).catch((error: unknown) => {
+    expect(error).toBe(BROKEN);
+    return null;
+  });
+  if (said === null) {
+    return;
+  }
+  const { ids, done } = said;
   const window = engine.contextWindowSize;
   const room = window + 1 - promptTokenIds.length;
   const shift = { window, keepTokens: wish.request.keepTokens ?? 0 };
@@ -132,6 +158,8 @@ async function say(
     },
     controller.signal,
   );
+  // Heard of at the end.
+  saying.catch(() => undefined);
   for (let turns = abortAfterWaits ?? 0; turns > 0; turns--) {
     await nextTurn();
   }
