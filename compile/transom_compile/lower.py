@@ -108,7 +108,7 @@ def _phases(request: LibraryRequest, cache: CacheSpec | None, target: Any) -> di
         attach.append(AttachSamplers(request.config.vocab_size))
     return {
         "attach": attach,
-        "select": [FuseNorms(), SelectKernels(schedule)],
+        "select": [FuseNorms(schedule), SelectKernels(schedule)],
         "schedule": schedule_passes(),
         "lower": [
             *memory_passes(),

@@ -68,7 +68,7 @@ def build_program(
     )
     module = clock.run("graph", make)
     phases: dict[str, list[Any]] = {
-        "select": [FuseNorms(), SelectKernels(request.schedule)],
+        "select": [FuseNorms(request.schedule), SelectKernels(request.schedule)],
         "schedule": schedule_passes(),
         # Choosers change shared buffers as they go, so they are not written as dataflow.
         "lower": [transform.ConvertToDataflow(min_size=1), *memory_passes()],

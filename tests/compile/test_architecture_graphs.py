@@ -40,7 +40,7 @@ def graph_of(name: str, *, fused: bool, dtype: str) -> Any:
 def test_every_marker_of_an_architecture_becomes_a_kernel(name: str, fused: bool) -> None:
     for schedule, dtype in zip(SCHEDULES, ("float16", "float32"), strict=True):
         graph = graph_of(name, fused=fused, dtype=dtype)
-        fused_norms = FuseNorms()(graph)
+        fused_norms = FuseNorms(schedule)(graph)
         module = SelectKernels(schedule)(fused_norms)
         assert "transom." not in module.script()
         assert len(kernels_called(module)) == len(marker_names(fused_norms))
@@ -52,7 +52,7 @@ def test_architectures_use_every_marker_and_no_other() -> None:
         for name in known_architectures()
         for fused in (True, False)
         for graph in [graph_of(name, fused=fused, dtype="float32")]
-        for module in (graph, FuseNorms()(graph))
+        for module in (graph, FuseNorms("gpu")(graph))
         for marker in marker_names(module)
     }
     assert used == set(MARKERS)

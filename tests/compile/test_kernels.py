@@ -166,10 +166,10 @@ class Product:
 
 DECODE, BATCH, PREFILL = linear.Phase
 FORMS = [
-    (schedule, phase, normed)
-    for schedule, phase, normed in product(SCHEDULES, linear.Phase, [False, True])
-    # The fallback's prefill serves batches too; norms go with one token only.
-    if (schedule, phase) != ("fallback", BATCH) and (phase == DECODE or not normed)
+    *((schedule, phase, False) for schedule, phase in product(SCHEDULES, [DECODE, PREFILL])),
+    # The fallback's prefill serves batches too, and its norms stand alone.
+    ("gpu", BATCH, False),
+    ("gpu", DECODE, True),
 ]
 """Kernels there are: schedule, phase, normed."""
 
@@ -180,8 +180,10 @@ def epilogue_of(number: int) -> str:
 
 PRODUCTS = (
     [
-        Product(kind, schedule, epilogue, "float32", "float32", phase, normed)
-        for kind, epilogue, (schedule, phase, normed) in product(THOROUGH, EPILOGUES, FORMS)
+        Product(kind, schedule, epilogue, "float32", "float32", phase)
+        for kind, schedule, epilogue, phase in product(
+            THOROUGH, SCHEDULES, EPILOGUES, [DECODE, PREFILL]
+        )
     ]
     + [
         # f16 changes how x is read and y is written: each epilogue meets some types.
@@ -201,10 +203,15 @@ PRODUCTS = (
         if kind not in THOROUGH
     ]
     + [
-        # Logits are f32 in the f16 library too.
-        Product(kind, "gpu", "none", "float16", "float32", DECODE, normed)
-        for kind, normed in product(THOROUGH, [False, True])
+        Product("Q4_1", "gpu", epilogue, "float32", "float32", phase, normed)
+        for epilogue, (phase, normed) in product(EPILOGUES, [(BATCH, False), (DECODE, True)])
     ]
+    + [
+        # Logits are f32 in the f16 library too.
+        Product(kind, "gpu", "none", "float16", "float32", DECODE)
+        for kind in THOROUGH
+    ]
+    + [Product("Q8_0", "gpu", "none", "float16", "float32", DECODE, True)]
 )
 
 EMBEDDING_ROWS = 45

@@ -124,7 +124,8 @@ EPILOGUES = {
     "cap": linear.Epilogue(scale=3.0, softcap=30.0),
 }
 ROWS, COLS = 40, 64
-PHASES = {"decode": 1, "normed": 1, "batch": 5, "prefill": 6}
+PHASES = {"decode": 1, "prefill": 6, "batch": 5, "normed": 1}
+BOTH_SCHEDULES = ("decode", "prefill")
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,13 @@ PRODUCTS = [
     Product(*made)
     for made in product(EPILOGUES, SCHEDULES, PHASES, DTYPES)
     # f16 is a matter of reading and writing, which the phases share.
-    if (made[3] == "float32" or made[2] == "decode") and made[1:3] != ("fallback", "batch")
+    if made[2] in BOTH_SCHEDULES and (made[3] == "float32" or made[2] == "decode")
+] + [
+    # An epilogue follows the norm, and is a batch's own for each token.
+    Product("bias", "gpu", "normed", "float32"),
+    Product("bias_silu_gate", "gpu", "normed", "float32"),
+    Product("scale_residual", "gpu", "normed", "float32"),
+    Product("bias_residual", "gpu", "batch", "float32"),
 ]
 GATES = list(product(ACTIVATIONS, DTYPES))
 SCALE = math.sqrt(640)

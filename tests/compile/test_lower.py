@@ -4,6 +4,7 @@ survive. No GPU: the WGSL is read as text."""
 import math
 import re
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.compile import kernel_runner, wgsl
 from tests.compile.tiny_request import CONFIG, request_of
 from tests.compile.wgsl import Shader
 from transom_compile import lower
+from transom_compile.kernels import linear
 from transom_compile.kernels.emit import buffer_arg, each, exact, halved, kernel, let, store
 from transom_models.architecture import load_architecture
 
@@ -62,6 +64,19 @@ def test_workgroup_memory_fits_every_device(
     dtype, schedule, _ = library
     known = TVM_F16_ATTENTION_BYTES if (dtype, schedule) == ("float16", "gpu") else {}
     assert too_much == known
+
+
+def test_the_longest_normed_row_fits_every_device() -> None:
+    cols = linear.MOST_NORMED_COLS
+    gated = linear.Epilogue(activation="silu", gated=True)
+    spec = linear.LinearSpec(
+        "Q4_1", 64, cols, linear.Phase.DECODE, "float32", "float32", gated, norm=1e-5
+    )
+    module = kernel_runner.module_of({"made": linear.linear(spec, "gpu")})
+    made = wgsl.shaders(lower._shaders(kernel_runner.generate(module)))["made"]
+    assert cols * 4 < made.workgroup_bytes <= WORKGROUP_BYTES
+    with pytest.raises(ValueError, match="normed"):
+        linear.linear(replace(spec, cols=cols + 32), "gpu")
 
 
 def test_storage_buffers_and_invocations_fit(shaders: dict[str, Shader]) -> None:

@@ -76,7 +76,7 @@ def graph_of(**options: Any) -> Any:
 @pytest.mark.parametrize("kind", list(BLOCK_TYPES))
 def test_every_marker_becomes_a_kernel(schedule: str, dtype: str, kind: str) -> None:
     graph = graph_of(schedule=schedule, compute_dtype=dtype, matrices=kind)
-    graph = FuseNorms()(graph)
+    graph = FuseNorms(schedule)(graph)
     count = len(marker_names(graph))
     module = SelectKernels(schedule)(graph)
     assert "transom." not in module.script()
@@ -107,7 +107,7 @@ def test_norms_with_other_epsilons_share_no_kernel() -> None:
     """The kernel's name says width only: attributes must tell them apart too."""
     small, large = graph_of(), graph_of(rms_norm_epsilon=0.5)
     module = tvm.IRModule({"small": small["decode"], "large": large["decode"]})
-    for passes, count in [([], 1), ([FuseNorms()], 3)]:
+    for passes, count in [([], 1), ([FuseNorms("gpu")], 3)]:
         chosen = tvm.transform.Sequential([*passes, SelectKernels("gpu")])(module)
         names = {name for name in kernels_called(chosen) if "norm" in name}
         assert len(names) == 2 * count
@@ -115,7 +115,7 @@ def test_norms_with_other_epsilons_share_no_kernel() -> None:
 
 def test_a_norm_of_one_token_goes_into_its_products() -> None:
     graph = graph_of()
-    fused = FuseNorms()(graph)
+    fused = FuseNorms("gpu")(graph)
     before, after = (marker_names(tvm.IRModule({"f": m["decode"]})) for m in (graph, fused))
     # Two in each of two layers, and the last one.
     assert before.count("rms_norm") == 5
@@ -123,6 +123,7 @@ def test_a_norm_of_one_token_goes_into_its_products() -> None:
     assert after.count("normed_linear") == 5
     assert after.count("linear") == before.count("linear") - 5
     assert len(after) == len(before) - 5
+    assert marker_names(FuseNorms("fallback")(graph)) == marker_names(graph)
     prefill = marker_names(tvm.IRModule({"f": fused["prefill"]}))
     assert prefill.count("rms_norm") == 4, "many tokens keep their norms"
     assert prefill.count("normed_linear") == 1, "logits are of one token"
@@ -130,7 +131,7 @@ def test_a_norm_of_one_token_goes_into_its_products() -> None:
 
 def test_products_of_other_block_types_each_take_the_norm() -> None:
     kinds = {f"blk.{layer}.attn_v.weight": "F16" for layer in range(2)}
-    names = kernels_called(SelectKernels("gpu")(FuseNorms()(graph_of(kinds=kinds))))
+    names = kernels_called(SelectKernels("gpu")(FuseNorms("gpu")(graph_of(kinds=kinds))))
     assert [n for n in names if "normed" in n and "f16" in n and "decode" in n]
     assert "rms_norm_decode_64" not in names
 
@@ -183,7 +184,7 @@ def test_a_norm_goes_only_where_it_can(
 ) -> None:
     graph = normed_graph(reader)
     expected = marker_names(graph) if names is None else names
-    assert marker_names(FuseNorms()(graph)) == expected
+    assert marker_names(FuseNorms("gpu")(graph)) == expected
 
 
 def test_few_rows_have_kernels_of_their_own_on_gpus() -> None:

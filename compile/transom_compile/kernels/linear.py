@@ -2,9 +2,9 @@
 
 `fallback` needs no barrier and no shared memory: each thread walks whole rows of the weight.
 Software adapters run each invocation as a SIMD lane and pay dearly for barriers (FACTS 3). `gpu`
-splits each row over neighbouring lanes (coalesced loads) and meets once per workgroup. For one
-token a product can take the RMS norm of its input along: W (x g) / rms(x), in f32. Knows shapes and
-block types; knows no model.
+splits each row over neighbouring lanes (coalesced loads) and meets once per workgroup; there one
+token's product can take the RMS norm of its input along. Knows shapes and block types; knows no
+model.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ from transom_compile.kernels.norm import inverse_root
 from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
 
 FEW_TILE = 4
-"""Tokens for which a word of the weight is unpacked once, in all kernels but those of one token
-and `gpu_prefill`."""
+"""Tokens for which `fallback` and `gpu_lanes` unpack a word of the weight once."""
+LANES = 8
+"""Threads that share a row in `gpu_lanes`."""
+MOST_NORMED_COLS = 3584
+"""A normed row lies in workgroup memory, of which any device has 16 KiB."""
 
 
 class Phase(StrEnum):
@@ -81,7 +84,8 @@ class Epilogue:
 class LinearSpec:
     """One product y[t, r] = sum_k W[r, k] x[t, k], then an epilogue.
 
-    `norm`: epsilon of an RMS norm of x, whose weights come after x; for one token only.
+    `norm`: epsilon of an RMS norm of x, whose weights come after x; for one token of at most
+    `MOST_NORMED_COLS`, in schedule "gpu".
     """
 
     block_type: str
@@ -125,8 +129,10 @@ class _Buffers:
 
 
 def _declare(spec: LinearSpec) -> tuple[Expr, _Buffers]:
-    if spec.norm is not None and not spec.single:
-        raise ValueError(f"{spec.name}: a norm is fused into products of one token only")
+    if spec.norm is not None and not (spec.single and spec.cols <= MOST_NORMED_COLS):
+        raise ValueError(
+            f"{spec.name}: only one token of {MOST_NORMED_COLS} or less is normed here"
+        )
     tokens = 1 if spec.single else symbolic("n")
     x = buffer_arg("x", (1, tokens, spec.cols), spec.in_dtype)
     gains = None if spec.norm is None else buffer_arg("norm_weight", (spec.cols,), "float32")
@@ -168,11 +174,14 @@ def fallback(spec: LinearSpec) -> object:
     """No barrier: a thread owns a tile of weight rows by tokens and walks along the input axis.
 
     Each word is unpacked once for all tokens of the tile, each x prepared once for all its rows.
-    Tile sizes are measured on SwiftShader and llvmpipe (`docs/log.md`).
+    Tile sizes are measured on SwiftShader and llvmpipe (`docs/log.md`). Without shared memory every
+    thread would norm the row for itself, which costs more than a kernel of its own.
     """
+    if spec.norm is not None:
+        raise ValueError(f"{spec.name}: the fallback schedule has no fused norm")
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
-    single, normed = spec.single, spec.norm is not None
+    single = spec.single
     tile = 1 if single else FEW_TILE
     own_rows = 8 // halves
     threads = _even_threads(-(-out_rows // own_rows))
@@ -183,7 +192,6 @@ def fallback(spec: LinearSpec) -> object:
         with launch(grid=grid, threads=(threads,)) as (block, (tx,)):
             parts = own_rows * halves * tile
             acc = _zeros(parts)
-            squares = _zeros(1) if normed else None
             first = let((block[0] * threads + tx) * own_rows)
             last = cast("int32", n) - 1 if not single else 0
             # Rows and tokens past the end repeat the last one and are dropped at the store.
@@ -200,15 +208,13 @@ def fallback(spec: LinearSpec) -> object:
                     piece = let(g * pieces + p)
                     picked = [b.weight.piece(header, p) for header in headers]
                     for t, token in enumerate(tokens):
-                        prepared = b.weight.prepare(_piece_of_x(b, token, piece, squares))
+                        prepared = b.weight.prepare(_piece_of_x(b.x, token, piece))
                         for i, weights in enumerate(picked):
                             at = i * tile + t
                             store(acc, at, acc[at] + weights.dot(prepared))
-            inverse = _inverse_rms(spec, squares[0]) if normed else None
             for t, place in enumerate(places):
                 for r, row in enumerate(own):
                     sums = [acc[(r * halves + h) * tile + t] for h in range(halves)]
-                    sums = _scaled(sums, inverse)
                     inside = row < out_rows if single else tirx.And(place <= last, row < out_rows)
                     with when(inside):
                         _finish(spec, b, place, row, sums)
@@ -218,20 +224,20 @@ def fallback(spec: LinearSpec) -> object:
 def gpu_lanes(spec: LinearSpec) -> object:
     """One token or a few: eight neighbouring threads share two rows, read neighbouring groups, meet
     once. A word is unpacked once for a tile of tokens."""
-    lanes, rows, rows_per_thread = 8, 8, 2
+    rows, rows_per_thread = 8, 2
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
-    single, normed = spec.single, spec.norm is not None
+    single = spec.single
     tile = 1 if single else FEW_TILE
     parts = rows_per_thread * halves * tile
     with kernel(spec.name) as made:
         n, b = _declare(spec)
         blocks = -(-out_rows // (rows * rows_per_thread))
         grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
-        with launch(grid=grid, threads=(lanes, rows)) as (block, (lane, ty)):
+        with launch(grid=grid, threads=(LANES, rows)) as (block, (lane, ty)):
             acc = _zeros(parts)
-            squares = _zeros(1) if normed else None
-            partial = shared((parts + normed, rows, lanes), "float32")
+            normed = _NormedRow.of(spec, b, lane, ty, rows)
+            partial = shared((parts + (normed is not None), rows, LANES), "float32")
             start = block[0] * (rows * rows_per_thread) + ty
             own = [let(start + r * rows) for r in range(rows_per_thread)]
             read = [
@@ -241,37 +247,78 @@ def gpu_lanes(spec: LinearSpec) -> object:
             last = 0 if single else cast("int32", n) - 1
             # Tokens past the end repeat the last one and are dropped at the store.
             tokens = [0] if single else [let(tirx.min(first + t, last)) for t in range(tile)]
-            with T.serial(-(-groups // lanes)) as step:
-                g = let(step * lanes + lane)
+            with T.serial(-(-groups // LANES)) as step:
+                g = let(step * LANES + lane)
                 with when(g < groups):
                     headers = [b.weight.header(row, g) for row in read]
                     with T.serial(pieces) as p:
                         piece = let(g * pieces + p)
                         picked = [b.weight.piece(header, p) for header in headers]
                         for t, token in enumerate(tokens):
-                            prepared = b.weight.prepare(_piece_of_x(b, token, piece, squares))
+                            if normed is None:
+                                xs = _piece_of_x(b.x, token, piece)
+                            else:
+                                xs = normed.piece(g, p)
+                            prepared = b.weight.prepare(xs)
                             for i, weights in enumerate(picked):
                                 at = i * tile + t
                                 store(acc, at, acc[at] + weights.dot(prepared))
             for i in range(parts):
                 store(partial, [i, ty, lane], acc[i])
-            if squares is not None:
-                store(partial, [parts, ty, lane], squares[0])
+            if normed is not None:
+                store(partial, [parts, ty, lane], normed.squares)
             barrier()
 
             def met(part: Expr) -> Expr:
-                return let(_sum([partial[part, ty, i] for i in range(lanes)]))
+                return let(_sum([partial[part, ty, i] for i in range(LANES)]))
 
             # A lane finishes a token.
             place = 0 if single else let(first + lane)
             with when(lane < tile if single else tirx.And(lane < tile, place <= last)):
-                inverse = _inverse_rms(spec, met(parts)) if normed else None
+                if spec.norm is not None:
+                    scale = let(inverse_root(met(parts), spec.cols, spec.norm))
                 for r, row in enumerate(own):
                     at = 0 if single else lane
                     sums = [met((r * halves + h) * tile + at) for h in range(halves)]
+                    if spec.norm is not None:
+                        sums = [let(total * scale) for total in sums]
                     with when(row < out_rows):
-                        _finish(spec, b, place, row, _scaled(sums, inverse))
+                        _finish(spec, b, place, row, sums)
     return made.prim_func
+
+
+@dataclass(frozen=True)
+class _NormedRow:
+    """x times the norm's weights, in shared memory; and of x's squares what each lane has found."""
+
+    row: Buffer
+    squares: Expr
+
+    @classmethod
+    def of(
+        cls, spec: LinearSpec, b: _Buffers, lane: Expr, ty: Expr, rows: int
+    ) -> _NormedRow | None:
+        """The workgroup's threads make it together; None where the product has no norm."""
+        if spec.norm is None or b.norm_weight is None:
+            return None
+        # A group has a place more than elements: lanes read the same element of neighbouring
+        # groups, which so lie in different banks.
+        row = shared((spec.cols // GROUP, GROUP + 1), "float32")
+        partial = shared((LANES, rows), "float32")
+        squares = _zeros(1)
+        threads = LANES * rows
+        with T.serial(-(-spec.cols // threads)) as step:
+            i = let(step * threads + ty * LANES + lane)
+            with when(i < spec.cols):
+                value = let(cast("float32", b.x[0, 0, i]))
+                store(squares, 0, squares[0] + value * value)
+                store(row, [i // GROUP, i % GROUP], value * b.norm_weight[i])
+        store(partial, [lane, ty], squares[0])
+        barrier()
+        return cls(row, let(_sum([partial[lane, i] for i in range(rows)])))
+
+    def piece(self, group: Expr, part: Expr) -> list[Expr]:
+        return [let(self.row[group, part * PIECE + k]) for k in range(PIECE)]
 
 
 def gpu_prefill(spec: LinearSpec) -> object:
@@ -335,21 +382,8 @@ def _zeros(count: int) -> Buffer:
     return made
 
 
-def _piece_of_x(b: _Buffers, token: Expr, piece: Expr, squares: Buffer | None) -> list[Expr]:
-    """Eight elements of x; with a norm, times its weights, and their squares added up."""
-    xs = [let(cast("float32", b.x[0, token, piece * PIECE + k])) for k in range(PIECE)]
-    if squares is None:
-        return xs
-    store(squares, 0, squares[0] + _sum([x * x for x in xs]))
-    return [let(x * b.norm_weight[piece * PIECE + k]) for k, x in enumerate(xs)]
-
-
-def _inverse_rms(spec: LinearSpec, squares: Expr) -> Expr:
-    return let(inverse_root(squares, spec.cols, spec.norm))
-
-
-def _scaled(sums: list[Expr], inverse: Expr | None) -> list[Expr]:
-    return sums if inverse is None else [let(total * inverse) for total in sums]
+def _piece_of_x(x: Buffer, token: Expr, piece: Expr) -> list[Expr]:
+    return [let(cast("float32", x[0, token, piece * PIECE + k])) for k in range(PIECE)]
 
 
 def _clamped(row: Expr, rows: int) -> Expr:

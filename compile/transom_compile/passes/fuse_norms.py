@@ -7,8 +7,10 @@ products of the same single token read it, each of them norms its input itself a
     y = transom.linear(h, planes..., attributes...)
 ->  y = transom.normed_linear(x, g, planes..., epsilon, attributes...)
 
-Runs before `SelectKernels`. Many tokens keep their norms: there they cost little, and every tile of
-a product would compute them again.
+Runs before `SelectKernels`, in schedule "gpu", where a workgroup norms the row once for all rows of
+the weight that it owns. Fallback kernels share nothing: every thread would norm for itself, at 1.1
+to 1.2 times the cost of two kernels. Many tokens keep their norms too, and rows too long for
+workgroup memory.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from transom_compile.kernels.linear import MOST_NORMED_COLS
 from transom_compile.passes.markers import PREFIX, Marker, marker_of
 
 STORAGE_BUFFERS = 8
@@ -30,7 +33,12 @@ STORAGE_BUFFERS = 8
 class FuseNorms:
     """Rewrites norms of one token, with the products that read them, into `normed_linear`."""
 
+    def __init__(self, schedule: str) -> None:
+        self.schedule = schedule
+
     def transform_module(self, module: Any, _context: Any) -> Any:
+        if self.schedule == "fallback":
+            return module
         rewriter = _Rewriter(module)
         for global_var, function in module.functions.items():
             if isinstance(function, relax.Function):
@@ -75,8 +83,9 @@ def _is_plain_norm(marker: Marker) -> bool:
     if marker.name != "rms_norm":
         return False
     _, residual = marker.attributes
-    tokens = marker.shape(0)[1]
-    return not residual and isinstance(tokens, tirx.IntImm) and int(tokens) == 1
+    _, tokens, width = marker.shape(0)
+    single = isinstance(tokens, tirx.IntImm) and int(tokens) == 1
+    return single and not residual and int(width) <= MOST_NORMED_COLS
 
 
 def _takes_norm(reader: Marker | None, norm: Any) -> bool:

@@ -27,7 +27,8 @@ class Marker:
     few_rows: bool = False
 
     @property
-    def attributes(self) -> Sequence[str | int | float]:
+    def attributes(self) -> Sequence[Any]:
+        """Strings and numbers."""
         return [
             str(field.value) if isinstance(field, ir.StringImm) else field.value
             for field in self.fields
