@@ -190,9 +190,9 @@ describe("ChatModel", () => {
     return { text: events.map((event) => event.text).join(""), done };
   }
 
-  it("encodes the system prompt and the first messages with every conversation", () => {
+  it("encodes the system prompt and the first messages with every conversation", async () => {
     const asked = model({ system: "C", messages: [says("user", "A"), says("assistant", "B")] });
-    expect(asked.encodeMessages([says("user", "D")])).toEqual([2, 0, 1, 3]);
+    expect(await asked.encodeMessages([says("user", "D")])).toEqual([2, 0, 1, 3]);
   });
 
   it("ends an answer at a stop text, which is not shown", async () => {

@@ -87,7 +87,7 @@ function asMeasured(model: ChatModel): MeasuredEngine {
       const tokenTimes: number[] = [];
       const { promptTokens, cachedTokens } = await model.complete(
         {
-          promptTokenIds: model.encodeMessages(messages),
+          promptTokenIds: await model.encodeMessages(messages),
           sampling: { temperature: 0, topP: 1, seed: 0 },
           // A figure is of so many tokens, whatever the model says.
           stopTokenIds: [],

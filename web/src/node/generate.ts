@@ -100,7 +100,7 @@ async function answer(
   wantFirstLogits: boolean,
 ): Promise<{ line: object; logits: Float32Array | null }> {
   const request: GenerateRequest = {
-    promptTokenIds: isTokenIds(prompt) ? prompt : model.encodeMessages(prompt),
+    promptTokenIds: isTokenIds(prompt) ? prompt : await model.encodeMessages(prompt),
     sampling: { temperature: 0, topP: 1, seed: 0 },
     stopTokenIds: model.stopTokenIds,
     maxTokens,

@@ -62,7 +62,7 @@ export async function scorePassage(
   });
   return {
     passageTokenIds: tokenIds,
-    textTokenIds: text === null ? null : model.encodeText(text),
+    textTokenIds: text === null ? null : await model.encodeText(text),
     logProbabilities,
     bestTokenIds,
   };

@@ -12,11 +12,11 @@ import type {
 } from "../protocol.ts";
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
+import type { ChatTokenizer } from "./chat-tokenizer.ts";
 import { ConstraintMaker } from "./constraint.ts";
 import type { TokenEngine } from "./token-engine.ts";
 import { type ModelDefaults, NO_DEFAULTS, withDefaults } from "./model-defaults.ts";
 import { StopTexts } from "./stop-texts.ts";
-import type { Tokenizer } from "./tokenizer.ts";
 
 export interface TextEvent {
   /** Null for the text that was left when the answer ended inside a character. */
@@ -30,7 +30,7 @@ export interface TextEvent {
 
 export class ChatModel {
   readonly #engine: TokenEngine;
-  readonly #tokenizer: Tokenizer;
+  readonly #tokenizer: ChatTokenizer;
   /** Null: a base model, which continues a text. */
   readonly #template: ChatTemplate | null;
   readonly #config: ChatConfig;
@@ -39,7 +39,7 @@ export class ChatModel {
 
   constructor(
     engine: TokenEngine,
-    tokenizer: Tokenizer,
+    tokenizer: ChatTokenizer,
     template: ChatTemplate | null,
     config: ChatConfig,
     defaults: ModelDefaults = NO_DEFAULTS,
@@ -62,7 +62,7 @@ export class ChatModel {
    *
    * @throws TransomError `invalid-request` for more than one message without a template.
    */
-  encodeMessages(messages: ChatRequest["messages"]): number[] {
+  async encodeMessages(messages: ChatRequest["messages"]): Promise<number[]> {
     if (this.#template !== null) {
       const whole = withDefaults(this.#defaults, messages);
       return this.#tokenizer.encode(this.#template.render(whole));
@@ -79,7 +79,7 @@ export class ChatModel {
   }
 
   /** The ids of a text; special tokens are those that it spells out. */
-  encodeText(text: string): number[] {
+  async encodeText(text: string): Promise<number[]> {
     return this.#tokenizer.encode(text);
   }
 
@@ -115,12 +115,13 @@ export class ChatModel {
     }
   }
 
-  #answer(
-    { messages, options, answeredTokenIds = [], overflow = "error", topLogprobs }: ChatRequest,
+  async #answer(
+    { messages, options, answeredTokenIds = [], topLogprobs, ...more }: ChatRequest,
     constraint: Constraint | undefined,
     onEvent: (event: TextEvent) => void,
     signal: AbortSignal | undefined,
   ): Promise<Done> {
+    const { overflow = "error", drafts = "off" } = more;
     const { parameters } = this.#defaults;
     const { temperature, topP } = this.#config;
     const { maxTokens = parameters.maxTokens, ...asked } = options;
@@ -131,7 +132,7 @@ export class ChatModel {
       ...parameters.sampling,
       ...asked,
     };
-    const promptTokenIds = this.encodeMessages(messages);
+    const promptTokenIds = await this.encodeMessages(messages);
     const request: GenerateRequest = {
       promptTokenIds,
       answeredTokenIds,
@@ -142,7 +143,8 @@ export class ChatModel {
         maxTokens ??
         (overflow === "shift" ? Number.MAX_SAFE_INTEGER : this.#engine.contextWindowSize),
       overflow,
-      keepTokens: this.#firstTokens(messages, promptTokenIds),
+      drafts,
+      keepTokens: await this.#firstTokens(messages, promptTokenIds),
       ...(topLogprobs === undefined ? {} : { topLogprobs }),
       ...(constraint === undefined ? {} : { constraint }),
     };
@@ -155,7 +157,10 @@ export class ChatModel {
    * How many tokens come before what the user says first: the system message and what the template
    * puts there. They are found as what another conversation begins with, too.
    */
-  #firstTokens(messages: readonly Message[], promptTokenIds: readonly number[]): number {
+  async #firstTokens(
+    messages: readonly Message[],
+    promptTokenIds: readonly number[],
+  ): Promise<number> {
     if (this.#template === null) {
       return 0;
     }
@@ -163,7 +168,7 @@ export class ChatModel {
     const system = whole.filter(({ role }, index) => index === 0 && role === "system");
     try {
       const other = this.#template.render([...system, { role: "user", content: "" }]);
-      const ids = this.#tokenizer.encode(other);
+      const ids = await this.#tokenizer.encode(other);
       const differs = promptTokenIds.findIndex((id, index) => id !== ids[index]);
       return differs < 0 ? promptTokenIds.length : differs;
     } catch {

@@ -7,7 +7,7 @@
  */
 import { TransomError } from "../errors.ts";
 import type { Constraint, OutputFormat } from "../protocol.ts";
-import type { TokenTable } from "./detokenizer.ts";
+import type { TokenBytes } from "./detokenizer.ts";
 import { schemaGrammar } from "./grammar/json-schema.ts";
 import { Grammar, type Node, choice, text } from "./grammar/node.ts";
 import { regexNode } from "./grammar/regex.ts";
@@ -32,7 +32,7 @@ export class ConstraintMaker {
   #host: Promise<Xgrammar> | null = null;
 
   /** @param vocabularySize places in the logits; models pad it beyond what their tokenizer has. */
-  constructor(table: TokenTable, vocabularySize: number, stopTokenIds: readonly number[]) {
+  constructor(table: TokenBytes, vocabularySize: number, stopTokenIds: readonly number[]) {
     this.#tokens = Array.from({ length: vocabularySize }, (_, id) => table.bytesOrNone(id));
     this.#stopTokenIds = stopTokenIds;
     this.#stripsFirstSpace = table.stripsFirstSpace;

@@ -20,8 +20,20 @@ type TokenToBytes = (token: string) => Uint8Array;
 const NO_BYTES = new Uint8Array(0);
 const SPACE = 0x20;
 
+/** What tokens stand for. */
+export interface TokenBytes {
+  /** One more than the largest id. */
+  readonly size: number;
+  /** Encoding puts a space in front of a text; decoding takes it away. */
+  readonly stripsFirstSpace: boolean;
+  /** The token's bytes; none for ids that no token has. */
+  bytesOrNone(tokenId: number): Uint8Array;
+  /** @throws TransomError for an id outside the vocabulary. */
+  bytesOf(tokenId: number): Uint8Array;
+}
+
 /** The bytes of each token of one vocabulary. */
-export class TokenTable {
+export class TokenTable implements TokenBytes {
   readonly #bytes: (Uint8Array | undefined)[] = [];
   readonly stripsFirstSpace: boolean;
 
@@ -63,11 +75,11 @@ export class TokenTable {
 
 /** One answer's text. */
 export class Detokenizer {
-  readonly #table: TokenTable;
+  readonly #table: TokenBytes;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   #isFirst = true;
 
-  constructor(table: TokenTable) {
+  constructor(table: TokenBytes) {
     this.#table = table;
   }
 

@@ -1,15 +1,15 @@
 /** A loaded model that turns texts into vectors. Tokenizer over an encoder; no GPU, no messages. */
 import { TransomError } from "../errors.ts";
 import type { Embeddings, EmbedRequest } from "../protocol.ts";
+import type { ChatTokenizer } from "./chat-tokenizer.ts";
 import type { EncoderRuntime } from "./runtime.ts";
-import type { Tokenizer } from "./tokenizer.ts";
 
 export class EmbeddingModel {
   readonly #runtime: EncoderRuntime;
-  readonly #tokenizer: Pick<Tokenizer, "encodeWhole">;
+  readonly #tokenizer: Pick<ChatTokenizer, "encodeWhole">;
   #isBusy = false;
 
-  constructor(runtime: EncoderRuntime, tokenizer: Pick<Tokenizer, "encodeWhole">) {
+  constructor(runtime: EncoderRuntime, tokenizer: Pick<ChatTokenizer, "encodeWhole">) {
     this.#runtime = runtime;
     this.#tokenizer = tokenizer;
   }
@@ -28,7 +28,7 @@ export class EmbeddingModel {
     }
     this.#isBusy = true;
     try {
-      const tokenIds = texts.map((text) => this.#tokenizer.encodeWhole(text));
+      const tokenIds = await Promise.all(texts.map((text) => this.#tokenizer.encodeWhole(text)));
       tokenIds.forEach((ids, index) => {
         this.#checkLength(ids.length, index, texts.length);
       });

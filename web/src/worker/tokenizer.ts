@@ -2,13 +2,14 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 
 import { TransomError, describe } from "../errors.ts";
+import type { ChatTokenizer } from "./chat-tokenizer.ts";
 import { Detokenizer, TokenTable, type TokenizerJson } from "./detokenizer.ts";
 import { type NormalizerJson, exactNormalizer } from "./normalizer.ts";
 import { type PreTokenizerJson, withUnicodeClasses } from "./pre-tokenizer.ts";
 
 type Normalizer = HuggingFaceTokenizer["normalizer"];
 
-export class Tokenizer {
+export class Tokenizer implements ChatTokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
   readonly #json: TokenizerJson;
   readonly #stripped: RegExp | null;
