@@ -262,6 +262,8 @@ export interface ChatRequest {
   overflow?: Overflow;
   /** Tell each token's log-probability and so many of the likeliest (0 to 20). */
   topLogprobs?: number;
+  /** "off" if left out. */
+  drafts?: Drafts;
 }
 
 /** A shape that an answer is held to, token by token. */
