@@ -226,7 +226,7 @@ def _read_files(
             continue
         manifest = manifests[row.digest]
         for layer in manifest.layers:
-            if layer.media_type == media_types.LIBRARY and layer.title is not None:
+            if layer.media_type in (media_types.PROGRAM, media_types.LIBRARY) and layer.title is not None:
                 is_fallback = layer.annotations.get(media_types.ANNOTATION_SCHEDULE) == FALLBACK
                 variant = FALLBACK if is_fallback else row.platform.variant
                 libraries[layer.title] = variant
@@ -234,6 +234,7 @@ def _read_files(
         context = int(config["context_window_size"])
     if "f32" not in libraries.values():
         raise CannotVerify(f"the model has no f32 library; it has {', '.join(libraries) or 'none'}")
+    # Programs first: they are what the page runs.
     return _Files(folder, gguf, dict(sorted(libraries.items(), reverse=True)), context)
 
 

@@ -101,12 +101,12 @@ def generate(bundle: Path, web_build: Path, llvmpipe: dict[str, str], tmp_path: 
     return run
 
 
-def test_f32_library_speaks_the_oracle_token_for_token(
+def test_f32_program_speaks_the_oracle_token_for_token(
     generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    """All prompts by the library that is meant for a CPU, which llvmpipe is."""
+    """All prompts by the program that is meant for a CPU, which llvmpipe is."""
     # Messages: so our template and tokenizer are held to the fixed ids as well.
-    run = generate("library-f32-fallback.wasm", [prompt.messages for prompt in prompts])
+    run = generate("program-f32-fallback.json", [prompt.messages for prompt in prompts])
     rows = _against(oracle_answers, run, prompts)
     print(_table("f32, fallback schedule", run, rows))
     assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "fallback")
@@ -114,20 +114,30 @@ def test_f32_library_speaks_the_oracle_token_for_token(
     assert "Paris" in run.answers[0]["text"]
 
 
+def test_the_library_for_other_runtimes_speaks_the_oracle_too(
+    generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
+) -> None:
+    """Through TVM's virtual machine and its KV cache, as WebLLM runs it."""
+    run = generate("library-f32-fallback.wasm", [prompts[0].messages])
+    rows = _against(oracle_answers[:1], run, prompts[:1])
+    print(_table("f32, library", run, rows))
+    _assert_same_numbers(rows)
+
+
 def test_gpu_schedule_speaks_the_oracle_too(
     generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = generate("library-f32.wasm", [prompt.token_ids for prompt in prompts[:GPU_PROMPTS]])
+    run = generate("program-f32.json", [prompt.token_ids for prompt in prompts[:GPU_PROMPTS]])
     rows = _against(oracle_answers[:GPU_PROMPTS], run, prompts[:GPU_PROMPTS])
     print(_table("f32", run, rows))
     assert (run.load["computeDtype"], run.load["schedule"]) == ("float32", "gpu")
     _assert_same_numbers(rows)
 
 
-def test_f16_library_stays_with_the_oracle(
+def test_f16_program_stays_with_the_oracle(
     generate: Generate, prompts: list[Prompt], oracle_answers: list[oracle.Answer]
 ) -> None:
-    run = generate("library-f16.wasm", [prompt.token_ids for prompt in prompts[:F16_PROMPTS]])
+    run = generate("program-f16.json", [prompt.token_ids for prompt in prompts[:F16_PROMPTS]])
     rows = _against(oracle_answers[:F16_PROMPTS], run, prompts[:F16_PROMPTS])
     print(_table("f16", run, rows))
     assert run.load["computeDtype"] == "float16"
@@ -146,7 +156,7 @@ def test_gemma3_in_q4_k_m_speaks_the_oracle_token_for_token(
     """Real weights in K-quants: windowed layers, norms of heads, a quarter of a million tokens."""
     ids = [prompt.gemma3_token_ids for prompt in gemma3_prompts]
     run = node_engine.generate(
-        compiled_gemma3.bundle, "library-f32-fallback.wasm", ids, TOKENS, tmp_path, llvmpipe
+        compiled_gemma3.bundle, "program-f32-fallback.json", ids, TOKENS, tmp_path, llvmpipe
     )
     rows = _against(gemma3_answers, run, gemma3_prompts, [GEMMA_END_OF_TEXT])
     print(_table("Gemma 3 270M, f32", run, rows))
@@ -166,7 +176,7 @@ def test_verify_model_finds_no_difference(
     on the F32 file and, within half a percent, on the quantized one."""
     del llvmpipe
     done = transom(
-        "verify-model", name, "--library", "library-f32-fallback.wasm", "--tokens", "16",
+        "verify-model", name, "--library", "program-f32-fallback.json", "--tokens", "16",
         "--adapter", "llvmpipe",
         store=compiled_gemma3.store, timeout=VERIFY_TIMEOUT_SECONDS,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 /**
  * The page's engine from the command line, on Dawn (npm `webgpu`): for tests and comparisons.
  *
- *   node generate.mjs --bundle DIR --library library-f32.wasm [--prompts FILE] [--max-tokens 64]
+ *   node generate.mjs --bundle DIR --library program-f32.json [--prompts FILE] [--max-tokens 64]
  *                     [--score FILE] [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]
  *
  * `--prompts` is a JSON list; each prompt is a list of token ids, or a list of messages. `--score`
