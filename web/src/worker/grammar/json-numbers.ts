@@ -66,13 +66,13 @@ function signed(low: number, high: number, between: (from: number, to: number) =
 function decimal(low: number, high: number, unit: number, decimals: number): Node {
   const [first, last] = [Math.floor(low / unit), Math.floor(high / unit)];
   const places = (from: number, to: number) =>
-    sameLength(String(from).padStart(decimals, "0"), String(to).padStart(decimals, "0"));
+    afterPoint(String(from).padStart(decimals, "0"), String(to).padStart(decimals, "0"));
   const options: Node[] = [];
   const cell = (at: number, from: number, to: number) => {
     if (from === 0) {
       options.push(text(String(at)));
     }
-    if (decimals > 0) {
+    if (to > 0) {
       options.push(sequence(text(`${at}.`), places(from, to)));
     }
   };
@@ -111,7 +111,7 @@ function sameLength(low: string, high: string): Node {
   }
   const rest = low.length - 1;
   const [first, last] = [Number(low[0]), Number(high[0])];
-  const isWholeStart = /^0*$/.test(low.slice(1));
+  const isWholeStart = isZero(low.slice(1));
   const isWholeEnd = /^9*$/.test(high.slice(1));
   if (first === last) {
     return sequence(text(String(first)), sameLength(low.slice(1), high.slice(1)));
@@ -129,6 +129,38 @@ function sameLength(low: string, high: string): Node {
     options.push(sequence(text(String(last)), sameLength("0".repeat(rest), high.slice(1))));
   }
   return choice(...options);
+}
+
+/** Digits after the point, from some to others of the same length, fewer or more of them. */
+function afterPoint(low: string, high: string): Node {
+  if (low === "") {
+    return text("");
+  }
+  const [first, last] = [Number(low[0]), Number(high[0])];
+  if (first === last) {
+    const rest = afterPoint(low.slice(1), high.slice(1));
+    return sequence(text(String(first)), isZero(low.slice(1)) ? optional(rest) : rest);
+  }
+  const from = isZero(low.slice(1)) ? first : first + 1;
+  const options: Node[] = [];
+  if (from > first) {
+    const nines = "9".repeat(low.length - 1);
+    options.push(sequence(text(String(first)), afterPoint(low.slice(1), nines)));
+  }
+  if (from < last) {
+    options.push(sequence(digits(from, last - 1), repeat(digits(0, 9), 0, MAX_MORE)));
+  }
+  const zeros = "0".repeat(low.length - 1);
+  const rest = isZero(high.slice(1)) ? text("") : optional(afterPoint(zeros, high.slice(1)));
+  options.push(sequence(text(String(last)), rest));
+  return choice(...options);
+}
+
+/** Digits past those of the bounds. */
+const MAX_MORE = 9;
+
+function isZero(row: string): boolean {
+  return /^0*$/.test(row);
 }
 
 function digits(from: number, to: number): Node {

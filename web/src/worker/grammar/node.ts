@@ -42,13 +42,20 @@ export function set(...ranges: Range[]): Node {
 }
 
 export function sequence(...parts: Node[]): Node {
-  const [only, ...others] = parts.flatMap((part) =>
-    part.kind === "sequence" ? part.parts : part.kind === "text" && part.text === "" ? [] : [part],
-  );
+  const found: Node[] = [];
+  for (const part of parts.flatMap((one) => (one.kind === "sequence" ? one.parts : [one]))) {
+    const last = found.at(-1);
+    if (part.kind === "text" && last?.kind === "text") {
+      found.splice(-1, 1, text(last.text + part.text));
+    } else if (part.kind !== "text" || part.text !== "") {
+      found.push(part);
+    }
+  }
+  const [only, ...others] = found;
   if (only === undefined) {
     return NOTHING;
   }
-  return others.length === 0 ? only : { kind: "sequence", parts: [only, ...others] };
+  return others.length === 0 ? only : { kind: "sequence", parts: found };
 }
 
 /** @throws when there is nothing to choose from. */
@@ -119,8 +126,7 @@ export class Grammar {
   define(name: string, node: Node, next?: Node): void {
     // Names are taken in order, so that what a rule needs stands below it.
     this.#rules.set(name, "");
-    const options = node.kind === "choice" ? node.of : [node];
-    const written = options.map((option) => this.#write(option, 0)).join(" | ");
+    const written = this.#options(node, 0).join(" | ");
     const ahead = next === undefined ? "" : ` (=${this.#write(next, 0)})`;
     this.#rules.set(name, `(${written})${ahead}`);
   }
@@ -144,16 +150,23 @@ export class Grammar {
       case "text":
         return quoted(node.text);
       case "set":
-        return characterClass(node.ranges);
+        return inBrackets(classesOf(node.ranges));
       case "rule":
         return node.name;
       case "sequence":
         return node.parts.map((part) => this.#write(part, depth + 1)).join(" ");
       case "choice":
-        return `(${node.of.map((option) => this.#write(option, depth + 1)).join(" | ")})`;
+        return inBrackets(this.#options(node, depth));
       case "repeat":
         return this.#repeat(node.of, node.min, node.max, depth + 1);
     }
+  }
+
+  #options(node: Node, depth: number): readonly string[] {
+    if (node.kind === "choice") {
+      return node.of.flatMap((option) => this.#options(option, depth + 1));
+    }
+    return node.kind === "set" ? classesOf(node.ranges) : [this.#write(node, depth)];
   }
 
   #repeat(of: Node, min: number, max: number, depth: number): string {
@@ -162,7 +175,10 @@ export class Grammar {
     }
     if (of.kind === "set") {
       this.#countPlaces(of.ranges, max === Infinity ? min : max);
-      return characterClass(of.ranges) + times(min, max);
+      const [only = "", ...others] = classesOf(of.ranges);
+      if (others.length === 0 && only.startsWith("[")) {
+        return only + times(min, max);
+      }
     }
     if (min === 0 && max === 1) {
       return `(${this.#write(of, depth)} | "")`;
@@ -172,8 +188,7 @@ export class Grammar {
       this.#rules.set(name, this.#write(of, depth));
       return name + times(min, max);
     }
-    const options = of.kind === "choice" ? of.of : [of];
-    const written = options.map((option) => `${this.#write(option, depth)} ${name}`);
+    const written = this.#options(of, depth).map((option) => `${option} ${name}`);
     this.#rules.set(name, ['""', ...written].join(" | "));
     if (min === 0) {
       return name;
@@ -184,8 +199,7 @@ export class Grammar {
   }
 
   #countPlaces(ranges: readonly Range[], places: number): void {
-    const size = ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0);
-    this.#widePlaces += size > WIDE ? places : 0;
+    this.#widePlaces += sizeOf(ranges) > WIDE ? places : 0;
     if (this.#widePlaces > MAX_WIDE_PLACES) {
       throw tooMuch(
         `wide sets of characters are counted up to more than ${MAX_WIDE_PLACES} in all, ` +
@@ -206,14 +220,58 @@ function quoted(value: string): string {
   return `"${Array.from(value, (character) => escaped(character.codePointAt(0) ?? 0)).join("")}"`;
 }
 
-function characterClass(ranges: readonly Range[]): string {
-  if (ranges.length === 0) {
+/**
+ * A set as alternatives. xgrammar's brackets hold ASCII, or all that is not ASCII: what is said of
+ * some of it, it takes for bytes. A few characters are written one by one; of more only the ASCII
+ * ones are left, where there are some: fewer texts, each of them good.
+ */
+function classesOf(ranges: readonly Range[]): readonly string[] {
+  const ascii = intersection(ranges, ASCII);
+  const beyond = intersection(ranges, BEYOND_ASCII);
+  const listed = ascii.length === 0 ? [] : [characterClass(ascii)];
+  if (sizeOf(beyond) === sizeOf(BEYOND_ASCII)) {
+    const excluded = intersection(complement(ascii), ASCII);
+    return excluded.length === 0
+      ? [characterClass(ASCII), characterClass(ASCII, "^")]
+      : [characterClass(excluded, "^")];
+  }
+  if (sizeOf(beyond) <= MAX_LISTED) {
+    const characters = beyond.flatMap(([from, to]) =>
+      Array.from({ length: to - from + 1 }, (_, index) => String.fromCodePoint(from + index)),
+    );
+    return [...listed, ...characters.map(quoted)];
+  }
+  if (listed.length === 0) {
+    throw tooMuch(
+      `of characters that are not ASCII, a set holds all or at most ${MAX_LISTED}, ` +
+        `not ${sizeOf(beyond)}`,
+    );
+  }
+  return listed;
+}
+
+const ASCII: readonly Range[] = [[0, 0x7f]];
+const BEYOND_ASCII: readonly Range[] = complement(ASCII);
+/** Each is an alternative. */
+const MAX_LISTED = 256;
+
+function sizeOf(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0);
+}
+
+function inBrackets(options: readonly string[]): string {
+  const [only, ...others] = options;
+  if (only === undefined) {
     throw tooMuch("there is a set of characters that is empty");
   }
+  return others.length === 0 ? only : `(${options.join(" | ")})`;
+}
+
+function characterClass(ranges: readonly Range[], sign = ""): string {
   const written = ranges.map(([from, to]) =>
     from === to ? escaped(from) : `${escaped(from)}-${escaped(to)}`,
   );
-  return `[${written.join("")}]`;
+  return `[${sign}${written.join("")}]`;
 }
 
 /** A code point as it may stand in quotes and in brackets. */
