@@ -55,7 +55,7 @@ export async function readTalk(
 }
 
 /** A publisher's setting that does nothing here is said, not hidden; it stops nobody. */
-function sayUnused(names: readonly string[]): void {
+export function sayUnused(names: readonly string[]): void {
   if (names.length > 0) {
     // eslint-disable-next-line no-console -- for whoever wonders why a setting does nothing
     console.warn(`This engine does not use the model's ${names.join(", ")}.`);

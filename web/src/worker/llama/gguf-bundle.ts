@@ -61,14 +61,14 @@ export async function findGguf(bundle: BundleReader): Promise<GgufBundle> {
   const browserRow =
     rowOf(index, "browser", "webgpu", "f32") ?? rowOf(index, "browser", "webgpu", "f16");
   const browser = browserRow === undefined ? null : await bundle.readManifest(browserRow);
-  const all = browser === null ? [] : [browser.config, ...browser.layers];
+  const all = browser === null ? native.layers : [browser.config, ...browser.layers];
   const isText = (file: FileDescriptor) => file === browser?.config || TEXTS.has(file.mediaType);
   return {
     native,
     gguf,
     browser,
     files: [...all.filter(isText), gguf],
-    others: all.filter((file) => !isText(file)),
+    others: browser === null ? [] : all.filter((file) => !isText(file)),
   };
 }
 

@@ -11,14 +11,17 @@ import { LICENSES, MEDIA_TYPES, type Manifest, layerOf } from "../../store/manif
 import type { VerifiedFile } from "../../store/verify.ts";
 import { parseTask } from "../chat-config.ts";
 import { ChatModel } from "../chat-model.ts";
+import type { ChatTokenizer } from "../chat-tokenizer.ts";
 import { EmbeddingModel } from "../embedding-model.ts";
 import { Engine } from "../engine.ts";
 import { Tracker } from "../load-tracker.ts";
 import type { LoadEnvironment, LoadedModel } from "../load.ts";
 import { requireFit } from "../survey.ts";
-import { readTalk } from "../talk.ts";
+import { type Talk, readTalk } from "../talk.ts";
 import { Tokenizer } from "../tokenizer.ts";
 import { type GgufBundle, findGguf, fitOf, noGguf } from "./gguf-bundle.ts";
+import { readGgufTalk } from "./gguf-talk.ts";
+import { GgufTokenizer } from "./gguf-tokenizer.ts";
 import { LlamaEncoder } from "./llama-encoder.ts";
 import { startLlama } from "./llama-process.ts";
 import { LlamaRuntime } from "./llama-runtime.ts";
@@ -29,7 +32,7 @@ import { threadCount } from "./threads.ts";
 const CONTEXT_WINDOW = 4096;
 
 /** What is loaded, and how long a text it takes. */
-interface Talker {
+interface Loaded {
   model: ChatModel | EmbeddingModel;
   contextWindowSize: number;
 }
@@ -65,24 +68,18 @@ export async function loadGguf(
   );
   const llama = new Llama(await startLlama(threads));
   try {
-    const { browser } = found;
-    if (browser === null) {
-      throw new TransomError("no-variant", "not yet");
-    }
-    const configBytes = await bundle.readFile(browser.config);
-    const task = parseTask(configBytes);
-    const load = async (contextWindowSize: number): Promise<LlamaModel> => {
+    const load: Load = async (contextWindowSize, isEmbedding) => {
       tracker.enter("weights");
       const gguf = await openGguf(bundle, found);
-      const isEmbedding = task === "embedding";
       return llama.load(gguf, { contextWindowSize, threads, isEmbedding });
     };
     const { model, contextWindowSize } =
-      task === "chat"
-        ? await loadTalker(bundle, browser, configBytes, llama, load)
-        : await loadEncoder(bundle, browser, llama, load);
+      found.browser === null
+        ? await loadAlone(bundle, found.native, llama, load)
+        : await loadWithTexts(bundle, found.browser, llama, load);
 
     tracker.enter("ready");
+    const task = model instanceof ChatModel ? "chat" : "embedding";
     const report: LoadReport = {
       model: bundle.name,
       task,
@@ -122,44 +119,63 @@ async function openGguf(bundle: BundleReader, { gguf }: GgufBundle): Promise<Ver
   }
 }
 
-type Load = (contextWindowSize: number) => Promise<LlamaModel>;
+type Load = (contextWindowSize: number, isEmbedding: boolean) => Promise<LlamaModel>;
 
-async function loadTalker(
+/** A GGUF with the texts of a browser platform: the page says the same to it on any engine. */
+async function loadWithTexts(
   bundle: BundleReader,
   browser: Manifest,
-  configBytes: Uint8Array,
   llama: Llama,
   load: Load,
-): Promise<Talker> {
-  const tokenizer = await readTokenizer(bundle, browser);
-  const { config, template, defaults } = await readTalk(bundle, browser, configBytes, tokenizer);
+): Promise<Loaded> {
+  const configBytes = await bundle.readFile(browser.config);
+  const tokenizer = new Tokenizer(await bundle.readFile(layerOf(browser, MEDIA_TYPES.tokenizer)));
+  if (parseTask(configBytes) === "embedding") {
+    const { batchSize, trainedContext } = await load(CONTEXT_WINDOW, true);
+    // A text that is not read from left to right goes in all at once.
+    const contextWindowSize = Math.min(batchSize, trainedContext);
+    const runtime = new LlamaEncoder(llama, contextWindowSize);
+    return { model: new EmbeddingModel(runtime, tokenizer), contextWindowSize };
+  }
+  const talk = await readTalk(bundle, browser, configBytes, tokenizer);
+  const contextWindowSize = contextWindowOf(talk);
+  const { vocabularySize } = await load(contextWindowSize, false);
+  const runtime = new LlamaRuntime(llama, contextWindowSize, vocabularySize);
+  return { model: chatModel(runtime, tokenizer, talk), contextWindowSize };
+}
+
+/** A GGUF on its own, as a file picker brings it: llama.cpp knows its tokens and its template. */
+async function loadAlone(
+  bundle: BundleReader,
+  native: Manifest,
+  llama: Llama,
+  load: Load,
+): Promise<Loaded> {
+  const loaded = await load(CONTEXT_WINDOW, false);
+  const architecture = loaded.metadata.get("general.architecture") ?? "";
+  if ((loaded.metadata.get(`${architecture}.pooling_type`) ?? "0") !== "0") {
+    throw new TransomError(
+      "no-variant",
+      `${bundle.name} turns texts into vectors; for that a page needs it compiled ` +
+        '("transom compile").',
+    );
+  }
+  const tokenizer = await GgufTokenizer.open(llama, loaded);
+  const talk = await readGgufTalk(bundle, native, loaded, tokenizer);
+  const contextWindowSize = Math.min(CONTEXT_WINDOW, contextWindowOf(talk));
+  const runtime = new LlamaRuntime(llama, contextWindowSize, loaded.vocabularySize);
+  return { model: chatModel(runtime, tokenizer, talk), contextWindowSize };
+}
+
+function chatModel(runtime: LlamaRuntime, tokenizer: ChatTokenizer, talk: Talk): ChatModel {
+  return new ChatModel(new Engine(runtime), tokenizer, talk.template, talk.config, talk.defaults);
+}
+
+/** Tokens that model and publisher want a conversation to have. */
+function contextWindowOf({ config, defaults }: Talk): number {
   const wanted = Math.min(
     config.contextWindowSize,
     defaults.parameters.contextWindowSize ?? Infinity,
   );
-  const contextWindowSize = Number.isFinite(wanted) ? wanted : CONTEXT_WINDOW;
-  const { vocabularySize } = await load(contextWindowSize);
-  const engine = new Engine(new LlamaRuntime(llama, contextWindowSize, vocabularySize));
-  return {
-    model: new ChatModel(engine, tokenizer, template, config, defaults),
-    contextWindowSize,
-  };
-}
-
-async function loadEncoder(
-  bundle: BundleReader,
-  browser: Manifest,
-  llama: Llama,
-  load: Load,
-): Promise<Talker> {
-  const tokenizer = await readTokenizer(bundle, browser);
-  const { batchSize, trainedContext } = await load(CONTEXT_WINDOW);
-  // A text that is not read from left to right goes in all at once.
-  const contextWindowSize = Math.min(batchSize, trainedContext);
-  const runtime = new LlamaEncoder(llama, contextWindowSize);
-  return { model: new EmbeddingModel(runtime, tokenizer), contextWindowSize };
-}
-
-async function readTokenizer(bundle: BundleReader, browser: Manifest): Promise<Tokenizer> {
-  return new Tokenizer(await bundle.readFile(layerOf(browser, MEDIA_TYPES.tokenizer)));
+  return Number.isFinite(wanted) ? wanted : CONTEXT_WINDOW;
 }
