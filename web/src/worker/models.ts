@@ -1,12 +1,14 @@
 /** The models of one engine worker: loads them side by side within a budget, and hands them out. */
 import type { Fit, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
 import type { Keeping } from "../store/bundle.ts";
+import type { FunctionHints } from "../store/function-hints.ts";
 import { idOf, openSource } from "../store/open-source.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { describeAdapter, findAdapter } from "../support.ts";
 import { onBestEngine } from "./choose-engine.ts";
 import { type LoadEnvironment, type LoadedModel, loadModel } from "./load.ts";
 import { Rack } from "./rack.ts";
+import type { PrefixStore } from "./scheduling/prefix-store.ts";
 import { survey } from "./survey.ts";
 
 export interface Surroundings {
@@ -15,6 +17,9 @@ export interface Surroundings {
   deviceMemory: number | null;
   origin: string;
   openKeeping: () => Promise<Keeping | null>;
+  /** What conversations leave for the next visit; null where nothing is kept. */
+  openPrefixes: () => Promise<PrefixStore | null>;
+  openFunctionHints: () => Promise<FunctionHints | null>;
 }
 
 interface Loading {
@@ -121,9 +126,15 @@ export class Models {
         deviceMemory,
         memoryBudgetBytes,
         isForced,
+        prefixes: await this.#surroundings.openPrefixes(),
+        functionHints: await this.#surroundings.openFunctionHints(),
         openBundle: (meter, onFile) =>
           openSource(source, { keeping, meter, onProgress: onFile, origin }),
         admit: (name, { gpuBytes, budgetBytes }) => {
+          // Another engine may have had the place before, and given up.
+          for (const before of reserved.splice(0)) {
+            this.#rack.release(before);
+          }
           const unloaded = this.#rack.reserve(name, gpuBytes, budgetBytes, isForced);
           reserved.push(name);
           return unloaded;
