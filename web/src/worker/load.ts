@@ -14,18 +14,22 @@ import type {
   Task,
 } from "../protocol.ts";
 import { type BundleReader, readAhead } from "../store/bundle.ts";
-import { LICENSES, MEDIA_TYPES, layerOf } from "../store/manifest.ts";
+import type { FunctionHints } from "../store/function-hints.ts";
+import { LICENSES, MEDIA_TYPES, type Manifest, layerOf } from "../store/manifest.ts";
 import type { ByteMeter } from "../store/progress.ts";
 import type { ShardRecord } from "../store/tensor-cache.ts";
 import { openGpu } from "../support.ts";
 import { parseTask } from "./chat-config.ts";
+import type { LibraryChoice } from "./choose.ts";
 import { ChatModel } from "./chat-model.ts";
 import { EmbeddingModel } from "./embedding-model.ts";
 import { Engine } from "./engine.ts";
 import { requireMatch } from "./library-metadata.ts";
 import { Tracker } from "./load-tracker.ts";
 import { ProgramModel } from "./program/program-model.ts";
+import type { BatchRuntime } from "./runtime.ts";
 import { BatchEngine } from "./scheduling/batch-engine.ts";
+import { PrefixKeeper, type PrefixStore } from "./scheduling/prefix-store.ts";
 import { requireFit, survey } from "./survey.ts";
 import { readTalk } from "./talk.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -43,6 +47,9 @@ export interface LoadEnvironment {
   deviceMemory?: number | null;
   /** Makes room on the GPU before the weights come. @returns models that had to leave. */
   admit?(name: string, fit: Fit): readonly string[];
+  /** What earlier visits left; null where nothing is kept. */
+  prefixes?: PrefixStore | null;
+  functionHints?: Pick<FunctionHints, "of" | "note"> | null;
   memoryBudgetBytes?: number | undefined;
   isForced?: boolean | undefined;
 }
@@ -131,9 +138,13 @@ async function loadOn(
   const tokenizer = new Tokenizer(await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tokenizer)));
   const talk = task === "chat" ? await readTalk(bundle, manifest, configBytes, tokenizer) : null;
   const file = await bundle.readFile(choice.file);
+  const { functionHints = null, prefixes = null } = environment;
+  const hinted = (await functionHints?.of(choice.file.digest)) ?? [];
   const library =
     choice.product === "program"
-      ? new ProgramModel(file, device)
+      ? new ProgramModel(file, device, hinted, (names) => {
+          void functionHints?.note(choice.file.digest, names);
+        })
       : await TvmLibrary.start(file, device);
   requireMatch(
     library.metadata.params,
@@ -162,7 +173,7 @@ async function loadOn(
       ? new EmbeddingModel(new TvmEncoder(requireLibrary(library)), tokenizer)
       : new ChatModel(
           library instanceof ProgramModel
-            ? new BatchEngine(library.start(contextWindowSize))
+            ? startBatches(library.start(contextWindowSize), prefixes, manifest, choice)
             : new Engine(new TvmRuntime(library, contextWindowSize)),
           tokenizer,
           talk.template,
@@ -214,6 +225,21 @@ async function uploadShards(
   if (tracker.hasPipelinesLeft) {
     tracker.enter("pipelines");
   }
+}
+
+/** Pages are right for one program on one set of weights. */
+function startBatches(
+  runtime: BatchRuntime,
+  prefixes: PrefixStore | null,
+  manifest: Manifest,
+  { file }: LibraryChoice,
+): BatchEngine {
+  const weights = layerOf(manifest, MEDIA_TYPES.tensorCache).digest;
+  const keeper =
+    prefixes === null
+      ? null
+      : new PrefixKeeper(prefixes, `${weights} ${file.digest}`, runtime.limits.pageSize);
+  return new BatchEngine(runtime, keeper);
 }
 
 /** Programs are for models that write. */

@@ -11,7 +11,9 @@ import type {
   Requests,
   WorkerMessage,
 } from "../protocol.ts";
+import { FunctionHints } from "../store/function-hints.ts";
 import { openKeeping } from "../store/keeping.ts";
+import { PrefixCache } from "../store/prefix-cache.ts";
 import { requireChat, requireEmbedding } from "./load.ts";
 import { Models } from "./models.ts";
 import { importInto, listStored, pin, remove } from "./storage.ts";
@@ -23,7 +25,14 @@ const scope = self as unknown as DedicatedWorkerGlobalScope;
 /** Requests that may be stopped. */
 const running = new Map<number, AbortController>();
 const { gpu, deviceMemory = null } = navigator as { gpu?: GPU; deviceMemory?: number };
-const models = new Models({ gpu, deviceMemory, origin: scope.location.origin, openKeeping });
+const models = new Models({
+  gpu,
+  deviceMemory,
+  origin: scope.location.origin,
+  openKeeping,
+  openPrefixes: () => PrefixCache.open(navigator.storage),
+  openFunctionHints: () => FunctionHints.open(navigator.storage),
+});
 
 function post(message: WorkerMessage): void {
   scope.postMessage(message);

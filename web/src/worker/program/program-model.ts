@@ -21,9 +21,22 @@ export class ProgramModel {
   readonly #watch: GpuWatch;
   readonly #pipelines: Pipelines;
   readonly #weights = new Map<string, GPUBuffer>();
+  readonly #hinted: readonly string[];
+  readonly #onUse: (functions: readonly string[]) => void;
 
-  /** @throws TransomError `invalid-bundle` where the file is no program that this engine can run. */
-  constructor(file: VerifiedBytes, device: GPUDevice) {
+  /**
+   * @param hinted functions that earlier visits used.
+   * @param onUse told of all that were used, whenever there is a new one.
+   * @throws TransomError `invalid-bundle` where the file is no program that this engine can run.
+   */
+  constructor(
+    file: VerifiedBytes,
+    device: GPUDevice,
+    hinted: readonly string[] = [],
+    onUse: (functions: readonly string[]) => void = () => undefined,
+  ) {
+    this.#hinted = hinted;
+    this.#onUse = onUse;
     const program = parseProgram(file);
     const { contextWindowSize, prefillChunkSize, computeDtype, params } = program;
     this.metadata = { task: "chat", contextWindowSize, prefillChunkSize, computeDtype, params };
@@ -33,12 +46,9 @@ export class ProgramModel {
     this.#pipelines = new Pipelines(program, device);
   }
 
-  /** @param also functions that an earlier visit used. */
-  async buildPipelines(
-    onProgress: (fraction: number) => void,
-    also: readonly string[] = [],
-  ): Promise<void> {
-    const names = [...new Set([...USUAL_FUNCTIONS, ...also])];
+  /** @param onProgress part done, 0 to 1. */
+  async buildPipelines(onProgress: (fraction: number) => void): Promise<void> {
+    const names = [...new Set([...USUAL_FUNCTIONS, ...this.#hinted])];
     await this.#watch.wait(this.#pipelines.build(names, onProgress));
   }
 
@@ -95,6 +105,8 @@ export class ProgramModel {
       buffers,
       contextWindowSize,
       Math.ceil(tokens / pageSize),
+      this.#hinted,
+      this.#onUse,
     );
   }
 }

@@ -44,7 +44,8 @@ export class ProgramRuntime implements BatchRuntime {
   readonly #watch: GpuWatch;
   readonly #params: readonly GPUBuffer[];
   readonly #functions = new Map<string, BoundFunction>();
-  readonly #used = new Set<string>();
+  readonly #used: Set<string>;
+  readonly #onUse: (functions: readonly string[]) => void;
   /** Rows of the last step, at the positions that the GPU has reached. */
   #running: { slots: number[]; positions: number[]; choosing: Choosing } | null = null;
   /** What `samplers` holds now. */
@@ -55,6 +56,8 @@ export class ProgramRuntime implements BatchRuntime {
    * @param params a buffer for each of the program's parameters, filled, in its order.
    * @param contextWindowSize tokens that one sequence may hold; at most the program's own.
    * @param pageCount pages of the KV cache.
+   * @param used functions that earlier visits used.
+   * @param onUse told of all that were used, whenever there is a new one.
    */
   constructor(
     program: Program,
@@ -64,7 +67,11 @@ export class ProgramRuntime implements BatchRuntime {
     params: readonly GPUBuffer[],
     contextWindowSize: number,
     pageCount: number,
+    used: readonly string[],
+    onUse: (functions: readonly string[]) => void,
   ) {
+    this.#used = new Set(used);
+    this.#onUse = onUse;
     this.#watch = watch;
     this.#params = params;
     this.limits = {
@@ -79,11 +86,6 @@ export class ProgramRuntime implements BatchRuntime {
     this.#buffers = new SharedBuffers(program, device, pageCount);
     this.#readbacks = new Readbacks(device, watch);
     this.#executor = new Executor(program, device, pipelines, this.#buffers.byName, params);
-  }
-
-  /** Functions that were used since the start: what a next visit compiles ahead. */
-  get usedFunctions(): readonly string[] {
-    return [...this.#used];
   }
 
   setPages(slot: number, first: number, pages: readonly number[]): void {
@@ -259,7 +261,10 @@ export class ProgramRuntime implements BatchRuntime {
     if (bound === undefined) {
       bound = this.#executor.bind(name, names);
       this.#functions.set(key, bound);
-      this.#used.add(name);
+      if (!this.#used.has(name)) {
+        this.#used.add(name);
+        this.#onUse([...this.#used]);
+      }
     }
     bound.setRows(rows);
     return bound;
