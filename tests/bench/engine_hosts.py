@@ -63,22 +63,32 @@ Measure = Callable[[Plan, Path], Figures]
 
 @dataclass(frozen=True)
 class Driver:
-    """A Vulkan driver for Node, and which of our libraries it wants."""
+    """A Vulkan driver for Node, and which of a bundle's files run well on it."""
 
     name: str
     environment: dict[str, str]
-    library: str
+    kind: str
+
+    @property
+    def program(self) -> str:
+        """What our engine runs."""
+        return f"program-{self.kind}.json"
+
+    @property
+    def library(self) -> str:
+        """What WebLLM runs."""
+        return f"library-{self.kind}.wasm"
 
 
 def drivers() -> list[Driver]:
     """The software ones that are here, and whatever Vulkan finds by itself."""
-    found = [Driver("GPU", {}, "library-f16.wasm")]
+    found = [Driver("GPU", {}, "f16")]
     mesa = node_engine.mesa_environment()
     swiftshader = node_engine.swiftshader_environment()
     if mesa is not None:
-        found.append(Driver("llvmpipe", mesa, "library-f32.wasm"))
+        found.append(Driver("llvmpipe", mesa, "f32"))
     if swiftshader is not None:
-        found.append(Driver("SwiftShader", swiftshader, "library-f32-fallback.wasm"))
+        found.append(Driver("SwiftShader", swiftshader, "f32-fallback"))
     return found
 
 
@@ -86,7 +96,7 @@ def transom_in_node(bundle: Path, driver: Driver) -> Measure:
     def measure(plan: Plan, state: Path) -> Figures:
         arguments = [
             "--bundle", str(bundle),
-            "--library", driver.library,
+            "--library", driver.program,
             "--prompts", ",".join(map(str, plan.prompt_tokens)),
             "--tokens", str(plan.tokens),
             "--sequences", ",".join(map(str, plan.sequences)),

@@ -53,13 +53,14 @@ def plan_for(options: argparse.Namespace) -> Plan:
 
 
 def quick(bundle: Path) -> dict[str, Figures]:
-    """Our engine's counters on llvmpipe, by library; seconds, because the GPU does nothing."""
+    """Our engine's counters on llvmpipe, by program; seconds, because the GPU does nothing."""
     [driver] = [driver for driver in engine_hosts.drivers() if driver.name == "llvmpipe"]
     figures = {}
-    for library in ("library-f32.wasm", "library-f32-fallback.wasm"):
-        measure = engine_hosts.transom_in_node(bundle, replace(driver, library=library))
+    for kind in ("f32", "f32-fallback"):
+        driver = replace(driver, kind=kind)
         with tempfile.TemporaryDirectory() as state:
-            figures[library] = measure(QUICK, Path(state))
+            measure = engine_hosts.transom_in_node(bundle, driver)
+            figures[driver.program] = measure(QUICK, Path(state))
     return figures
 
 
@@ -160,8 +161,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="our own counters only")
     options = parser.parse_args()
     if options.quick:
-        for library, figures in quick(options.bundle).items():
-            print(library, json.dumps(figures["host"]))
+        for program, figures in quick(options.bundle).items():
+            print(program, json.dumps(figures["host"]))
         return
     result = run(options)
     result["medians"] = medians_of(result["runs"])

@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(600)]
 def test_a_token_asks_little_of_the_gpu(
     bundle: Path, llvmpipe: dict[str, str], web_build: Path
 ) -> None:
-    for library, figures in engines.quick(bundle).items():
+    for program, figures in engines.quick(bundle).items():
         cost = figures["host"]["perToken"]
-        print(f"\n{library}: {cost}")
+        print(f"\n{program}: {cost}")
         for name, most in engines.MOST_PER_TOKEN.items():
-            assert cost[name] <= most, f"{library}: {name}"
+            assert cost[name] <= most, f"{program}: {name}"

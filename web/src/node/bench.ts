@@ -6,8 +6,9 @@
  *                  [--sequences 1,4,8] [--host-tokens 64] [--pipelines ahead|lazy]
  *                  [--salt N] [--no-first-answer]
  *
- * Without `--library` the adapter decides, as in the page. Prints one JSON object: the load, then
- * what measure.ts measures; `--tokens 0`, `--host-tokens 0` and `--prompts ""` leave a part out.
+ * `--library` names a program or a library of the bundle; without it the adapter decides, as in the
+ * page. Prints one JSON object: the load, then what measure.ts measures; `--tokens 0`,
+ * `--host-tokens 0` and `--prompts ""` leave a part out.
  * Which Vulkan driver runs is the caller's choice (VK_ICD_FILENAMES). Exits 2 with one line on user
  * errors, 3 where there is no graphics adapter.
  */
