@@ -213,7 +213,7 @@ function readDispatch(
 
 function readPlace(row: Reader, params: number, storages: number): Place {
   const [kind, what] = row.array(2);
-  switch (kind?.string(MAX_TEXT)) {
+  switch (kind?.string(MAX_TEXT) ?? "") {
     case "param":
       return { kind: "param", index: requiredField(row, what).integer(0, params - 1) };
     case "storage":

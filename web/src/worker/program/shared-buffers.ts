@@ -62,7 +62,7 @@ export class SharedBuffers {
       this.#device.queue.writeBuffer(
         this.get(name),
         at * WORD_BYTES,
-        words.buffer as ArrayBuffer,
+        words.buffer,
         words.byteOffset,
         words.byteLength,
       );
@@ -89,7 +89,7 @@ export class SharedBuffers {
       this.#device.queue.writeBuffer(
         layer,
         page * pageBytes,
-        bytes.buffer as ArrayBuffer,
+        bytes.buffer,
         bytes.byteOffset + index * pageBytes,
         pageBytes,
       );
