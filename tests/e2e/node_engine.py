@@ -7,7 +7,7 @@ models.
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,21 @@ def generate(
         raise RuntimeError(f"{len(prompts)} prompts, {len(answers)} answers\n{stdout[-2000:]}")
     logits = np.fromfile(logits_path, np.float32).reshape(len(prompts), -1)
     return NodeRun(load, tuple(answers), logits, stderr)
+
+
+def chat(
+    bundle: Path,
+    library: str,
+    requests: Sequence[Mapping[str, Any]],
+    work_dir: Path,
+    driver: dict[str, str],
+) -> tuple[dict[str, Any], ...]:
+    """Answer what the page may ask (`ChatRequest` in web/src/protocol.ts): text and how it ended."""
+    path = work_dir / "chats.json"
+    path.write_text(json.dumps(list(requests)))
+    stdout, _ = _run(bundle, library, driver, "--chats", str(path))
+    _, *answers = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
+    return tuple(answers)
 
 
 def score(

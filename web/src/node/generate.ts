@@ -2,11 +2,13 @@
  * The page's engine from the command line, on Dawn (npm `webgpu`): for tests and comparisons.
  *
  *   node generate.mjs --bundle DIR --library program-f32.json [--prompts FILE] [--max-tokens 64]
- *                     [--score FILE] [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]
+ *                     [--chats FILE] [--score FILE] [--logits-out FILE] [--pipelines ahead|lazy]
+ *                     [--verbose]
  *
- * `--prompts` is a JSON list; each prompt is a list of token ids, or a list of messages. `--score`
- * is a JSON list of passages to read token by token (score.ts). Prints one JSON object per line:
- * first the load, then one per prompt, decoded greedily, then one per passage. `--logits-out` gets,
+ * `--prompts` is a JSON list; each prompt is a list of token ids, or a list of messages. `--chats`
+ * is a JSON list of what the page may ask (`ChatRequest` in protocol.ts). `--score` is a JSON list of
+ * passages to read token by token (score.ts). Prints one JSON object per line: first the load, then
+ * one per prompt, decoded greedily, then one per chat, then one per passage. `--logits-out` gets,
  * in this order, the first step's logits of each prompt and those of each judged position of each
  * passage, float32 little-endian, one after another. Which Vulkan driver runs is the caller's choice
  * (VK_ICD_FILENAMES). Exits 2 with one line on user errors, 3 where there is no graphics adapter.
@@ -16,7 +18,13 @@ import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { TransomError } from "../errors.ts";
-import type { GenerateRequest, LoadRequest, Message, PipelineLoading } from "../protocol.ts";
+import type {
+  ChatRequest,
+  GenerateRequest,
+  LoadRequest,
+  Message,
+  PipelineLoading,
+} from "../protocol.ts";
 import type { ChatModel } from "../worker/chat-model.ts";
 import { loadModel, requireChat } from "../worker/load.ts";
 import { BundleFolder } from "./bundle-folder.ts";
@@ -28,7 +36,7 @@ type Prompt = number[] | Message[];
 
 const USAGE =
   "usage: generate.mjs --bundle DIR --library FILE [--prompts FILE] [--max-tokens N] " +
-  "[--score FILE] [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]";
+  "[--chats FILE] [--score FILE] [--logits-out FILE] [--pipelines ahead|lazy] [--verbose]";
 
 /** Enough to see what a model says. */
 const DEFAULT_MAX_TOKENS = 64;
@@ -37,6 +45,7 @@ interface Arguments {
   bundle: string;
   library: string;
   prompts: string | undefined;
+  chats: string | undefined;
   score: string | undefined;
   maxTokens: number;
   logitsOut: string | undefined;
@@ -50,6 +59,7 @@ function readArguments(): Arguments {
       bundle: { type: "string" },
       library: { type: "string" },
       prompts: { type: "string" },
+      chats: { type: "string" },
       "max-tokens": { type: "string", default: String(DEFAULT_MAX_TOKENS) },
       score: { type: "string" },
       "logits-out": { type: "string" },
@@ -57,7 +67,7 @@ function readArguments(): Arguments {
       verbose: { type: "boolean", default: false },
     },
   });
-  const { bundle, library, prompts, score, pipelines, verbose } = values;
+  const { bundle, library, prompts, chats, score, pipelines, verbose } = values;
   const maxTokens = Number(values["max-tokens"]);
   if (bundle === undefined || library === undefined) {
     throw new TransomError("invalid-request", USAGE);
@@ -66,7 +76,7 @@ function readArguments(): Arguments {
     throw new TransomError("invalid-request", "--pipelines is ahead or lazy.");
   }
   const logitsOut = values["logits-out"];
-  return { bundle, library, prompts, score, maxTokens, logitsOut, pipelines, verbose };
+  return { bundle, library, prompts, chats, score, maxTokens, logitsOut, pipelines, verbose };
 }
 
 /** An option that was not given is an empty list. */
@@ -87,6 +97,19 @@ async function readPrompts(path: string | undefined): Promise<Prompt[]> {
     );
   }
   return prompts;
+}
+
+async function readChats(path: string | undefined): Promise<ChatRequest[]> {
+  const chats = await readList(path);
+  const isChat = (chat: unknown): chat is ChatRequest =>
+    typeof chat === "object" && chat !== null && "messages" in chat && "options" in chat;
+  if (!Array.isArray(chats) || !chats.every(isChat)) {
+    throw new TransomError(
+      "invalid-request",
+      `${path ?? ""} must be a list of requests, each with messages and options.`,
+    );
+  }
+  return chats;
 }
 
 function isTokenIds(prompt: Prompt): prompt is number[] {
@@ -123,6 +146,7 @@ async function answer(
 async function main(): Promise<void> {
   const options = readArguments();
   const prompts = await readPrompts(options.prompts);
+  const chats = await readChats(options.chats);
   const passages = parsePassages(options.score ?? "", await readList(options.score));
   const overrides: LoadRequest["overrides"] = {
     ...(await findLibrary(options.bundle, options.library)),
@@ -153,6 +177,13 @@ async function main(): Promise<void> {
     const { line, logits } = await answer(model, prompt, options.maxTokens, logitsFile !== null);
     console.log(JSON.stringify(line));
     keep(logits);
+  }
+  for (const chat of chats) {
+    let text = "";
+    const done = await model.chat(chat, (event) => {
+      text += event.text;
+    });
+    console.log(JSON.stringify({ text, ...done }));
   }
   for (const passage of passages) {
     console.log(JSON.stringify(await scorePassage(model, passage, keep)));

@@ -1,0 +1,102 @@
+"""Answers of a real model at temperature 1, held to a format: JSON each time, and of the schema.
+
+The engine is the page's own, run in Node on Dawn and Mesa's llvmpipe.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.e2e import node_engine
+
+LIBRARY = "program-f32-fallback.json"
+"""Made for a CPU, which llvmpipe is."""
+MAX_TOKENS = 200
+SEEDS = range(3)
+
+PERSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 24},
+        "age": {"type": "integer", "minimum": 0, "maximum": 120},
+        "likes": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": 16},
+            "minItems": 1,
+            "maxItems": 3,
+        },
+    },
+    "required": ["name", "age", "likes"],
+    "additionalProperties": False,
+}
+CITY: dict[str, Any] = {
+    "anyOf": [{"$ref": "#/$defs/city"}, {"type": "null"}],
+    "$defs": {
+        "city": {
+            "type": "object",
+            "properties": {
+                "country": {"enum": ["France", "Japan", "Peru"]},
+                "zip": {"type": "string", "pattern": "^[0-9]{5}$"},
+                "founded": {"type": "string", "format": "date"},
+                "area": {"type": "number", "minimum": 0.5, "maximum": 900},
+            },
+            "required": ["country", "zip", "founded", "area"],
+        }
+    },
+}
+WORD: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 12}
+"""What ends is short by itself, so that no answer is cut off."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(1800)]
+
+
+def _request(question: str, seed: int, output_format: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": question}],
+        "options": {"temperature": 1, "topP": 1, "seed": seed, "maxTokens": MAX_TOKENS},
+        "format": output_format,
+    }
+
+
+def test_answers_keep_to_their_format(
+    bundle: Path, web_build: Path, llvmpipe: dict[str, str], tmp_path: Path
+) -> None:
+    schemas = [
+        ("Tell me of a person, as JSON.", PERSON),
+        ("Tell me of a city, as JSON.", CITY),
+        ("Say one word, as JSON.", WORD),
+    ]
+    asked = [
+        (schema, _request(question, seed, {"kind": "json-schema", "schema": schema}))
+        for question, schema in schemas
+        for seed in SEEDS
+    ]
+    others = [
+        ("(red|green|blue)(, (red|green|blue)){1,3}", "regex", "pattern"),
+        ("yes|no|perhaps, if it rains", "choice", "choices"),
+    ]
+    texts = [
+        (pattern, _request("Answer.", 1, {"kind": kind, key: value}))
+        for pattern, kind, key in others
+        for value in [pattern.split("|") if kind == "choice" else pattern]
+    ]
+    requests = [request for _, request in [*asked, *texts]]
+
+    answers = node_engine.chat(bundle, LIBRARY, requests, tmp_path, llvmpipe)
+
+    assert len(answers) == len(requests)
+    for answer in answers:
+        assert answer["finishReason"] == "stop", answer
+        print(answer["text"])
+    for (schema, _), answer in zip(asked, answers, strict=False):
+        jsonschema.validate(
+            json.loads(answer["text"]), schema, format_checker=jsonschema.FormatChecker()
+        )
+    for (pattern, _), answer in zip(texts, answers[len(asked) :], strict=True):
+        assert re.fullmatch(pattern, answer["text"]), answer
+    same = [answer["text"] for answer in answers[: len(SEEDS)]]
+    assert len(set(same)) > 1, "temperature 1 says the same with every seed"
