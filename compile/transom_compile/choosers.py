@@ -170,7 +170,7 @@ class _Choosers:
             merge = ranking.merge_runs(count, width, keep)
             merged = ranking.merged_count(count, width, keep)
             pair = self._call(merge, [pair[0], pair[1]], _ordered(n, merged))
-            count, width = merged, keep or width * ranking.WAYS
+            count, width = merged, keep or width * ranking.merged_ways(keep)
         return pair
 
     def _shared(self, *names: str) -> tuple[Any, list[Any]]:

@@ -240,7 +240,11 @@ class _Order:
 def _find_range(
     asked: SamplerRow, order: _Order, mass: Callable[[Expr], Expr], count: Expr, moment: Expr
 ) -> Buffer:
-    """First place that passes, and the first after it that does not; `mass(i)` is of i tokens."""
+    """First place that passes, and the first after it that does not; `mass(i)` is of i tokens.
+
+    Where typical sampling cuts through equals at the likelier end, it keeps the last of them, not
+    the first: others of the same probability.
+    """
     found = local((2,), "int32")
     store(found, 0, tirx.const(0, "int32"))
     store(found, 1, count)

@@ -31,7 +31,9 @@ from transom_compile.kernels.sampler_row import LOWEST, Sizes
 RUN = 64
 """Length of the first runs, and the most that `keep` of a merge leaves of a row."""
 WAYS = 16
-"""Runs that become one at a time."""
+"""Runs of which the top becomes one: most elements are out after a few of the other runs."""
+WAYS_OF_ALL = 4
+"""Runs that become one where all elements stay: each looks for its place in all the others."""
 GROUP = WAYS * RUN
 THREADS = 64
 RANKED = 20
@@ -79,10 +81,11 @@ def sort_runs(vocab: int) -> object:
 def merge_runs(count: int, width: int, keep: int | None) -> object:
     """(values (n, count), ids, merged values (n, merged_count), merged ids).
 
-    WAYS sorted runs of `width` become one; of that only the first `keep` are left, where `keep` is
+    Sorted runs of `width` become one; of that only the first `keep` are left, where `keep` is
     given: then all runs are full, and as long as that.
     """
-    group_width = WAYS * width
+    ways = merged_ways(keep)
+    group_width = ways * width
     groups = -(-count // group_width)
     out_width = group_width if keep is None else keep
     out_count = merged_count(count, width, keep)
@@ -95,13 +98,13 @@ def merge_runs(count: int, width: int, keep: int | None) -> object:
         with launch(grid=(count // THREADS, n), threads=(THREADS,)) as ((bx, row), (tx,)):
             at = let(bx * THREADS + tx)
             run = let(at // width)
-            group = let(run // WAYS) if groups > 1 else tirx.const(0, "int32")
+            group = let(run // ways) if groups > 1 else tirx.const(0, "int32")
             mine = let(values[row, at])
             rank = local((1,), "int32")
             bounds = local((2,), "int32")
             store(rank, 0, at - run * width)
-            with T.serial(min(WAYS, -(-count // width))) as way:
-                other = let(group * WAYS + way)
+            with T.serial(min(ways, -(-count // width))) as way:
+                other = let(group * ways + way)
                 begin = let(other * width)
                 wanted = tirx.And(other != run, begin < count)
                 if keep is not None:
@@ -210,6 +213,11 @@ def _rank_in_group(held: Buffer, at: Expr, rank: Buffer) -> None:
 def merged_count(count: int, width: int, keep: int | None) -> int:
     """Elements of a row after a merge."""
     return count if keep is None else -(-count // (WAYS * width)) * keep
+
+
+def merged_ways(keep: int | None) -> int:
+    """Runs that become one."""
+    return WAYS_OF_ALL if keep is None else WAYS
 
 
 def sum_exponentials(vocab: int) -> object:
