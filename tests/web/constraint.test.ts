@@ -239,15 +239,34 @@ describe("other formats", () => {
     expect([...found].toSorted()).toEqual(choices.toSorted());
   });
 
-  it("grammar: xgrammar's own, and llama.cpp's", async () => {
-    const grammar = `
-      # a list of names
-      root ::= item ("," ws item)* "\\n"
-      item ::= [a-c]{2,3} | "x" [^\\x00-\\x7F]
-      ws ::= " "?
-    `;
+  const names = `
+    # a list of names
+    root ::= item ("," ws item)* "\\n"
+    item ::= [a-c]{2,3} | "x" [^\\x00-\\x7F] | [éß]+ # a comment
+    ws ::= " "?
+  `;
+  const json = String.raw`
+    root   ::= object
+    value  ::= object | array | string | number | ("true" | "false" | "null") ws
+    object ::= "{" ws ( string ":" ws value ("," ws string ":" ws value)* )? "}" ws
+    array  ::= "[" ws ( value ("," ws value)* )? "]" ws
+    string ::= "\"" ([^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}))* "\"" ws
+    number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [1-9]{1,2})? ws
+    ws ::= | " " | "\n" [ \t]{0,20}
+  `;
+  it.each<[string, string, (answer: string) => boolean]>([
+    [
+      "of names",
+      names,
+      (answer) =>
+        /^(item)(, ?item)*\n$/u.test(answer.replace(/[a-c]{2,3}|x[^\0-\x7f]|[éß]+/gu, "item")),
+    ],
+    ["as llama.cpp's json.gbnf", json, (answer) => typeof JSON.parse(answer) === "object"],
+    ["that calls itself first", 'root ::= root "a" | "b"', (answer) => /^ba*$/.test(answer)],
+    ["of nothing, many times", 'root ::= ("" | "a"?)* "b"', (answer) => /^a*b$/.test(answer)],
+  ])("grammar %s", async (_, grammar, fits) => {
     for (const answer of await answers({ kind: "grammar", grammar })) {
-      expect(answer).toMatch(/^([a-c]{2,3}|x[^\0-\x7f])(, ?([a-c]{2,3}|x[^\0-\x7f]))*\n$/u);
+      expect(fits(answer), answer).toBe(true);
     }
   });
 
@@ -395,9 +414,11 @@ describe("what is refused, with the reason", () => {
       { kind: "choice", choices: Array.from({ length: 2000 }, String) },
       /2000 choices/,
     ],
-    ["no grammar", { kind: "grammar", grammar: "" }, /root/],
-    ["an unbalanced grammar", { kind: "grammar", grammar: 'root ::= ("a"' }, /EBNF/],
-    ["an unknown rule", { kind: "grammar", grammar: "root ::= other" }, /other/],
+    ["no grammar", { kind: "grammar", grammar: "" }, /no rule root/],
+    ["an unbalanced grammar", { kind: "grammar", grammar: 'root ::= ("a"' }, /Line 1.*not closed/],
+    ["an unknown rule", { kind: "grammar", grammar: "root ::= other" }, /no rule other/],
+    ["a grammar of something else", { kind: "grammar", grammar: "start: A\n" }, /rule must begin/],
+    ["Chinese characters", { kind: "grammar", grammar: "root ::= [一-龥]+" }, /all or at most 256/],
     ["a huge grammar", { kind: "grammar", grammar: `root ::= "${"a".repeat(100_000)}"` }, /65536/],
     ["a tag that is none", { kind: "structural-tag", tag: "tag" }, /must be an object/],
     ["an unknown tag", { kind: "structural-tag", tag: { type: "nonsense" } }, /nonsense/],

@@ -1,21 +1,19 @@
 /**
  * Formats of answers, made into what holds a model to them token by token.
  *
- * JSON, JSON schemas, regular expressions and choices become grammars here (`grammar/`), so that
- * what is refused is refused with a reason; grammars that a request brings, and tags, are xgrammar's
- * to read: its EBNF, which takes llama.cpp's GBNF as it is mostly written, its first rule `root`.
+ * All of them become grammars here (`grammar/`): what is refused is refused with a reason, and what
+ * reaches xgrammar is what it reads right and fast. Only the frame of structural tags is its own.
  */
 import { TransomError } from "../errors.ts";
 import type { Constraint, OutputFormat } from "../protocol.ts";
 import type { TokenBytes } from "./detokenizer.ts";
+import { ebnfGrammar } from "./grammar/ebnf.ts";
 import { schemaGrammar } from "./grammar/json-schema.ts";
 import { Grammar, type Node, choice, text } from "./grammar/node.ts";
 import { regexNode } from "./grammar/regex.ts";
 import { structuralTag } from "./grammar/structural-tag.ts";
 import { type Source, type TokenMatcher, Xgrammar } from "./grammar/xgrammar.ts";
 
-/** Published grammars, of whole programming languages, are below 20 KiB. */
-const MAX_GRAMMAR_LENGTH = 64 * 1024;
 /** A list of all countries has 250; each is a path to follow for every token. */
 const MAX_CHOICES = 1024;
 const MAX_CHOICES_LENGTH = 64 * 1024;
@@ -68,8 +66,7 @@ export class ConstraintMaker {
         return this.#own(grammar);
       }
       case "grammar":
-        requireGrammar(format.grammar);
-        return this.#own(format.grammar);
+        return this.#own(ebnfGrammar(format.grammar));
       case "regex":
         return this.#own(written(regexNode(format.pattern)));
       case "choice":
@@ -169,15 +166,6 @@ function written(node: Node): string {
   const grammar = new Grammar();
   grammar.define("root", node);
   return grammar.toString();
-}
-
-function requireGrammar(grammar: string): void {
-  if (grammar.length > MAX_GRAMMAR_LENGTH) {
-    throw new TransomError(
-      "invalid-request",
-      `The grammar has ${grammar.length} characters; ${MAX_GRAMMAR_LENGTH} are the most.`,
-    );
-  }
 }
 
 function requireChoices(choices: readonly string[]): void {

@@ -2,9 +2,11 @@
  * Structural tags: free text in which some texts begin what must be of a format, as calls of tools.
  *
  * xgrammar's own JSON (`{"type": "structural_tag", "format": …}`), or the older list of
- * `structures` and `triggers`. Schemas and regular expressions in them are made grammars here.
+ * `structures` and `triggers`. Schemas, grammars and regular expressions in them are written as xgrammar reads
+ * them right.
  */
 import { TransomError } from "../../errors.ts";
+import { ebnfGrammar } from "./ebnf.ts";
 import { schemaGrammar } from "./json-schema.ts";
 import { Grammar } from "./node.ts";
 import { regexNode } from "./regex.ts";
@@ -54,6 +56,9 @@ function prepared(format: unknown, unheld: (keyword: string) => void, depth: num
     const made = schemaGrammar(schema);
     made.unheld.forEach(unheld);
     return { type: "grammar", grammar: made.grammar };
+  }
+  if (type === "grammar" && typeof format["grammar"] === "string") {
+    return { type, grammar: ebnfGrammar(format["grammar"]) };
   }
   if (type === "regex" && typeof pattern === "string") {
     const grammar = new Grammar();
