@@ -165,10 +165,9 @@ class Product:
 
 
 DECODE, BATCH, PREFILL = linear.Phase
-FORMS = [
-    *((schedule, phase, False) for schedule, phase in product(SCHEDULES, [DECODE, PREFILL])),
-    # The fallback's prefill serves batches too, and its norms stand alone.
-    ("gpu", BATCH, False),
+FORMS: list[tuple[str, linear.Phase, bool]] = [
+    *((schedule, phase, False) for schedule, phase in product(SCHEDULES, linear.Phase)),
+    # The fallback's norms stand alone.
     ("gpu", DECODE, True),
 ]
 """Kernels there are: schedule, phase, normed."""

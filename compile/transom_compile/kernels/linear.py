@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
@@ -35,8 +36,8 @@ from transom_compile.kernels.emit import (
 from transom_compile.kernels.norm import inverse_root
 from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
 
-FEW_TILE = 4
-"""Tokens for which `fallback` and `gpu_lanes` unpack a word of the weight once."""
+GPU_BATCH_TILE = 4
+"""Tokens of a batch for which `gpu_lanes` unpacks a word of the weight once."""
 LANES = 8
 """Threads that share a row in `gpu_lanes`."""
 MOST_NORMED_COLS = 3584
@@ -52,6 +53,11 @@ class Phase(StrEnum):
     """Any number; made for at most eight."""
     PREFILL = "prefill"
     """Any number; made for many."""
+
+
+FALLBACK_TILES = MappingProxyType({Phase.DECODE: 1, Phase.BATCH: 2, Phase.PREFILL: 4})
+"""Tokens for which `fallback` unpacks a word once. Two for batches: a tile of four takes twice the
+time where there are only two, and for up to eight saves SwiftShader a tenth at most."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def fallback(spec: LinearSpec) -> object:
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
     single = spec.single
-    tile = 1 if single else FEW_TILE
+    tile = FALLBACK_TILES[spec.phase]
     own_rows = 8 // halves
     threads = _even_threads(-(-out_rows // own_rows))
     blocks = -(-out_rows // (own_rows * threads))
@@ -228,7 +234,7 @@ def gpu_lanes(spec: LinearSpec) -> object:
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
     single = spec.single
-    tile = 1 if single else FEW_TILE
+    tile = 1 if single else GPU_BATCH_TILE
     parts = rows_per_thread * halves * tile
     with kernel(spec.name) as made:
         n, b = _declare(spec)
@@ -397,11 +403,10 @@ def _sum(values: list[Expr]) -> Expr:
     return total
 
 
-def _even_threads(count: int, *, most: int = 16) -> int:
-    """Threads of a workgroup, at most 16, such that `count` threads fill whole workgroups.
+def _even_threads(count: int) -> int:
+    """Threads of a workgroup such that `count` threads fill whole workgroups, if that can be.
 
-    Software adapters run a workgroup on one core: small ones balance the cores. A multiple of 4
-    fills SwiftShader's SIMD lanes.
+    Software adapters run a workgroup on one core: small ones balance the cores. A multiple of 8
+    fills llvmpipe's SIMD lanes, one of 4 SwiftShader's.
     """
-    sizes = [size for size in range(4, most + 1, 4) if count % size == 0]
-    return max(sizes, default=most)
+    return next((size for size in (16, 8, 12, 4) if count % size == 0), 16)

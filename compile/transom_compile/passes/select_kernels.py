@@ -86,7 +86,7 @@ def _product(
         block_type=block_type,
         rows=int(rows),
         cols=int(cols),
-        phase=_phase(tokens, marker.few_rows, schedule),
+        phase=_phase(tokens, marker.few_rows),
         in_dtype=marker.dtype(0),
         out_dtype=str(marker.out.dtype),
         epilogue=linear.Epilogue(
@@ -102,11 +102,10 @@ def _product(
     return linear.linear(spec, schedule)
 
 
-def _phase(tokens: Any, few_rows: bool, schedule: str) -> linear.Phase:
+def _phase(tokens: Any, few_rows: bool) -> linear.Phase:
     if _tokens(tokens) == 1:
         return linear.Phase.DECODE
-    # The fallback's tiles suit few tokens and many: one kernel serves both.
-    return linear.Phase.BATCH if few_rows and schedule == "gpu" else linear.Phase.PREFILL
+    return linear.Phase.BATCH if few_rows else linear.Phase.PREFILL
 
 
 def _embedding(marker: Marker, _schedule: str) -> Any:
