@@ -3,8 +3,7 @@
 Pages lie in shuffled order; whatever a row must not see, in its own last page or elsewhere, is NaN.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -18,7 +17,7 @@ from tests.compile.kernel_runner import Answers, Array, Case, InOut, Out
 from transom_compile.kernels import paged
 from transom_compile.kernels.attention import PAGE_SIZE
 from transom_compile.kernels.attention_shape import AttentionShape
-from transom_compile.kernels.paged import SLOTS, PagedAttention
+from transom_compile.kernels.paged_cache import SLOTS, PagedAttention
 from transom_models.rope import Rope
 
 # Mostly the driver's compiler, which keeps what it made for the next time.

@@ -14,6 +14,7 @@ from tvm.tirx.script.builder import ir as T
 
 from transom_compile.kernels.attention_shape import AttentionShape
 from transom_compile.kernels.emit import (
+    Buffer,
     Expr,
     buffer_arg,
     cast,
@@ -73,7 +74,8 @@ def rotate(shape: AttentionShape, rope: Rope, tokens: int | None, *, threads: in
         with each(n * (heads * half), threads) as at:
             slot, head, token = let(at % half), let(at // half % heads), let(at // (half * heads))
             pair = [head * dim + i for i in pair_of(rope, slot, half)]
-            by = turn_of(rope, slot, half, positions[token], head < shape.rotated_heads)
+            wanted = head < shape.rotated_heads
+            by = turn_of(rope, slot, half, positions[token], wanted)
             values = turned([cast("float32", qkv[0, token, i]) for i in pair], by)
             for i, value in zip(pair, values, strict=True):
                 store(y, [0, token, i], cast(shape.dtype, value))
@@ -113,30 +115,28 @@ def turn_of(
     """
     if rope is None:
         return []
-    if len(rope.frequencies) < half:
-        turns = slot < len(rope.frequencies)
-        wanted = turns if wanted is None else tirx.And(wanted, turns)
-    if wanted is None:
-        return _cos_sin(rope, slot, position)
+    pairs = len(rope.frequencies)
     by = local((2,), "float32")
-    store(by, 0, T.float32(1))
-    store(by, 1, T.float32(0))
-    with when(wanted):
-        for i, value in enumerate(_cos_sin(rope, slot, position)):
-            store(by, i, value)
+    if pairs < half:
+        wanted = slot < pairs if wanted is None else tirx.And(wanted, slot < pairs)
+    if wanted is None:
+        _store_cos_sin(by, rope, slot, position)
+    else:
+        store(by, 0, T.float32(1))
+        store(by, 1, T.float32(0))
+        with when(wanted):
+            _store_cos_sin(by, rope, slot, position)
     return [by[0], by[1]]
 
 
-def _cos_sin(rope: Rope, slot: Expr, position: Expr) -> list[Expr]:
-    # In the thread's memory: what only has a name, TVM's simplifier writes out at every use, and the
-    # table of frequencies is long.
-    angle, by = local((2,), "float32"), local((2,), "float32")
+def _store_cos_sin(by: Buffer, rope: Rope, slot: Expr, position: Expr) -> None:
+    # In the thread's memory: what only has a name, TVM's simplifier writes out at every use, and
+    # the table of frequencies is long.
+    angle = local((2,), "float32")
     store(angle, 0, cast("float32", position) * _pick(rope.frequencies, slot, 0))
     store(angle, 1, _reduce_angle(angle[0]))
-    values = [T.cos(angle[1]), T.sin(angle[1])]
-    for i, value in enumerate(values):
+    for i, value in enumerate((T.cos(angle[1]), T.sin(angle[1]))):
         store(by, i, value if rope.magnitude == 1.0 else value * exact(rope.magnitude))
-    return [by[0], by[1]]
 
 
 def _pick(values: Sequence[float], index: Expr, base: int) -> Expr:

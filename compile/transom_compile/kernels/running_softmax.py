@@ -56,6 +56,13 @@ class RunningSoftmax:
         store(made.state, 1, T.float32(0))
         return made
 
+    def begin_with(self, dot: Expr, value: Element) -> None:
+        """The first key, whose scaled product with the query is known."""
+        store(self.state, 0, score(dot, self.softcap))
+        store(self.state, 1, T.float32(1))
+        with T.serial(self.dim) as i:
+            store(self.out, i, value(i))
+
     def take(self, key: Element, value: Element) -> None:
         """One key and its value."""
         state, out = self.state, self.out
@@ -77,8 +84,10 @@ class RunningSoftmax:
             write(i, self.out[i] / total)
 
 
-def walk(dim: int, step: Callable[[Expr], None], *, unrolled: int = 8) -> None:
-    """step(0) … step(dim - 1); heads are multiples of 8."""
+def walk(dim: int, step: Callable[[Expr], None]) -> None:
+    """step(0) … step(dim - 1) in a loop that drivers leave one: Mesa unrolls up to 32 rounds over a
+    thread's own memory, and then compiles for a minute."""
+    unrolled = next(count for count in (8, 4, 2, 1) if dim // count > 32 or count == 1)
     with T.serial(dim // unrolled) as outer:
         for inner in range(unrolled):
             step(outer * unrolled + inner)
