@@ -92,13 +92,14 @@ export class FakeLlama implements LlamaProcess {
       success: true,
       tokens: Array.from(text, (character) => character.charCodeAt(0)),
     })),
-    get_vocab: answering("gvoc_req", "gvoc_res", () => ({
-      success: true,
-      vocab: Array.from({ length: VOCABULARY }, (_, id) =>
+    get_vocab: answering("gvoc_req", "gvoc_res", () => {
+      const tokens = Array.from({ length: VOCABULARY }, (_, id) =>
         // Beyond ASCII a token is one byte of a longer character.
         id < 0x80 ? new TextEncoder().encode(String.fromCharCode(id)) : Uint8Array.of(id),
-      ),
-    })),
+      );
+      // A slip of wllama's: first comes as much room as there are tokens.
+      return { success: true, vocab: [...tokens.map(() => new Uint8Array(0)), ...tokens] };
+    }),
   };
 }
 

@@ -22,7 +22,8 @@ export class GgufTokenizer implements ChatTokenizer {
 
   /** @param llama with this model loaded. */
   static async open(llama: Llama, model: LlamaModel): Promise<GgufTokenizer> {
-    return new GgufTokenizer(llama, model, new GgufTokens(await llama.vocabulary(), model));
+    const bytes = await llama.vocabulary(model.vocabularySize);
+    return new GgufTokenizer(llama, model, new GgufTokens(bytes, model));
   }
 
   /** Of a whole prompt: llama.cpp puts its first token before one that has none. */

@@ -133,9 +133,11 @@ export class Llama {
     return Array.from(tokens);
   }
 
-  /** The bytes that each token stands for. */
-  async vocabulary(): Promise<readonly Uint8Array[]> {
-    return (await this.#call("get_vocab", "gvoc_req", "gvoc_res", {})).vocab;
+  /** The bytes that each of so many tokens stands for. */
+  async vocabulary(size: number): Promise<readonly Uint8Array[]> {
+    const { vocab } = await this.#call("get_vocab", "gvoc_req", "gvoc_res", {});
+    // wllama puts them behind as many empty ones.
+    return vocab.slice(-size);
   }
 
   end(): void {
