@@ -131,6 +131,18 @@ def test_several_threads_where_the_page_is_isolated(server: Server, page: Page) 
     assert ask(page, QUESTION, temperature=0, maxTokens=4)["text"] == "The capital of France"
 
 
+def test_a_gguf_of_this_device_runs_on_its_own(server: Server, page: Page, smollm2: Path) -> None:
+    """What a file picker brings was never compiled: llama.cpp knows its tokens and its template."""
+    page.goto(server.address)
+    page.set_input_files("#import-file", smollm2)
+    link = page.locator("a[href*='imported=']").first
+    expect(link).to_be_attached()
+    report = load(page, f"{server.address}/{link.get_attribute('href')}")
+    assert (report["engine"], report["bytesDownloaded"]) == ("cpu", 0)
+    answer = ask(page, QUESTION, temperature=0, maxTokens=TOKENS)
+    assert answer["text"] == "The capital of France is Paris."
+
+
 def test_an_address_may_want_the_processor(
     server: Server, playwright: Playwright, chromium: str, profile: Path
 ) -> None:
