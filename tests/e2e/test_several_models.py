@@ -1,6 +1,7 @@
 """Several models in one engine: side by side within a budget, and nothing left of one that went."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,12 @@ from playwright.sync_api import Page, Playwright, Worker
 
 from tests.e2e.browser import open_chromium
 from tests.e2e.commands import Compiled, Server, transom
+from tests.e2e.test_downloads import blobs_of
 
 QUESTION = "What is the capital of France?"
 TOKENS = 6
+SMALL_BYTES = 5e6
+"""Config, list of tensors and program; one shard has six times as much."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -160,18 +164,17 @@ def test_the_budget_lets_the_least_recently_used_go(page: Page) -> None:
     assert ask(page, "smollm2") == ask(page, "other")
 
 
-def test_a_model_that_does_not_fit_is_refused_before_its_weights(page: Page) -> None:
+def test_a_model_that_does_not_fit_is_refused_before_its_weights(page: Page, both: Server) -> None:
     addresses: list[str] = []
-    page.on("request", lambda request: addresses.append(request.url))
+    page.context.on("request", lambda request: addresses.append(request.url))
     fit = page.evaluate("() => window.transom.models.fit('model=smollm2&memory=100')")
     assert [problem["code"] for problem in fit["problems"]] == ["out-of-memory"]
     assert fit["downloadBytes"] > 90e6
     with pytest.raises(Exception, match=r"about \d+ MB of graphics memory.*choose a smaller"):
         load(page, "smollm2", "&memory=100")
-    sizes = page.evaluate(
-        "() => performance.getEntriesByType('resource').map((entry) => entry.encodedBodySize)"
-    )
-    assert sum(sizes) < 10e6
+    asked = set(re.findall(r"/blobs/(sha256:[0-9a-f]{64})", "\n".join(addresses)))
+    sizes = [size for digest, size in blobs_of(both, "smollm2").items() if digest in asked]
+    assert 0 < sum(sizes) < SMALL_BYTES
     assert load(page, "smollm2", "&memory=100&force=1")["model"] == "smollm2"
 
 
