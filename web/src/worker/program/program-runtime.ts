@@ -352,15 +352,13 @@ const CHUNK_INPUTS = { tokens: "chunk", inputs: "chunk" };
 const STEP_INPUTS = { tokens: "inputs" };
 const ADJUSTED_LOGITS = { logits: "adjusted" };
 
-/** The chooser that serves all rows: what serves a row alone gives it the same token in company. */
+/** The chooser that serves all rows. Each gives a row the same token, alone and in company. */
 function commonChooser(rows: readonly SamplerWords[]): Chooser {
   const kinds = new Set(rows.map(({ chooser }) => chooser));
-  const [only] = kinds;
-  if (kinds.size === 1 && only !== undefined) {
-    return only;
-  }
+  // All of them serve greedy rows.
   kinds.delete("greedy");
-  return kinds.size === 1 && kinds.has("draw_top") ? "draw_top" : "draw_sorted";
+  const [only = "greedy"] = kinds;
+  return kinds.size > 1 ? "draw_sorted" : only;
 }
 
 function logprobsOf(
