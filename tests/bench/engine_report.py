@@ -19,12 +19,16 @@ COSTS: Final = {
 MEGABYTE: Final = 1e6
 
 
-def metrics_of(cold: dict[str, Any], warm: dict[str, Any]) -> dict[str, float]:
+def metrics_of(cold: dict[str, Any] | None, warm: dict[str, Any]) -> dict[str, float]:
     """What one cold and one warm start of an engine showed, by the names that people read."""
-    metrics = {"load, cold, s": cold["loadSeconds"], "load, warm, s": warm["loadSeconds"]}
-    for title, figures in (("cold", cold), ("warm", warm)):
-        first = figures["firstAnswerSeconds"]
-        metrics[f"first token after a {title} start, s"] = figures["loadSeconds"] + first
+    metrics: dict[str, float] = {}
+    for title, start in (("cold", cold), ("warm", warm)):
+        if start is not None:
+            metrics[f"load, {title}, s"] = start["loadSeconds"]
+    for title, start in (("cold", cold), ("warm", warm)):
+        if start is not None and start["firstAnswerSeconds"] is not None:
+            seconds = start["loadSeconds"] + start["firstAnswerSeconds"]
+            metrics[f"first token after a {title} start, s"] = seconds
     for row in warm["prefill"]:
         about = row["about"]
         metrics[f"first token of a {about} token prompt, s"] = row["timeToFirstTokenSeconds"]
@@ -35,12 +39,14 @@ def metrics_of(cold: dict[str, Any], warm: dict[str, Any]) -> dict[str, float]:
     host = warm["host"]
     if host is not None and host["perToken"] is not None:
         metrics["host ms a token, GPU idle"] = host["millisecondsPerToken"]
-    [one] = [row for row in warm["decode"] if row["sequences"] == 1]
-    if one["perToken"] is not None:
+    # What really ran, where something did.
+    one = next((row for row in warm["decode"] if row["sequences"] == 1), host)
+    if one is not None and one["perToken"] is not None:
         for name, title in COSTS.items():
             metrics[title] = one["perToken"][name]
         metrics["GPU buffers, most, MB"] = warm["memory"]["peakGpuBytes"] / MEGABYTE
-    metrics["JavaScript heap, MB"] = warm["memory"]["heapBytes"] / MEGABYTE
+    if warm["memory"]["heapBytes"] is not None:
+        metrics["JavaScript heap, MB"] = warm["memory"]["heapBytes"] / MEGABYTE
     return metrics
 
 
@@ -98,12 +104,12 @@ def draw(medians: Medians) -> str:
             ratios = [
                 ratio(engines[OURS].get(metric), engines[name].get(metric)) for name in others
             ]
-            if not any(ratios):
+            if not any(value and value > 0 for value in ratios):
                 continue
             parts.append(_text(LABELS - 8, top, metric, "text-anchor='end'"))
             thickness = (ROW - 4) / len(ratios)
             for index, value in enumerate(ratios):
-                if value:
+                if value and value > 0:
                     y = top - ROW / 2 + 1 + index * thickness
                     parts.append(_bar(middle, y, thickness, value, COLOURS[index % len(COLOURS)]))
             top += ROW
