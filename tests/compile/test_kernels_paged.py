@@ -3,6 +3,7 @@
 Pages lie in shuffled order; whatever a row must not see, in its own last page or elsewhere, is NaN.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from tests.compile import kernel_runner
+from tests.compile import kernel_runner, wgsl
 from tests.compile.kernel_runner import Answers, Array, Case, InOut, Out
+from transom_compile import lower
 from transom_compile.kernels import paged
 from transom_compile.kernels.attention import PAGE_SIZE
 from transom_compile.kernels.attention_shape import AttentionShape
@@ -52,7 +54,7 @@ class Layer:
 
     @property
     def scale(self) -> float:
-        return self.dim**-0.5
+        return 1 / math.sqrt(self.dim)
 
 
 LAYERS = {
@@ -208,12 +210,16 @@ def turned(heads: Array, positions: Array, rope: Rope | None) -> Array:
 
 
 def tolerance(dtype: str) -> float:
-    """Of results around 1; see test_kernels_attention.py. f16: one rounding of key, query (which is
-    some 2**-11 of a score of up to ten) and result each."""
-    return 2e-5 if dtype == "float32" else 4e-3
+    """Of results around 1: in f32 sums of some hundred products and exp2 of scores up to 20; in f16
+    one rounding more of the query and of the result each."""
+    return 5e-6 if dtype == "float32" else 2e-3
 
 
-COMBINATIONS = list(product(LAYERS, DTYPES, SCHEDULES))
+COMBINATIONS = [
+    *product(LAYERS, DTYPES[:1], SCHEDULES),
+    *product(["smollm", "windowed"], DTYPES[1:], SCHEDULES),
+]
+"""f16 differs in loads and stores alone; every kernel more is a second or two of the driver's."""
 
 
 def kernels_and_cases(label: str, dtype: str, schedule: str) -> tuple[dict[str, Any], list[Case]]:
@@ -232,20 +238,19 @@ def kernels_and_cases(label: str, dtype: str, schedule: str) -> tuple[dict[str, 
         kernels[f"append_{size}_{tail}"] = paged.rope_append(
             layer.shape(dtype), size, layer.rope, None, pages_per_slot=PAGES_PER_SLOT
         )
-    cases = []
+    cases: list[Case] = []
     for name, rows in (STEPS | DRAFTS | PROMPTS).items():
         scene = Scene(layer, dtype, rows)
         out = Out(scene.queries.shape, dtype)
-        known = [rows.inputs, scene.table]
+        known: list[Array] = [rows.inputs, scene.table]
+        writing = [scene.qkv, *known, InOut(scene.before), out]
         if name in STEPS:
             function = "step_one" if name == "one" else "step"
-            arguments = [scene.qkv, *known, InOut(scene.before), out]
-            cases.append(Case(f"step_{name}_{tail}", f"{function}_{tail}", arguments))
-        arguments = [scene.qkv, *known, InOut(scene.before), out]
-        cases.append(Case(f"append_{name}_{tail}", f"append_{rows.size}_{tail}", arguments))
+            cases.append(Case(f"step_{name}_{tail}", f"{function}_{tail}", writing))
+        cases.append(Case(f"append_{name}_{tail}", f"append_{rows.size}_{tail}", writing))
         function = "prompt" if name in PROMPTS else "rows"
-        arguments = [scene.queries, *known, scene.after, out]
-        cases.append(Case(f"attend_{name}_{tail}", f"{function}_{tail}", arguments))
+        reading = [scene.queries, *known, scene.after, out]
+        cases.append(Case(f"attend_{name}_{tail}", f"{function}_{tail}", reading))
     return kernels, cases
 
 
@@ -269,10 +274,9 @@ def same(found: Array, expected: Array, allowed: float) -> None:
     assert np.nanmax(abs(found.astype(np.float64) - expected), initial=0) <= allowed
 
 
-def rounding(dtype: str, rope: Rope | None) -> float:
-    """Of keys up to about 5: one rounding of the result and, in f32, of sine and cosine, which
-    drivers do to 2**-11 at worst and llvmpipe to some 2**-21."""
-    return 4e-6 if dtype == "float32" else 5e-3
+def rounding(dtype: str) -> float:
+    """Of keys up to about 5: in f32 that of cosine and sine, in f16 one unit of the result."""
+    return 2e-6 if dtype == "float32" else 4e-3
 
 
 @pytest.mark.parametrize(("label", "dtype", "schedule"), COMBINATIONS)
@@ -283,7 +287,7 @@ class TestPaged:
     ) -> None:
         pages, out = answers.of(f"step_{name}_{label}_{dtype}_{schedule}")
         scene = Scene(LAYERS[label], dtype, STEPS[name])
-        same(pages, scene.after, rounding(dtype, scene.layer.rope))
+        same(pages, scene.after, rounding(dtype))
         same(out, scene.attended(), tolerance(dtype))
 
     @pytest.mark.parametrize("name", STEPS | DRAFTS | PROMPTS)
@@ -292,7 +296,23 @@ class TestPaged:
     ) -> None:
         scene = Scene(LAYERS[label], dtype, (STEPS | DRAFTS | PROMPTS)[name])
         pages, queries = answers.of(f"append_{name}_{label}_{dtype}_{schedule}")
-        same(pages, scene.after, rounding(dtype, scene.layer.rope))
-        same(queries, scene.queries, rounding(dtype, scene.layer.rope))
+        same(pages, scene.after, rounding(dtype))
+        same(queries, scene.queries, rounding(dtype))
         (out,) = answers.of(f"attend_{name}_{label}_{dtype}_{schedule}")
         same(out, scene.attended(), tolerance(dtype))
+
+
+@pytest.mark.parametrize(("label", "dtype", "schedule"), COMBINATIONS)
+def test_what_kernels_ask_of_a_device(label: str, dtype: str, schedule: str) -> None:
+    """No more than WebGPU promises everywhere."""
+    kernels, _ = kernels_and_cases(label, dtype, schedule)
+    source = lower._shaders(kernel_runner.generate(kernel_runner.module_of(kernels)))
+    found = wgsl.shaders(source)
+    assert len(found) == len(kernels)
+    for shader in found.values():
+        assert shader.storage_buffers <= 8
+        assert shader.invocations <= 256
+        assert shader.workgroup_bytes <= 16 * 1024
+        if schedule == "fallback":
+            assert not shader.has_barrier
+            assert shader.workgroup_bytes == 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from transom_compile.kernels.attention import PAGE_SIZE
+from transom_compile.kernels.attention import LOWEST, PAGE_SIZE, TINY
 from transom_compile.kernels.emit import (
     Buffer,
     Expr,
@@ -26,7 +26,7 @@ from transom_compile.kernels.emit import (
     when,
 )
 from transom_compile.kernels.paged_cache import Cache, PagedAttention
-from transom_compile.kernels.running_softmax import LOWEST, TINY, Element, score
+from transom_compile.kernels.running_softmax import Element, score
 
 LANES = 128
 """Threads that share one query."""
@@ -160,7 +160,7 @@ def attend_tiles(kind: PagedAttention, cache: Cache, q: Buffer, out: Buffer, n: 
         stop = let(tirx.Select(begin >= 0, end, tirx.const(0, "int32")))
         # Whole pages, so that a row of a tile is always in the same half.
         start = let(kind.first(begin) // PAGE_SIZE * PAGE_SIZE)
-        # Keys, then values. Flat, for TVM takes the padding off that keeps rows in banks of their own.
+        # Keys, then values. Flat, or TVM takes off the padding that spreads rows over banks.
         slab = shared((KEYS * PADDED,), "float32")
         asked = shared((queries, CHUNK), "float32")
         weights = shared((queries, KEYS), "float32")

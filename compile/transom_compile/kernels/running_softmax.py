@@ -14,13 +14,8 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
 from transom_compile.kernels.activations import soft_capped
+from transom_compile.kernels.attention import LOWEST, TINY
 from transom_compile.kernels.emit import Buffer, Expr, exact, let, local, store
-
-LOWEST = -5e4
-"""Start of a running maximum in exp2 space: far below any score, still finite in f32 and f16."""
-
-TINY = 1e-30
-"""Least sum of weights: a query that sees no key gives zeros, and weighs nothing when merged."""
 
 Element = Callable[[Expr], Expr]
 """Element i of a vector, as float32."""
