@@ -95,7 +95,10 @@ def chat(
     work_dir: Path,
     driver: dict[str, str],
 ) -> tuple[dict[str, Any], ...]:
-    """Answer what the page may ask (`ChatRequest` in web/src/protocol.ts): text and how it ended."""
+    """Answer what the page may ask (`ChatRequest` in web/src/protocol.ts).
+
+    Each answer is its text and how it ended.
+    """
     path = work_dir / "chats.json"
     path.write_text(json.dumps(list(requests)))
     stdout, _ = _run(bundle, library, driver, "--chats", str(path))

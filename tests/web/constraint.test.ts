@@ -7,7 +7,7 @@ import { schemaGrammar } from "../../web/src/worker/grammar/json-schema.ts";
 import { Walker, byteLevelVocabulary, numbers, sentencePieceVocabulary } from "./walk.ts";
 
 const ajv = new Ajv2020({ strict: false });
-formats.default(ajv);
+formats(ajv);
 
 const walker = new Walker(byteLevelVocabulary());
 const WALKS = 200;
@@ -209,6 +209,16 @@ describe("json-schema", () => {
   it("tells which keywords an answer may break", () => {
     const schema = { type: "array", uniqueItems: true, items: { multipleOf: 3, format: "iri" } };
     expect(schemaGrammar(schema).unheld).toEqual(["uniqueItems", "multipleOf", "format iri"]);
+  });
+
+  it("counts characters only as far as it does not take seconds", () => {
+    const string = (maxLength: number) => ({ type: "string", maxLength });
+    const properties = (lengths: number[]) => ({
+      properties: Object.fromEntries(lengths.map((length, index) => [index, string(length)])),
+    });
+    expect(schemaGrammar(properties([40, 40, 40, 40])).unheld).toEqual([]);
+    expect(schemaGrammar(string(1000)).unheld).toHaveLength(1);
+    expect(schemaGrammar(properties([40, 41, 42])).unheld).toHaveLength(1);
   });
 });
 

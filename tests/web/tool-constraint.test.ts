@@ -24,19 +24,23 @@ const TOOLS: Tool[] = [
   { name: "now" },
 ];
 
-/** What of an answer is arguments, by form. */
-function callsOf(form: CallForm, answer: string): { name: string; arguments: unknown }[] {
-  const value = JSON.parse(answer) as Record<string, unknown>;
-  switch (form) {
-    case "hermes":
-      return [value] as never;
-    case "llama":
-      return [{ name: value["name"] as string, arguments: value["parameters"] }];
-    case "generic":
-      return value["tool_calls"] as never;
-    default:
-      return value as never;
-  }
+interface Call {
+  name: string;
+  arguments: unknown;
+}
+
+/** The calls of an answer, each form written back. */
+const READ: Partial<Record<CallForm, (value: never) => Call[]>> = {
+  hermes: (value: Call) => [value],
+  llama: (value: { name: string; parameters: unknown }) => [
+    { name: value.name, arguments: value.parameters },
+  ],
+  generic: (value: { tool_calls: Call[] }) => value.tool_calls,
+};
+
+function callsOf(form: CallForm, answer: string): Call[] {
+  const value = JSON.parse(answer) as never;
+  return READ[form]?.(value) ?? value;
 }
 
 describe("forcedCall", () => {

@@ -27,6 +27,10 @@ import { patternNode } from "./regex.ts";
 /** The largest schemas of published tools have hundreds; a list of all countries has 250. */
 const MAX_VALUES = 10_000;
 
+/** Characters that are counted in one string, and in all: each costs some 10 ms to prepare. */
+const MAX_COUNTED = 48;
+const MAX_PLACES = 96;
+
 /** What each type's keywords are, for schemas that name no type. */
 const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
   object: ["properties", "required", "additionalProperties", "patternProperties", "propertyNames"],
@@ -57,6 +61,8 @@ class SchemaReader {
   readonly #whole: unknown;
   readonly #grammar = new Grammar();
   readonly #json = new JsonRules(this.#grammar);
+  readonly #strings = new Map<string, Node | null>();
+  #placesLeft = MAX_PLACES;
   /** The rule of each part that is referred to. */
   readonly #rules = new Map<string, Node>();
   /** Which of them is just another one, or may be. */
@@ -188,7 +194,22 @@ class SchemaReader {
     if (bounds.minLength > bounds.maxLength) {
       throw schemaError(`minLength ${bounds.minLength} is more than maxLength`);
     }
-    return stringNode(bounds, (keyword) => this.unheld.add(keyword));
+    // Strings with the same bounds are one rule, and cost once.
+    const key = JSON.stringify(bounds);
+    const known = this.#strings.get(key);
+    if (known !== undefined) {
+      return known;
+    }
+    const node = stringNode(bounds, Math.min(MAX_COUNTED, this.#placesLeft), (keyword) =>
+      this.unheld.add(keyword),
+    );
+    const rule = node === null ? null : this.#grammar.rule(node);
+    this.#strings.set(key, rule);
+    this.#placesLeft -= Math.min(
+      this.#placesLeft,
+      bounds.maxLength <= MAX_COUNTED ? bounds.maxLength : bounds.minLength,
+    );
+    return rule;
   }
 
   #number(type: "integer" | "number", schema: Schema): Node {

@@ -3,9 +3,6 @@ import { PLAIN, asString, quotedString } from "./json-rules.ts";
 import { type Node, repeat } from "./node.ts";
 import { patternNode, regexNode } from "./regex.ts";
 
-/** Counting further takes seconds to prepare: each place looks through the whole vocabulary. */
-const MAX_COUNTED = 64;
-
 const DATE =
   "(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)" +
   "|02-(0[1-9]|1\\d|2[0-8]))|\\d\\d(0[48]|[2468][048]|[13579][26])-02-29)";
@@ -40,9 +37,14 @@ export interface StringBounds {
   format: string | null;
 }
 
-/** @returns null for just any string; `unheld` is told what the answer may break. */
+/**
+ * @param mostCounted how far characters may be counted: each place costs time to prepare.
+ * @param unheld is told what the answer may break.
+ * @returns null for just any string.
+ */
 export function stringNode(
   { minLength, maxLength, pattern, format }: StringBounds,
+  mostCounted: number,
   unheld: (keyword: string) => void,
 ): Node | null {
   const isCounted = minLength > 0 || maxLength < Infinity;
@@ -63,10 +65,11 @@ export function stringNode(
   if (!isCounted) {
     return null;
   }
-  if (minLength > MAX_COUNTED || (maxLength > MAX_COUNTED && maxLength < Infinity)) {
-    unheld(`minLength and maxLength above ${MAX_COUNTED}`);
+  const isCut = minLength > mostCounted || (maxLength > mostCounted && maxLength < Infinity);
+  if (isCut) {
+    unheld(`minLength and maxLength past ${mostCounted} characters`);
   }
-  const most = maxLength > MAX_COUNTED ? Infinity : maxLength;
-  const least = Math.min(minLength, MAX_COUNTED);
+  const most = maxLength > mostCounted ? Infinity : maxLength;
+  const least = Math.min(minLength, mostCounted);
   return quotedString(repeat({ kind: "set", ranges: PLAIN }, least, most));
 }
