@@ -243,13 +243,13 @@ def kernels_and_cases(label: str, dtype: str, schedule: str) -> tuple[dict[str, 
         scene = Scene(layer, dtype, rows)
         out = Out(scene.queries.shape, dtype)
         known: list[Array] = [rows.inputs, scene.table]
-        writing = [scene.qkv, *known, InOut(scene.before), out]
+        writing: list[Any] = [scene.qkv, *known, InOut(scene.before), out]
         if name in STEPS:
             function = "step_one" if name == "one" else "step"
             cases.append(Case(f"step_{name}_{tail}", f"{function}_{tail}", writing))
         cases.append(Case(f"append_{name}_{tail}", f"append_{rows.size}_{tail}", writing))
         function = "prompt" if name in PROMPTS else "rows"
-        reading = [scene.queries, *known, scene.after, out]
+        reading: list[Any] = [scene.queries, *known, scene.after, out]
         cases.append(Case(f"attend_{name}_{tail}", f"{function}_{tail}", reading))
     return kernels, cases
 

@@ -16,6 +16,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from transom_compile.kernels import elementwise, encoder, linear, norm, paged, rotary
 from transom_compile.kernels.attention_shape import AttentionShape
+from transom_compile.kernels.paged_cache import PagedAttention
 from transom_compile.passes.markers import FEW_ROWS, Marker, marker_of
 from transom_models.rope import Rope
 
@@ -169,10 +170,10 @@ def _attend(marker: Marker, schedule: str) -> Any:
     return paged.attend(kind, _input_size(marker), tokens, one_sequence=bool(one_sequence))
 
 
-def _paged(marker: Marker, schedule: str) -> tuple[paged.PagedAttention, Sequence[Any]]:
+def _paged(marker: Marker, schedule: str) -> tuple[PagedAttention, Sequence[Any]]:
     """The kind of attention, and the attributes behind those that say it."""
     heads, kv_heads, head_dim, scale, window, softcap, *rest = marker.attributes
-    kind = paged.PagedAttention(
+    kind = PagedAttention(
         _attention_shape(marker, heads, kv_heads, head_dim),
         schedule,
         _pages_per_slot(marker),
