@@ -11,7 +11,7 @@ import type { VerifiedBytes } from "../../web/src/store/verify.ts";
 import { ChatModel } from "../../web/src/worker/chat-model.ts";
 import { Engine } from "../../web/src/worker/engine.ts";
 import { MOST_GGUF_BYTES, findGguf, fitOf } from "../../web/src/worker/llama/gguf-bundle.ts";
-import { readGgufTalk } from "../../web/src/worker/llama/gguf-talk.ts";
+import { readGgufDefaults, readGgufTalk } from "../../web/src/worker/llama/gguf-talk.ts";
 import { GgufTokenizer } from "../../web/src/worker/llama/gguf-tokenizer.ts";
 import { LlamaRuntime } from "../../web/src/worker/llama/llama-runtime.ts";
 import { Llama } from "../../web/src/worker/llama/llama.ts";
@@ -127,7 +127,8 @@ describe("a GGUF on its own", () => {
     const model = await llama.load(new Blob([GGUF]), options);
     const tokenizer = await GgufTokenizer.open(llama, model);
     const { bundle, native } = await bundleOf(layers);
-    const talk = await readGgufTalk(bundle, native, model, tokenizer);
+    const defaults = await readGgufDefaults(bundle, native);
+    const talk = await readGgufTalk(bundle, native, defaults, model, tokenizer);
     const engine = new Engine(new LlamaRuntime(llama, 64, model.vocabularySize));
     const chat = new ChatModel(engine, tokenizer, talk.template, talk.config, talk.defaults);
     return { process, tokenizer, talk, chat };

@@ -123,7 +123,7 @@ export function showChoice(models: readonly string[]): void {
   title.textContent = models.length > 0 ? "Choose a model" : "No model yet";
   text.textContent =
     models.length > 0
-      ? "These are on this server. They run in your browser, on your graphics adapter."
+      ? "These are on this server. They run in your browser, on this device."
       : 'Compile one with "transom compile FILE.gguf --name NAME", then open this page with ?model=NAME.';
   offer(
     models.map((model) => {

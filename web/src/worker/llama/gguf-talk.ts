@@ -5,7 +5,7 @@
 import type { BundleReader } from "../../store/bundle.ts";
 import { MEDIA_TYPES, type Manifest, optionalLayerOf } from "../../store/manifest.ts";
 import { ChatTemplate } from "../chat-template.ts";
-import { readDefaults } from "../model-defaults.ts";
+import { type ModelDefaults, readDefaults } from "../model-defaults.ts";
 import { type Talk, sayUnused } from "../talk.ts";
 import type { GgufTokenizer } from "./gguf-tokenizer.ts";
 import type { LlamaModel } from "./llama.ts";
@@ -17,24 +17,30 @@ const TOP_P = 0.95;
 const GO_TEMPLATE = /\{\{-?\s*(?:if|range|end|\.|\$)/;
 
 /** @throws TransomError `invalid-bundle` naming what is wrong. */
-export async function readGgufTalk(
+export async function readGgufDefaults(
   bundle: BundleReader,
   native: Manifest,
-  model: LlamaModel,
-  tokenizer: GgufTokenizer,
-): Promise<Talk> {
-  const read = async (mediaType: string) => {
-    const layer = optionalLayerOf(native, mediaType);
-    return layer === null ? null : bundle.readFile(layer);
-  };
+): Promise<ModelDefaults> {
+  const read = (mediaType: string) => readLayer(bundle, native, mediaType);
   const defaults = readDefaults({
     system: await read(MEDIA_TYPES.system),
     messages: await read(MEDIA_TYPES.messages),
     params: await read(MEDIA_TYPES.params),
   });
   sayUnused(defaults.parameters.unused);
+  return defaults;
+}
+
+/** @throws TransomError `invalid-bundle` when the template is broken. */
+export async function readGgufTalk(
+  bundle: BundleReader,
+  native: Manifest,
+  defaults: ModelDefaults,
+  model: LlamaModel,
+  tokenizer: GgufTokenizer,
+): Promise<Talk> {
   const { bosTokenId, eosTokenId, endTokenIds, trainedContext, addsBos } = model;
-  const layer = await read(MEDIA_TYPES.template);
+  const layer = await readLayer(bundle, native, MEDIA_TYPES.template);
   const own = layer === null ? "" : new TextDecoder().decode(layer);
   const source =
     own === "" || GO_TEMPLATE.test(own) ? model.metadata.get("tokenizer.chat_template") : own;
@@ -58,4 +64,9 @@ export async function readGgufTalk(
           }),
     defaults,
   };
+}
+
+async function readLayer(bundle: BundleReader, native: Manifest, mediaType: string) {
+  const layer = optionalLayerOf(native, mediaType);
+  return layer === null ? null : bundle.readFile(layer);
 }

@@ -20,7 +20,7 @@ import { requireFit } from "../survey.ts";
 import { type Talk, readTalk } from "../talk.ts";
 import { Tokenizer } from "../tokenizer.ts";
 import { type GgufBundle, findGguf, fitOf, noGguf } from "./gguf-bundle.ts";
-import { readGgufTalk } from "./gguf-talk.ts";
+import { readGgufDefaults, readGgufTalk } from "./gguf-talk.ts";
 import { GgufTokenizer } from "./gguf-tokenizer.ts";
 import { LlamaEncoder } from "./llama-encoder.ts";
 import { startLlama } from "./llama-process.ts";
@@ -151,7 +151,9 @@ async function loadAlone(
   llama: Llama,
   load: Load,
 ): Promise<Loaded> {
-  const loaded = await load(CONTEXT_WINDOW, false);
+  const defaults = await readGgufDefaults(bundle, native);
+  const wanted = defaults.parameters.contextWindowSize ?? CONTEXT_WINDOW;
+  const loaded = await load(wanted, false);
   const architecture = loaded.metadata.get("general.architecture") ?? "";
   if ((loaded.metadata.get(`${architecture}.pooling_type`) ?? "0") !== "0") {
     throw new TransomError(
@@ -161,8 +163,8 @@ async function loadAlone(
     );
   }
   const tokenizer = await GgufTokenizer.open(llama, loaded);
-  const talk = await readGgufTalk(bundle, native, loaded, tokenizer);
-  const contextWindowSize = Math.min(CONTEXT_WINDOW, contextWindowOf(talk));
+  const talk = await readGgufTalk(bundle, native, defaults, loaded, tokenizer);
+  const contextWindowSize = Math.min(wanted, loaded.trainedContext);
   const runtime = new LlamaRuntime(llama, contextWindowSize, loaded.vocabularySize);
   return { model: chatModel(runtime, tokenizer, talk), contextWindowSize };
 }
