@@ -55,7 +55,7 @@ describe("ByteMeter", () => {
   it("counts the cache as done, but not as speed", () => {
     const meter = new ByteMeter(new Clock().now);
     meter.expect(300);
-    meter.cached(300);
+    meter.finished("a", { cached: 300, downloaded: 0 });
     expect(meter.figures()).toMatchObject({
       doneBytes: 300,
       bytesPerSecond: 0,
@@ -68,9 +68,17 @@ describe("ByteMeter", () => {
     meter.arrived("a", 90);
     meter.arrived("a", 0);
     meter.arrived("a", 40);
-    meter.downloaded("a", 100);
+    meter.finished("a", { cached: 0, downloaded: 100 });
     meter.arrived("b", 5);
     expect(meter.figures().bytesDownloaded).toBe(105);
+  });
+
+  it("counts a file that is read twice once", () => {
+    const meter = new ByteMeter(new Clock().now);
+    meter.finished("a", { cached: 30, downloaded: 70 });
+    meter.arrived("a", 50);
+    meter.finished("a", { cached: 100, downloaded: 0 });
+    expect(meter.figures()).toMatchObject({ bytesDownloaded: 70, bytesFromCache: 30 });
   });
 });
 

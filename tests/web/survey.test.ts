@@ -7,7 +7,9 @@ import { MEDIA_TYPES } from "../../web/src/store/manifest.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
 import { digestOf } from "../../web/src/store/verify.ts";
 import { budgetOf } from "../../web/src/worker/budget.ts";
-import { estimate, parseProgramMemory } from "../../web/src/worker/memory-estimate.ts";
+import { estimate } from "../../web/src/worker/memory-estimate.ts";
+import { poolTokens } from "../../web/src/worker/program/pool-size.ts";
+import type { Program } from "../../web/src/worker/program/program.ts";
 import { problemsOf, requireFit, survey } from "../../web/src/worker/survey.ts";
 import { bytesOf, describeFile, manifestJson, tensorCacheJson } from "./bundle-fixture.ts";
 import { FakeNetwork } from "./fake-network.ts";
@@ -49,7 +51,13 @@ const shard = (sizeBytes: number, format: "raw" | "f32-to-bf16" = "raw") => ({
 });
 
 describe("estimate", () => {
-  const facts = { shards: [shard(1000)], program: null, dtypeBytes: 4 };
+  const facts = {
+    shards: [shard(1000)],
+    program: null,
+    dtypeBytes: 4,
+    bufferBytes: GIB,
+    contextWindow: Infinity,
+  };
 
   it("adds weights, KV cache and scratch", () => {
     const told = estimate({ ...facts, config: bytesOf(CONFIG) });
@@ -76,12 +84,31 @@ describe("estimate", () => {
   });
 
   it("takes a program's word", () => {
-    const memory = { weights: 1, kv_bytes_per_token: 3, scratch: 50 };
-    const program = parseProgramMemory(bytesOf({ memory }));
-    expect(estimate({ ...facts, config: bytesOf(CONFIG), program }).totalBytes).toBe(
-      1000 + 64 * 3 + 50,
+    const program = {
+      memory: { weights: 1, kvBytesPerToken: 4096, scratch: 50 },
+      layers: 2,
+      contextWindowSize: 64,
+      prefillChunkSize: 0,
+      pagesPerSlot: 0,
+      vocabularySize: 0,
+      rows: 0,
+      slots: 3,
+    } as Partial<Program> as Program;
+    const config = bytesOf(CONFIG);
+    const history = 3 * 65 * 4;
+    // The cache is for several conversations of what the config allows at once.
+    expect(estimate({ ...facts, config, program }).totalBytes).toBe(
+      1000 + poolTokens(40, 4096, 2, GIB) * 4096 + 50 + history,
     );
-    expect(parseProgramMemory(bytesOf({}))).toBeNull();
+    expect(estimate({ ...facts, config, program, contextWindow: 8 }).totalBytes).toBe(
+      1000 + poolTokens(8, 4096, 2, GIB) * 4096 + 50 + history,
+    );
+  });
+
+  it("holds a library's cache to what a Modelfile wants", () => {
+    const config = bytesOf(CONFIG);
+    const whole = estimate({ ...facts, config }).totalBytes;
+    expect(estimate({ ...facts, config, contextWindow: 8 }).totalBytes).toBeLessThan(whole);
   });
 
   it("counts bfloat16 as the float32 that it becomes, and guesses what nobody says", () => {

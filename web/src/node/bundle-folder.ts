@@ -50,7 +50,7 @@ export class BundleFolder implements BundleReader {
 
   async readFile(file: FileDescriptor): Promise<VerifiedBytes> {
     const bytes = await verifyBlob(file.title, await this.#read(file.title), file);
-    this.#meter.cached(file.size);
+    this.#meter.finished(file.title, { cached: file.size, downloaded: 0 });
     return bytes;
   }
 

@@ -236,15 +236,14 @@ class HttpBundle implements BundleReader {
     const { meter, onProgress } = this.#options;
     const cached = await this.#fromStore(file);
     if (cached !== null) {
-      meter.cached(file.size);
+      meter.finished(file.title, { cached: file.size, downloaded: 0 });
       onProgress?.(file.title);
       return cached;
     }
     const bytes = await this.#fetchVerified(file);
     // The rest are pieces of an earlier visit.
     const arrived = Math.min(file.size, this.#arrived.get(file.digest) ?? 0);
-    meter.downloaded(file.title, arrived);
-    meter.cached(file.size - arrived);
+    meter.finished(file.title, { cached: file.size - arrived, downloaded: arrived });
     onProgress?.(file.title);
     await this.#keep(file, bytes);
     return bytes;
@@ -254,15 +253,14 @@ class HttpBundle implements BundleReader {
     const { meter, onProgress } = this.#options;
     const kept = await this.#openKept(file);
     if (kept !== null) {
-      meter.cached(file.size);
+      meter.finished(file.title, { cached: file.size, downloaded: 0 });
       onProgress?.(file.title);
       return kept;
     }
     const joined = (await this.fetchAhead(file)) ? await this.#join(file) : null;
     if (joined !== null) {
       const arrived = Math.min(file.size, this.#arrived.get(file.digest) ?? 0);
-      meter.downloaded(file.title, arrived);
-      meter.cached(file.size - arrived);
+      meter.finished(file.title, { cached: file.size - arrived, downloaded: arrived });
       return joined;
     }
     // Nowhere to lay it down, or it came wrong: in memory it is asked for once more.

@@ -24,6 +24,8 @@ export class ByteMeter {
   #totalBytes = 0;
   #fromCache = 0;
   #finished = 0;
+  /** A file that is read twice counts once. */
+  readonly #whole = new Set<string>();
   /** Bytes so far of files that are still on their way. */
   readonly #partial = new Map<string, number>();
   readonly #samples: { at: number; bytes: number }[] = [];
@@ -37,21 +39,25 @@ export class ByteMeter {
     this.#totalBytes = totalBytes;
   }
 
-  /** A file was in the cache. */
-  cached(sizeBytes: number): void {
-    this.#fromCache += sizeBytes;
+  /** A file is here, so many of its bytes from the cache and the others from the network. */
+  finished(file: string, bytes: { cached: number; downloaded: number }): void {
+    this.#partial.delete(file);
+    if (!this.#whole.has(file)) {
+      this.#whole.add(file);
+      this.#fromCache += bytes.cached;
+      this.#finished += bytes.downloaded;
+    }
+    if (bytes.downloaded > 0) {
+      this.#sample();
+    }
   }
 
   /** A download stands at this many bytes; it may go back when it starts over. */
   arrived(file: string, doneBytes: number): void {
+    if (this.#whole.has(file)) {
+      return;
+    }
     this.#partial.set(file, doneBytes);
-    this.#sample();
-  }
-
-  /** A download is complete. */
-  downloaded(file: string, sizeBytes: number): void {
-    this.#partial.delete(file);
-    this.#finished += sizeBytes;
     this.#sample();
   }
 

@@ -84,7 +84,7 @@ export class StoredBundle implements BundleReader {
 
   async readFile(file: FileDescriptor): Promise<VerifiedBytes> {
     const bytes = await this.#read(file.title, file);
-    this.#meter.cached(file.size);
+    this.#meter.finished(file.title, { cached: file.size, downloaded: 0 });
     return bytes;
   }
 
@@ -100,7 +100,7 @@ export class StoredBundle implements BundleReader {
         `${file.title} was damaged in this browser's storage; import the model once more.`,
       );
     }
-    this.#meter.cached(file.size);
+    this.#meter.finished(file.title, { cached: file.size, downloaded: 0 });
     return checked;
   }
 

@@ -1,34 +1,35 @@
 /**
  * GPU memory of a model, told from its small files before any weights are here.
  *
- * Weights are exact (`tensor-cache.json`). KV cache and scratch are said by a program
- * (`memory`), else follow from the sizes in `mlc-chat-config.json` as in
- * `compile/transom_compile/memory_estimate.py`; a config that does not tell them (MLC's old ones)
- * gets a tenth of the weights. Pure.
+ * Weights are exact (`tensor-cache.json`). What a program needs beside them it says itself; a
+ * library's KV cache and scratch follow from the sizes in `mlc-chat-config.json` as in
+ * `compile/transom_compile/memory_estimate.py`, and a config that does not tell those (MLC's old
+ * ones) gets a tenth of the weights. Pure.
  */
 import { TransomError } from "../errors.ts";
 import { Reader } from "../store/json.ts";
 import type { ShardRecord } from "../store/tensor-cache.ts";
+import { poolTokens } from "./program/pool-size.ts";
+import type { Program } from "./program/program.ts";
+import { sharedBytes } from "./program/shared-buffers.ts";
 
 /** Tokens of a page of the KV cache; there is one page to spare. */
 const PAGE_TOKENS = 16;
 const UNKNOWN_SHARE = 0.1;
 const MAX_SIZE = 2 ** 40;
 
-/** The `memory` of a program file. */
-export interface ProgramMemory {
-  kvBytesPerToken: number;
-  scratchBytes: number;
-}
-
 export interface EstimateFacts {
   shards: readonly ShardRecord[];
   /** `mlc-chat-config.json`. */
   config: Uint8Array;
-  /** Null where the bundle has no program, or an old one. */
-  program: ProgramMemory | null;
+  /** Null: a library will run. */
+  program: Program | null;
   /** Of one activation: 2 or 4. */
   dtypeBytes: number;
+  /** The largest buffer that the adapter takes. */
+  bufferBytes: number;
+  /** Tokens that the model's publisher wants at most. */
+  contextWindow: number;
 }
 
 /** The largest tensor, and all that the GPU will hold. */
@@ -37,7 +38,8 @@ export interface Estimate {
   totalBytes: number;
 }
 
-export function estimate({ shards, config, program, dtypeBytes }: EstimateFacts): Estimate {
+export function estimate(facts: EstimateFacts): Estimate {
+  const { shards, program } = facts;
   const tensors = shards
     .flatMap((shard) => shard.tensors)
     .map(({ name, sizeBytes, format }) => ({
@@ -50,25 +52,20 @@ export function estimate({ shards, config, program, dtypeBytes }: EstimateFacts)
     (most, tensor) => (tensor.sizeBytes > most.sizeBytes ? tensor : most),
     { name: "", sizeBytes: 0 },
   );
-  const sizes = readSizes(config);
-  const tokens = (Math.ceil(sizes.contextWindow / PAGE_TOKENS) + 1) * PAGE_TOKENS;
+  const sizes = readSizes(facts.config);
+  const contextWindow = Math.min(sizes.contextWindow, facts.contextWindow);
   const rest =
     program === null
-      ? restOf(sizes, tokens, dtypeBytes, weights)
-      : tokens * program.kvBytesPerToken + program.scratchBytes;
+      ? ofLibrary({ ...sizes, contextWindow }, facts.dtypeBytes, weights)
+      : ofProgram(program, contextWindow, facts.bufferBytes);
   return { largest, totalBytes: Math.ceil(weights + rest) };
 }
 
-/** The `memory` object of a program file, null where it has none. */
-export function parseProgramMemory(bytes: Uint8Array): ProgramMemory | null {
-  const memory = Reader.parse(bytes, "the program", invalid).field("memory");
-  if (memory.isMissing) {
-    return null;
-  }
-  return {
-    kvBytesPerToken: memory.field("kv_bytes_per_token").integer(0, MAX_SIZE),
-    scratchBytes: memory.field("scratch").integer(0, MAX_SIZE),
-  };
+function ofProgram(program: Program, wanted: number, bufferBytes: number): number {
+  const { memory, layers, contextWindowSize } = program;
+  const window = Math.min(contextWindowSize, wanted);
+  const tokens = poolTokens(window, memory.kvBytesPerToken, layers, bufferBytes);
+  return tokens * memory.kvBytesPerToken + memory.scratch + sharedBytes(program);
 }
 
 interface Sizes {
@@ -100,7 +97,7 @@ function readSizes(bytes: Uint8Array): Sizes {
   const width = read(own, "embedding_length", "hidden_size");
   const guess = queryHeads !== null && width !== null ? Math.ceil(width / queryHeads) : null;
   return {
-    contextWindow: read(root, "context_window_size") ?? 0,
+    contextWindow: read(root, "context_window_size") ?? Infinity,
     prefillChunk: read(root, "prefill_chunk_size") ?? 0,
     layers: read(own, "block_count", "num_hidden_layers"),
     keyValueHeads: read(own, "head_count_kv", "num_key_value_heads") ?? queryHeads,
@@ -112,12 +109,14 @@ function readSizes(bytes: Uint8Array): Sizes {
   };
 }
 
-function restOf(sizes: Sizes, tokens: number, dtypeBytes: number, weights: number): number {
+function ofLibrary(sizes: Sizes, dtypeBytes: number, weights: number): number {
+  const tokens = (Math.ceil(sizes.contextWindow / PAGE_TOKENS) + 1) * PAGE_TOKENS;
   const { layers, keyValueHeads, queryHeads, headWidth, width } = sizes;
   if (
     layers === null ||
     keyValueHeads === null ||
     queryHeads === null ||
+    !Number.isFinite(tokens) ||
     headWidth === null ||
     width === null
   ) {

@@ -6,12 +6,20 @@ import { TransomError } from "../errors.ts";
 import { inMegabytes } from "../figures.ts";
 import type { AdapterReport, Fit, FitProblem, LoadRequest } from "../protocol.ts";
 import type { BundleReader, Measured } from "../store/bundle.ts";
-import { type FileDescriptor, MEDIA_TYPES, type Manifest, layerOf } from "../store/manifest.ts";
+import {
+  type FileDescriptor,
+  MEDIA_TYPES,
+  type Manifest,
+  layerOf,
+  optionalLayerOf,
+} from "../store/manifest.ts";
 import { type ShardRecord, parseTensorCache } from "../store/tensor-cache.ts";
 import type { VerifiedBytes } from "../store/verify.ts";
 import { type Budget, type MachineFacts, budgetOf } from "./budget.ts";
 import { type LibraryChoice, chooseLibrary, chooseVariant } from "./choose.ts";
-import { type Estimate, estimate, parseProgramMemory } from "./memory-estimate.ts";
+import { type Estimate, estimate } from "./memory-estimate.ts";
+import { readDefaults } from "./model-defaults.ts";
+import { parseProgram } from "./program/program.ts";
 
 /** Layers that every load reads; of libraries and programs it reads one each. */
 const READ_WHOLE: ReadonlySet<string> = new Set([
@@ -57,13 +65,21 @@ export async function survey(
   const configBytes = await bundle.readFile(manifest.config);
   const tensorCache = await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tensorCache));
   const shards = parseTensorCache(tensorCache, manifest);
+  const params = optionalLayerOf(manifest, MEDIA_TYPES.params);
+  const { parameters } = readDefaults({
+    system: null,
+    messages: null,
+    params: params === null ? null : await bundle.readFile(params),
+  });
   const variant = row.platform?.variant ?? "";
   const memory = estimate({
     shards,
     config: configBytes,
-    program:
-      choice.product === "program" ? parseProgramMemory(await bundle.readFile(choice.file)) : null,
+    // A library says what it needs only when it runs.
+    program: choice.product === "program" ? parseProgram(await bundle.readFile(choice.file)) : null,
     dtypeBytes: variant === "f16" ? F16_BYTES : F32_BYTES,
+    bufferBytes: Math.min(machine.maxBufferSize, machine.maxStorageBufferBindingSize),
+    contextWindow: parameters.contextWindowSize ?? Infinity,
   });
   const budget = budgetOf(machine, memoryBudgetBytes);
   const fit: Fit = {

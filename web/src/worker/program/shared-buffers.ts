@@ -6,6 +6,29 @@ import { MAX_BIASES, SAMPLER_WORDS } from "./sampler-words.ts";
 const WORD_BYTES = 4;
 const RANKED_WORDS = 64;
 
+/** Of each buffer, without the KV pages. */
+function sharedWords(program: Program): Map<string, number> {
+  const { rows, slots, vocabularySize } = program;
+  return new Map([
+    ["inputs", 3 * rows],
+    ["chunk", 3 * program.prefillChunkSize],
+    ["table", slots * program.pagesPerSlot],
+    ["history", slots * (program.contextWindowSize + 1)],
+    ["logits", rows * vocabularySize],
+    ["adjusted", rows * vocabularySize],
+    ["samplers", rows * SAMPLER_WORDS],
+    ["bias_ids", rows * MAX_BIASES],
+    ["bias_values", rows * MAX_BIASES],
+    ["mask", rows * Math.ceil(vocabularySize / 32)],
+    ["ranked", rows * RANKED_WORDS],
+  ]);
+}
+
+/** What they take together. */
+export function sharedBytes(program: Program): number {
+  return [...sharedWords(program).values()].reduce((sum, words) => sum + words * WORD_BYTES, 0);
+}
+
 export class SharedBuffers {
   readonly byName: ReadonlyMap<string, GPUBuffer>;
   /** The KV pages of each layer. */
@@ -20,28 +43,17 @@ export class SharedBuffers {
 
   constructor(program: Program, device: GPUDevice, pageCount: number) {
     this.#device = device;
-    const { rows, slots, vocabularySize, layers, pageSize } = program;
+    const { layers, pageSize } = program;
     this.historyStride = program.contextWindowSize + 1;
     this.pageBytes = (program.memory.kvBytesPerToken / layers) * pageSize;
-    const words = new Map([
-      ["inputs", 3 * rows],
-      ["chunk", 3 * program.prefillChunkSize],
-      ["table", slots * program.pagesPerSlot],
-      ["history", slots * this.historyStride],
-      ["logits", rows * vocabularySize],
-      ["adjusted", rows * vocabularySize],
-      ["samplers", rows * SAMPLER_WORDS],
-      ["bias_ids", rows * MAX_BIASES],
-      ["bias_values", rows * MAX_BIASES],
-      ["mask", rows * Math.ceil(vocabularySize / 32)],
-      ["ranked", rows * RANKED_WORDS],
-    ]);
     const make = (size: number) =>
       device.createBuffer({
         size,
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       });
-    const byName = new Map([...words].map(([name, count]) => [name, make(count * WORD_BYTES)]));
+    const byName = new Map(
+      [...sharedWords(program)].map(([name, count]) => [name, make(count * WORD_BYTES)]),
+    );
     this.layers = Array.from({ length: layers }, () => make(this.pageBytes * pageCount));
     this.layers.forEach((buffer, layer) => byName.set(`pages_${layer}`, buffer));
     this.byName = byName;
