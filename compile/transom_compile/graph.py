@@ -225,9 +225,7 @@ class Graph:
         """RMS norm of each query and key head by itself, in f32; values pass through."""
         tensors = [qkv, *self._planes(q_name), *self._planes(k_name)]
         attributes = [heads, kv_heads, head_dim, float(epsilon)]
-        return marker(
-            "head_norm", tensors, attributes, nn.Tensor.placeholder(qkv.shape, qkv.dtype)
-        )
+        return marker("head_norm", tensors, attributes, nn.Tensor.placeholder(qkv.shape, qkv.dtype))
 
     def rope(self, qkv: Tensor, rope: Rope, *, heads: int, kv_heads: int, head_dim: int) -> Tensor:
         """Queries and keys turned by the positions that the cache is about to give them."""

@@ -34,6 +34,7 @@ from transom_compile.lower import (
 )
 from transom_compile.passes import tir_pipeline
 from transom_compile.passes.fuse_norms import FuseNorms
+from transom_compile.passes.hand_on_norms import HandOnNorms
 from transom_compile.passes.select_kernels import SelectKernels
 from transom_compile.program_graph import MAX_ROWS, SLOTS, ProgramSizes, build_program_module
 from transom_compile.wgsl import Shader, shaders
@@ -68,7 +69,11 @@ def build_program(
     )
     module = clock.run("graph", make)
     phases: dict[str, list[Any]] = {
-        "select": [FuseNorms(request.schedule), SelectKernels(request.schedule)],
+        "select": [
+            FuseNorms(request.schedule),
+            HandOnNorms(request.schedule),
+            SelectKernels(request.schedule),
+        ],
         "schedule": schedule_passes(),
         # Choosers change shared buffers as they go, so they are not written as dataflow.
         "lower": [transform.ConvertToDataflow(min_size=1), *memory_passes()],
@@ -105,7 +110,9 @@ def _generate(module: Any, target: Any) -> str:
         {kernel: module[kernel].with_attr("global_symbol", kernel.name_hint) for kernel in called}
     )
     with target:
-        built = tvm.tirx.build(kernels, target=target, pipeline=tir_pipeline.register_for_programs())
+        built = tvm.tirx.build(
+            kernels, target=target, pipeline=tir_pipeline.register_for_programs()
+        )
     (device,) = built.imports
     return str(device.inspect_source())
 

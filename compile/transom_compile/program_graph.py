@@ -173,6 +173,4 @@ class ProgramGraph(Graph):
             )
         q = marker("rope_append", [qkv, inputs, table, pages], [*own, *turns], out)
         one_sequence = int(state.size != MAX_ROWS)
-        return marker(
-            "attend", [q, inputs, table, pages], [*own, *sight, one_sequence], out
-        )
+        return marker("attend", [q, inputs, table, pages], [*own, *sight, one_sequence], out)

@@ -55,6 +55,8 @@ class Phase(StrEnum):
     """Any number; made for many."""
 
 
+FALLBACK_ROWS = 8
+"""Rows of the weight that a thread of `fallback` owns."""
 FALLBACK_TILES = MappingProxyType({Phase.DECODE: 1, Phase.BATCH: 2, Phase.PREFILL: 4})
 """Tokens for which `fallback` unpacks a word once. Two for batches: a tile of four takes twice the
 time where there are only two, and for up to eight saves SwiftShader a tenth at most."""
@@ -91,7 +93,9 @@ class LinearSpec:
     """One product y[t, r] = sum_k W[r, k] x[t, k], then an epilogue.
 
     `norm`: epsilon of an RMS norm of x, whose weights come after x; for one token of at most
-    `MOST_NORMED_COLS`, in schedule "gpu".
+    `MOST_NORMED_COLS`, in schedule "gpu". In schedule "fallback" the product that makes x `hands_on`
+    (its own y times the weights of the norm, float32 (1, 1, rows + sums), sums of squares last); then
+    `norm` goes with `sums`, and x is that.
     """
 
     block_type: str
@@ -102,10 +106,13 @@ class LinearSpec:
     out_dtype: str
     epilogue: Epilogue = field(default_factory=Epilogue)
     norm: float | None = None
+    sums: int = 0
+    hands_on: bool = False
 
     @property
     def name(self) -> str:
-        normed = "" if self.norm is None else "normed_"
+        normed = "" if self.norm is None else "handed_" if self.sums else "normed_"
+        normed += "handing_" if self.hands_on else ""
         dtypes = "" if self.in_dtype == self.out_dtype else f"_{self.out_dtype}"
         weight = f"{self.block_type.lower()}_{self.rows}x{self.cols}"
         return f"linear_{normed}{self.epilogue.name}_{self.phase}_{weight}{dtypes}"
@@ -131,27 +138,36 @@ class _Buffers:
     weight: WeightReader
     bias: Buffer | None
     residual: Buffer | None
+    next_norm: Buffer | None
     y: Buffer
+    handed: Buffer | None
 
 
 def _declare(spec: LinearSpec) -> tuple[Expr, _Buffers]:
-    if spec.norm is not None and not (spec.single and spec.cols <= MOST_NORMED_COLS):
+    gains = None
+    if spec.norm is not None and not (spec.single and (spec.sums or spec.cols <= MOST_NORMED_COLS)):
         raise ValueError(
             f"{spec.name}: only one token of {MOST_NORMED_COLS} or less is normed here"
         )
     tokens = 1 if spec.single else symbolic("n")
-    x = buffer_arg("x", (1, tokens, spec.cols), spec.in_dtype)
-    gains = None if spec.norm is None else buffer_arg("norm_weight", (spec.cols,), "float32")
+    x = buffer_arg("x", (1, tokens, spec.cols + spec.sums), spec.in_dtype)
+    if spec.norm is not None and not spec.sums:
+        gains = buffer_arg("norm_weight", (spec.cols,), "float32")
     weight = WeightReader.declare(spec.block_type, spec.rows, spec.cols)
     shape = (1, tokens, spec.out_rows)
     bias = buffer_arg("bias", (spec.rows,), "float32") if spec.epilogue.bias else None
     residual = buffer_arg("residual", shape, spec.out_dtype) if spec.epilogue.residual else None
+    next_norm = buffer_arg("next_norm", (spec.out_rows,), "float32") if spec.hands_on else None
     y = buffer_arg("y", shape, spec.out_dtype)
-    return tokens, _Buffers(x, gains, weight, bias, residual, y)
+    handed = None
+    if spec.hands_on:
+        wide = (1, tokens, spec.out_rows + handed_sums(spec.out_rows))
+        handed = buffer_arg("handed", wide, "float32")
+    return tokens, _Buffers(x, gains, weight, bias, residual, next_norm, y, handed)
 
 
-def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: list[Expr]) -> None:
-    """Epilogue of one output element; `sums` has one total per half."""
+def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: list[Expr]) -> Expr:
+    """Epilogue of one output element, which it gives back; `sums` has one total per half."""
     epilogue = spec.epilogue
     if buffers.bias is not None:
         sums = [total + buffers.bias[row + h * spec.out_rows] for h, total in enumerate(sums)]
@@ -166,7 +182,21 @@ def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: l
         total = soft_capped(total, epilogue.softcap)
     if buffers.residual is not None:
         total = total + cast("float32", buffers.residual[0, token, row])
-    store(buffers.y, [0, token, row], cast(spec.out_dtype, total))
+    total = let(cast(spec.out_dtype, total))
+    store(buffers.y, [0, token, row], total)
+    return total
+
+
+def handed_sums(rows: int) -> int:
+    """How many sums of squares a fallback product of so many rows hands on: one a thread."""
+    threads, blocks = _fallback_grid(rows, FALLBACK_ROWS)
+    return threads * blocks
+
+
+def _fallback_grid(out_rows: int, own_rows: int) -> tuple[int, int]:
+    """Threads of a workgroup, and workgroups along the rows."""
+    threads = _even_threads(-(-out_rows // own_rows))
+    return threads, -(-out_rows // (own_rows * threads))
 
 
 def linear(spec: LinearSpec, schedule: str) -> object:
@@ -183,15 +213,14 @@ def fallback(spec: LinearSpec) -> object:
     Tile sizes are measured on SwiftShader and llvmpipe (`docs/log.md`). Without shared memory every
     thread would norm the row for itself, which costs more than a kernel of its own.
     """
-    if spec.norm is not None:
+    if spec.norm is not None and not spec.sums:
         raise ValueError(f"{spec.name}: the fallback schedule has no fused norm")
     groups, pieces = spec.cols // GROUP, GROUP // PIECE
     halves, out_rows = spec.halves, spec.out_rows
     single = spec.single
     tile = FALLBACK_TILES[spec.phase]
-    own_rows = 8 // halves
-    threads = _even_threads(-(-out_rows // own_rows))
-    blocks = -(-out_rows // (own_rows * threads))
+    own_rows = FALLBACK_ROWS // halves
+    threads, blocks = _fallback_grid(out_rows, own_rows)
     with kernel(spec.name) as made:
         n, b = _declare(spec)
         grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
@@ -218,13 +247,33 @@ def fallback(spec: LinearSpec) -> object:
                         for i, weights in enumerate(picked):
                             at = i * tile + t
                             store(acc, at, acc[at] + weights.dot(prepared))
+            scale = _handed_scale(spec, b)
+            squares = _zeros(1) if b.handed is not None else None
             for t, place in enumerate(places):
                 for r, row in enumerate(own):
                     sums = [acc[(r * halves + h) * tile + t] for h in range(halves)]
+                    if scale is not None:
+                        sums = [let(total * scale) for total in sums]
                     inside = row < out_rows if single else tirx.And(place <= last, row < out_rows)
                     with when(inside):
-                        _finish(spec, b, place, row, sums)
+                        value = _finish(spec, b, place, row, sums)
+                        if b.handed is not None and squares is not None:
+                            store(b.handed, [0, 0, row], value * b.next_norm[row])
+                            store(squares, 0, squares[0] + value * value)
+            if b.handed is not None and squares is not None:
+                thread = let(block[0] * threads + tx)
+                store(b.handed, [0, 0, out_rows + thread], squares[0])
     return made.prim_func
+
+
+def _handed_scale(spec: LinearSpec, b: _Buffers) -> Expr | None:
+    """One over the root mean square of x, from the sums that came with it."""
+    if spec.norm is None or not spec.sums:
+        return None
+    total = _zeros(1)
+    with T.serial(spec.sums) as i:
+        store(total, 0, total[0] + b.x[0, 0, spec.cols + i])
+    return let(inverse_root(total[0], spec.cols, spec.norm))
 
 
 def gpu_lanes(spec: LinearSpec) -> object:

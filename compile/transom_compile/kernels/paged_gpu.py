@@ -197,6 +197,9 @@ def attend_tiles(kind: PagedAttention, cache: Cache, q: Buffer, out: Buffer, n: 
                 for i in range(KEYS // PAGE_SIZE)
             ]
 
+            # No constant, or drivers unroll loops over it; and the last tile has fewer.
+            filled = let(tirx.min(stop - key, KEYS))
+
             def visible(r: int, c: int) -> Expr:
                 at = key + tx + c * ACROSS
                 seen = at <= place[r]
@@ -228,7 +231,7 @@ def attend_tiles(kind: PagedAttention, cache: Cache, q: Buffer, out: Buffer, n: 
             barrier()
             for r in range(mine):
                 before = let(peak[r])
-                with T.serial(KEYS) as i:
+                with T.serial(filled) as i:
                     store(peak, r, tirx.max(peak[r], weights[row(r), i]))
                 shrink = let(T.exp2(before - peak[r]))
                 store(total, r, total[r] * shrink)
@@ -244,7 +247,7 @@ def attend_tiles(kind: PagedAttention, cache: Cache, q: Buffer, out: Buffer, n: 
             for chunk in range(chunks):
                 load(1, key, pages, chunk * CHUNK)
                 barrier()
-                with T.serial(KEYS) as i:
+                with T.serial(filled) as i:
                     for r in range(mine):
                         if chunk == 0:
                             store(total, r, total[r] + weights[row(r), i])

@@ -65,27 +65,34 @@ class _Rewriter(PyExprMutator):
 def _norms_to_fuse(function: Any) -> dict[Any, Marker]:
     """By the variables they are bound to."""
     bound = relax.analysis.get_var2val(function)
+    readers = readers_of(bound)
     markers = {variable: marker_of(value) for variable, value in bound.items()}
-    readers: dict[Any, list[Marker | None]] = {}
-    for variable, value in bound.items():
-        for read in relax.analysis.free_vars(value):
-            readers.setdefault(read, []).append(markers[variable])
     return {
         variable: marker
         for variable, marker in markers.items()
         if marker is not None
-        and _is_plain_norm(marker)
+        and is_plain_norm(marker)
+        and int(marker.shape(0)[-1]) <= MOST_NORMED_COLS
         and all(_takes_norm(reader, variable) for reader in readers.get(variable, ()))
     }
 
 
-def _is_plain_norm(marker: Marker) -> bool:
+def readers_of(bound: Mapping[Any, Any]) -> dict[Any, list[Marker | None]]:
+    """By variable: who reads it, None for what is no marker."""
+    readers: dict[Any, list[Marker | None]] = {}
+    for value in bound.values():
+        for read in relax.analysis.free_vars(value):
+            readers.setdefault(read, []).append(marker_of(value))
+    return readers
+
+
+def is_plain_norm(marker: Marker) -> bool:
+    """Whether this is an RMS norm of one token, with nothing added to it."""
     if marker.name != "rms_norm":
         return False
     _, residual = marker.attributes
-    _, tokens, width = marker.shape(0)
-    single = isinstance(tokens, tirx.IntImm) and int(tokens) == 1
-    return single and not residual and int(width) <= MOST_NORMED_COLS
+    tokens = marker.shape(0)[1]
+    return isinstance(tokens, tirx.IntImm) and int(tokens) == 1 and not residual
 
 
 def _takes_norm(reader: Marker | None, norm: Any) -> bool:

@@ -34,6 +34,12 @@ class Marker:
             for field in self.fields
         ]
 
+    @property
+    def outs(self) -> list[Any]:
+        """Types of the results, of which there may be several."""
+        is_many = isinstance(self.out, relax.TupleType)
+        return list(self.out.fields) if is_many else [self.out]
+
     def shape(self, index: int) -> Any:
         return self.tensors[index].ty.shape.values
 

@@ -50,7 +50,10 @@ class _Rewriter(PyExprMutator):
         marker = marker_of(call)
         if marker is None:
             return call
-        return relax.call_tir(self._kernel(marker), marker.tensors, marker.out)
+        outs = marker.outs
+        return relax.call_tir(
+            self._kernel(marker), marker.tensors, outs if len(outs) > 1 else outs[0]
+        )
 
     def _kernel(self, marker: Marker) -> Any:
         marker = replace(marker, few_rows=self.few_rows)
@@ -78,18 +81,27 @@ def _normed_linear(marker: Marker, schedule: str) -> Any:
     return _product(marker, attributes, schedule, norm=float(epsilon))
 
 
+def _handing_linear(marker: Marker, schedule: str) -> Any:
+    return _product(marker, marker.attributes, schedule, hands_on=True)
+
+
+def _handed_linear(marker: Marker, schedule: str) -> Any:
+    epsilon, sums, *attributes = marker.attributes
+    return _product(marker, attributes, schedule, norm=float(epsilon), sums=int(sums))
+
+
 def _product(
-    marker: Marker, attributes: Sequence[Any], schedule: str, norm: float | None = None
+    marker: Marker, attributes: Sequence[Any], schedule: str, *, sums: int = 0, **norm: Any
 ) -> Any:
     block_type, rows, bias, activation, gated, scale, softcap, residual = attributes
     _, tokens, cols = marker.shape(0)
     spec = linear.LinearSpec(
         block_type=block_type,
         rows=int(rows),
-        cols=int(cols),
+        cols=int(cols) - sums,
         phase=_phase(tokens, marker.few_rows),
         in_dtype=marker.dtype(0),
-        out_dtype=str(marker.out.dtype),
+        out_dtype=str(marker.outs[0].dtype),
         epilogue=linear.Epilogue(
             bias=bool(bias),
             activation=activation,
@@ -98,7 +110,8 @@ def _product(
             softcap=float(softcap),
             residual=bool(residual),
         ),
-        norm=norm,
+        sums=sums,
+        **norm,
     )
     return linear.linear(spec, schedule)
 
@@ -239,6 +252,8 @@ def _pool(marker: Marker, _schedule: str) -> Any:
 MARKERS: dict[str, Callable[[Marker, str], Any]] = {
     "linear": _linear,
     "normed_linear": _normed_linear,
+    "handing_linear": _handing_linear,
+    "handed_linear": _handed_linear,
     "embedding": _embedding,
     "rms_norm": _rms_norm,
     "head_norm": _head_norm,
