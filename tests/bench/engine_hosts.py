@@ -17,19 +17,15 @@ from typing import Any
 
 from playwright.sync_api import Page, Playwright
 
+from tests.bench import static_host
 from tests.e2e import node_engine
-from tests.e2e.browser import open_chromium, serve_folder
+from tests.e2e.browser import open_chromium
 from tests.e2e.commands import ROOT
 
 HELPERS = Path(__file__).with_name("engines")
 NODE_BUILD = ROOT / "web" / "dist-node"
 TIMEOUT_SECONDS = 3600
 """A software GPU takes half an hour for what is long."""
-ISOLATED = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-}
-"""Without these wllama has one thread only and no page may ask for its memory. Same for all."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,7 @@ def serve_models(folder: Path, models: dict[str, Path]) -> Iterator[str]:
     for name, model in models.items():
         (folder / name / "resolve").mkdir(parents=True)
         (folder / name / "resolve" / "main").symlink_to(model.resolve())
-    with serve_folder(folder, ISOLATED) as address:
+    with static_host.serve(folder) as address:
         yield address
 
 

@@ -6,11 +6,10 @@ Transom.
 
 import http.server
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
@@ -68,23 +67,14 @@ def watch(page: Page) -> list[str]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, *args: Any, headers: Mapping[str, str], **kwargs: Any) -> None:
-        self._more_headers = headers
-        super().__init__(*args, **kwargs)
-
-    def end_headers(self) -> None:
-        for name, value in self._more_headers.items():
-            self.send_header(name, value)
-        super().end_headers()
-
     def log_request(self, *_: object) -> None:
         """One line per shard is nothing that a test's output needs."""
 
 
 @contextmanager
-def serve_folder(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str]:
+def serve_folder(folder: Path) -> Iterator[str]:
     """The folder as any plain static host would hand it out; gives its address."""
-    handler = partial(_Quiet, directory=str(folder), headers=headers or {})
+    handler = partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
