@@ -78,12 +78,14 @@ COUNT = """async () => {
 
 
 @pytest.fixture(scope="module")
-def both(compiled: Compiled, server: Server) -> Server:
-    """SmolLM2 and a model made from it; their weights are the same files."""
+def both(compiled: Compiled, server: Server) -> Iterator[Server]:
+    """SmolLM2 under two more names; the weights are the same files."""
     for name in ("twin", "other"):
         done = transom("cp", compiled.name, name, store=compiled.store)
         assert done.returncode == 0, done.stderr
-    return server
+    yield server
+    for name in ("twin", "other"):
+        assert transom("rm", name, store=compiled.store).returncode == 0
 
 
 @pytest.fixture
