@@ -1,7 +1,8 @@
 """Our engine beside unmodified WebLLM and wllama: same model, prompts and hosts, in one session.
 
     python -m tests.bench.engines --bundle DIR [--out DIR] [--rounds 5] [--tokens 64]
-                                  [--prompt 128] [--long] [--only GPU,llvmpipe,SwiftShader,Chromium]
+                                  [--prompt 128] [--sequences 1,4,8] [--long]
+                                  [--only GPU,llvmpipe,SwiftShader,Chromium]
                                   [--upstream DIR] [--gguf FILE] [--counters | --quick]
 
 In each round every engine starts cold, then warm, one after another, so that a busy machine slows
@@ -49,7 +50,7 @@ def plan_for(options: argparse.Namespace) -> Plan:
         salt=WARM_SALT,
         prompt_tokens=(128, 1024) if options.long else (options.prompt,),
         tokens=512 if options.long else options.tokens,
-        sequences=(1, 4, 8),
+        sequences=tuple(map(int, options.sequences.split(","))),
         host_tokens=64,
     )
 
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--sequences", default="1,4,8", help="answers at once, of ours in Node")
     parser.add_argument("--only", default="llvmpipe,SwiftShader,Chromium")
     parser.add_argument("--upstream", type=Path, help="a folder of tests.bench.upstream_library")
     parser.add_argument("--gguf", type=Path, help="the same model for wllama, in Chromium")
