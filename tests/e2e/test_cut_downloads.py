@@ -60,8 +60,8 @@ def test_the_next_visit_goes_on(
     assert kept["wrong"] == []
     assert kept["pieces"] == []
     assert kept["bytes"] >= report["bytesFromCache"] + report["bytesDownloaded"]
-    for again in asked_again(network).values():
-        assert len(again) <= CONNECTIONS, again
+    for pieces in lost(network).values():
+        assert len(pieces) <= CONNECTIONS, pieces
 
 
 def visit(context: BrowserContext, network: BadNetwork, stalls: bool = True) -> Page:
@@ -87,16 +87,17 @@ def wait_for(page: Page, share: float) -> None:
         time.sleep(0.01)
 
 
-def asked_again(network: BadNetwork) -> dict[int, set[tuple[str, int]]]:
-    """By visit: pieces that an earlier visit was sent whole and well."""
+def lost(network: BadNetwork) -> dict[int, set[tuple[str, int]]]:
+    """By visit: pieces that it was sent whole and well, and a later one asked for again."""
     arrived: dict[tuple[str, int], int] = {}
     again: dict[int, set[tuple[str, int]]] = defaultdict(set)
     for sent in sorted(network.sent, key=lambda each: each.visit):
         piece = (sent.digest, sent.first // PIECE_BYTES)
-        if arrived.get(piece, sent.visit) < sent.visit:
-            again[sent.visit].add(piece)
+        before = arrived.get(piece, sent.visit)
+        if before < sent.visit:
+            again[before].add(piece)
         if sent.is_whole:
-            arrived.setdefault(piece, sent.visit)
+            arrived[piece] = sent.visit
     return again
 
 
@@ -104,7 +105,7 @@ def figures(network: BadNetwork) -> dict[str, int]:
     faults: dict[str, int] = defaultdict(int)
     for sent in network.sent:
         faults[sent.fault or "well"] += 1
-    again = sum(len(pieces) for pieces in asked_again(network).values())
+    again = sum(len(pieces) for pieces in lost(network).values())
     return {"visits": network.visit, "again": again, **faults}
 
 
