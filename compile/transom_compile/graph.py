@@ -181,7 +181,7 @@ class Graph:
         residual: Tensor | None = None,
         dtype: str | None = None,
     ) -> Tensor:
-        """x W^T of shape (1, n, rows), with an epilogue fused in (`kernels.linear.Epilogue`).
+        """x W^T of shape (1, n, rows), with an epilogue fused in (`kernels.linear_spec.Epilogue`).
 
         (1, n, rows / 2) where `gated`. `dtype` of the result: that of x if None.
         """

@@ -22,7 +22,8 @@ from transom_models.architecture import ParameterSpec, load_architecture
 
 @dataclass(frozen=True, slots=True)
 class LibraryKind:
-    """One library or program of a variant: its file, dtype of activations and KV cache, schedule."""
+    """One library or program of a variant: its file, dtype of activations and KV cache,
+    schedule."""
 
     file_name: str
     compute_dtype: str

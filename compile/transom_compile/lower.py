@@ -1,8 +1,9 @@
 """Step 8 of the walk: from an architecture's graph to a model library (wasm).
 
 Phases, each a named list of passes with a dump after it: `attach` (cache, samplers), `select`
-(kernels for the marker operations, norms of one token within their products), `schedule` (what TVM's own operators left), `lower` (memory
-plan, VM code), then code generation and the link. Knows the order; each pass knows its own deed.
+(kernels for the marker operations, norms of one token within their products), `schedule` (what
+TVM's own operators left), `lower` (memory plan, VM code), then code generation and the link. Knows
+the order; each pass knows its own deed.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ DTYPE_BYTES = {"f16": 2, "f32": 4}
 
 @dataclass(frozen=True, slots=True)
 class LibraryPlan:
-    """One library or program: `cached` when it need not be built; None where the runtime is not built yet."""
+    """One library or program: `cached` when it need not be built; None where the runtime is not
+    built yet."""
 
     name: str
     cached: bool | None

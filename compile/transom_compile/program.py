@@ -286,7 +286,8 @@ class _Walk:
 
 
 def _number(value: Any) -> int | float:
-    return value.value.value
+    found: int | float = value.value.value
+    return found
 
 
 def _grid(prim_func: Any) -> list[Any]:

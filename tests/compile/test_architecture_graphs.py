@@ -11,14 +11,17 @@ from tests.fakes.tiny_gguf import TOKENS
 from tests.fakes.tiny_hub import MODELS, SIZES
 from transom_compile.graph import build_module
 from transom_compile.passes.fuse_norms import FuseNorms
+from transom_compile.passes.hand_on_norms import HandOnNorms
 from transom_compile.passes.select_kernels import MARKERS, SelectKernels
+from transom_compile.program_graph import ProgramSizes, build_program_module
 from transom_models.architecture import known_architectures, load_architecture
 
 HUBS = {**MODELS, "bert": ("Bert", {"max_position_embeddings": 64})}
 
 
-def graph_of(name: str, *, fused: bool, dtype: str) -> Any:
-    """The module of markers for the tiny model of that name."""
+def graphs_of(name: str, *, fused: bool, dtype: str, schedule: str) -> list[Any]:
+    """The modules of markers for the tiny model of that name: its library's, and its program's if
+    it writes."""
     kind, fields = HUBS[name]
     config = getattr(transformers, f"{kind}Config")(**{**SIZES, **fields}).to_dict()
     architecture = load_architecture(name.split("-")[0])
@@ -32,18 +35,26 @@ def graph_of(name: str, *, fused: bool, dtype: str) -> Any:
     if not fused:
         # A block type of their own keeps values and up rows apart.
         kinds |= {key: "F16" for key in kinds if key.endswith(("attn_v.weight", "ffn_up.weight"))}
-    return build_module(architecture, read, architecture.parameters(read, kinds), dtype)
+    specs = architecture.parameters(read, kinds)
+    library = build_module(architecture, read, specs, dtype)
+    if architecture.TASK != "chat":
+        return [library]
+    return [
+        library,
+        build_program_module(architecture, read, specs, dtype, schedule, ProgramSizes(64, 16)),
+    ]
 
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", HUBS)
 def test_every_marker_of_an_architecture_becomes_a_kernel(name: str, fused: bool) -> None:
     for schedule, dtype in zip(SCHEDULES, ("float16", "float32"), strict=True):
-        graph = graph_of(name, fused=fused, dtype=dtype)
-        fused_norms = FuseNorms(schedule)(graph)
-        module = SelectKernels(schedule)(fused_norms)
-        assert "transom." not in module.script()
-        assert len(kernels_called(module)) == len(marker_names(fused_norms))
+        for graph in graphs_of(name, fused=fused, dtype=dtype, schedule=schedule):
+            markers = HandOnNorms(schedule)(FuseNorms(schedule)(graph))
+            module = SelectKernels(schedule)(markers)
+            assert "transom." not in module.script()
+            others = len(kernels_called(markers))
+            assert len(kernels_called(module)) == len(marker_names(markers)) + others
 
 
 def test_architectures_use_every_marker_and_no_other() -> None:
@@ -51,8 +62,8 @@ def test_architectures_use_every_marker_and_no_other() -> None:
         marker
         for name in known_architectures()
         for fused in (True, False)
-        for graph in [graph_of(name, fused=fused, dtype="float32")]
-        for module in (graph, FuseNorms("gpu")(graph))
+        for graph in graphs_of(name, fused=fused, dtype="float32", schedule="gpu")
+        for module in (graph, FuseNorms("gpu")(graph), HandOnNorms("fallback")(graph))
         for marker in marker_names(module)
     }
     assert used == set(MARKERS)

@@ -17,7 +17,7 @@ import pytest
 from tests.compile import kernel_runner
 from tests.compile.kernel_runner import Answers, Array, Case, Out
 from tests.compile.random_weights import Weight, make_weight
-from transom_compile.kernels import elementwise, linear, norm
+from transom_compile.kernels import elementwise, linear, linear_spec, norm
 from transom_compile.kernels.weights.quants import Curve
 from transom_compile.repack.codebooks import IQ4_LEVELS
 from transom_models.block_type import BLOCK_TYPES, SUPER_BLOCK
@@ -31,9 +31,9 @@ THOROUGH = ["F32", "F16", "Q4_0", "Q4_1", "Q8_0"]
 each meets every kernel once."""
 SCHEDULES = ["gpu", "fallback"]
 EPILOGUES = {
-    "none": linear.Epilogue(),
-    "residual": linear.Epilogue(residual=True),
-    "silu_gate": linear.Epilogue(activation="silu", gated=True),
+    "none": linear_spec.Epilogue(),
+    "residual": linear_spec.Epilogue(residual=True),
+    "silu_gate": linear_spec.Epilogue(activation="silu", gated=True),
 }
 DTYPES = ["float32", "float16"]
 TOKENS = [1, 3, 16, 17, 40]
@@ -65,7 +65,7 @@ class Product:
     epilogue: str
     dtype: str
     out_dtype: str
-    phase: linear.Phase
+    phase: linear_spec.Phase
     normed: bool = False
 
     @property
@@ -89,14 +89,14 @@ class Product:
 
     @property
     def token_counts(self) -> list[int]:
-        if self.phase == linear.Phase.DECODE:
+        if self.phase == linear_spec.Phase.DECODE:
             return [1]
-        if self.phase == linear.Phase.BATCH:
+        if self.phase == linear_spec.Phase.BATCH:
             return BATCHES
         return TOKENS if self.kind in THOROUGH else FEW_TOKENS
 
     def kernel(self) -> Any:
-        spec = linear.LinearSpec(
+        spec = linear_spec.LinearSpec(
             self.kind,
             self.rows,
             self.cols,
@@ -164,9 +164,9 @@ class Product:
         return y, allowed
 
 
-DECODE, BATCH, PREFILL = linear.Phase
-FORMS: list[tuple[str, linear.Phase, bool]] = [
-    *((schedule, phase, False) for schedule, phase in product(SCHEDULES, linear.Phase)),
+DECODE, BATCH, PREFILL = linear_spec.Phase
+FORMS: list[tuple[str, linear_spec.Phase, bool]] = [
+    *((schedule, phase, False) for schedule, phase in product(SCHEDULES, linear_spec.Phase)),
     # The fallback's norms stand alone.
     ("gpu", DECODE, True),
 ]

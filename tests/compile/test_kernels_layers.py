@@ -15,7 +15,7 @@ import pytest
 
 from tests.compile import kernel_runner
 from tests.compile.kernel_runner import Answers, Array, Case, Out, View
-from transom_compile.kernels import elementwise, linear, norm, rotary
+from transom_compile.kernels import elementwise, linear, linear_spec, norm, rotary
 from transom_compile.kernels.attention_shape import AttentionShape
 from transom_models.rope import Rope
 
@@ -115,13 +115,13 @@ def norm_kernels() -> tuple[dict[str, Any], list[Case]]:
 
 
 EPILOGUES = {
-    "bias": linear.Epilogue(bias=True),
-    "bias_residual": linear.Epilogue(bias=True, residual=True),
-    "gelu": linear.Epilogue(bias=True, activation="gelu"),
-    "gelu_tanh_gate": linear.Epilogue(activation="gelu_tanh", gated=True),
-    "bias_silu_gate": linear.Epilogue(bias=True, activation="silu", gated=True),
-    "scale_residual": linear.Epilogue(scale=0.22, residual=True),
-    "cap": linear.Epilogue(scale=3.0, softcap=30.0),
+    "bias": linear_spec.Epilogue(bias=True),
+    "bias_residual": linear_spec.Epilogue(bias=True, residual=True),
+    "gelu": linear_spec.Epilogue(bias=True, activation="gelu"),
+    "gelu_tanh_gate": linear_spec.Epilogue(activation="gelu_tanh", gated=True),
+    "bias_silu_gate": linear_spec.Epilogue(bias=True, activation="silu", gated=True),
+    "scale_residual": linear_spec.Epilogue(scale=0.22, residual=True),
+    "cap": linear_spec.Epilogue(scale=3.0, softcap=30.0),
 }
 ROWS, COLS = 40, 64
 PHASES = {"decode": 1, "prefill": 6, "batch": 5, "normed": 1}
@@ -142,13 +142,13 @@ class Product:
         return f"linear_{self.epilogue}_{self.schedule}_{self.phase}_{self.dtype}"
 
     @property
-    def spec(self) -> linear.LinearSpec:
+    def spec(self) -> linear_spec.LinearSpec:
         normed = self.phase == "normed"
-        return linear.LinearSpec(
+        return linear_spec.LinearSpec(
             "F32",
             ROWS,
             COLS,
-            linear.Phase.DECODE if normed else linear.Phase(self.phase),
+            linear_spec.Phase.DECODE if normed else linear_spec.Phase(self.phase),
             self.dtype,
             self.dtype,
             EPILOGUES[self.epilogue],

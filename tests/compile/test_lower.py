@@ -16,7 +16,7 @@ from tests.compile import kernel_runner, wgsl
 from tests.compile.tiny_request import CONFIG, request_of
 from tests.compile.wgsl import Shader
 from transom_compile import lower
-from transom_compile.kernels import linear
+from transom_compile.kernels import linear, linear_spec
 from transom_compile.kernels.emit import buffer_arg, each, exact, halved, kernel, let, store
 from transom_models.architecture import load_architecture
 
@@ -67,10 +67,10 @@ def test_workgroup_memory_fits_every_device(
 
 
 def test_the_longest_normed_row_fits_every_device() -> None:
-    cols = linear.MOST_NORMED_COLS
-    gated = linear.Epilogue(activation="silu", gated=True)
-    spec = linear.LinearSpec(
-        "Q4_1", 64, cols, linear.Phase.DECODE, "float32", "float32", gated, norm=1e-5
+    cols = linear_spec.MOST_NORMED_COLS
+    gated = linear_spec.Epilogue(activation="silu", gated=True)
+    spec = linear_spec.LinearSpec(
+        "Q4_1", 64, cols, linear_spec.Phase.DECODE, "float32", "float32", gated, norm=1e-5
     )
     module = kernel_runner.module_of({"made": linear.linear(spec, "gpu")})
     made = wgsl.shaders(lower._shaders(kernel_runner.generate(module)))["made"]

@@ -17,6 +17,7 @@ from transom_compile.passes.attach_kv_cache import AttachKVCache
 from transom_compile.passes.attach_metadata import AttachMetadata, planned_bytes
 from transom_compile.passes.attach_samplers import AttachSamplers
 from transom_compile.passes.fuse_norms import FuseNorms
+from transom_compile.passes.hand_on_norms import HandOnNorms
 from transom_compile.passes.markers import FEW_ROWS
 from transom_compile.passes.select_kernels import SelectKernels
 from transom_compile.shards import plan_shards
@@ -185,6 +186,55 @@ def test_a_norm_goes_only_where_it_can(
     graph = normed_graph(reader)
     expected = marker_names(graph) if names is None else names
     assert marker_names(FuseNorms("gpu")(graph)) == expected
+
+
+def test_on_software_adapters_a_product_hands_on_the_norm_of_what_it_makes() -> None:
+    graph = graph_of(schedule="fallback")
+    changed = HandOnNorms("fallback")(graph)
+    before, after = (marker_names(tvm.IRModule({"f": m["decode"]})) for m in (graph, changed))
+    assert before.count("rms_norm") == 5
+    # The first layer's follows the embedding, which is no product.
+    assert after.count("rms_norm") == 1
+    assert after.count("handing_linear") == after.count("handed_linear") == 4
+    assert len(after) == len(before) - 4
+    assert marker_names(HandOnNorms("gpu")(graph)) == marker_names(graph)
+    prefill = marker_names(tvm.IRModule({"f": changed["prefill"]}))
+    assert prefill.count("rms_norm") == 5, "many tokens keep their norms"
+
+
+@pytest.mark.parametrize(
+    ("reader", "handed"),
+    [
+        (lambda graph, h: graph.linear("v", h), True),
+        (lambda graph, h: graph.concat([graph.linear("v", h), graph.linear("w", h)]), True),
+        # Who else reads the norm needs it written out.
+        (lambda graph, h: graph.multiply(graph.linear("v", h), h), False),
+        (lambda graph, h: graph.linear("v", h, residual=h), False),
+        (lambda graph, h: h, False),
+    ],
+)
+def test_a_norm_is_handed_on_only_to_products(
+    reader: Callable[[Graph, Any], Any], handed: bool
+) -> None:
+    graph = normed_graph(
+        lambda graph, x, _: reader(graph, graph.rms_norm("norm", graph.linear("v", x), 1e-5))
+    )
+    names = marker_names(HandOnNorms("fallback")(graph))
+    assert ("handing_linear" in names) == handed
+    # That of x itself, which nobody reads, is not looked at.
+    assert ("handed_linear" in names) == handed
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_norm_is_handed_on_where_bindings_are_left(residual: bool) -> None:
+    """x, four planes, y, what is handed on and its weights are eight; a residual is a ninth."""
+
+    def reader(graph: Graph, x: Any, _: Any) -> Any:
+        made = graph.linear("w", x, residual=x if residual else None)
+        return graph.linear("v", graph.rms_norm("norm", made, 1e-5))
+
+    names = marker_names(HandOnNorms("fallback")(normed_graph(reader)))
+    assert ("handing_linear" in names) != residual
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -9,194 +9,46 @@ model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from transom_compile.kernels.activations import activate, soft_capped
 from transom_compile.kernels.emit import (
     Buffer,
     Expr,
     barrier,
-    buffer_arg,
     cast,
-    exact,
     kernel,
     launch,
     let,
     local,
     shared,
     store,
-    symbolic,
     when,
 )
+from transom_compile.kernels.linear_spec import (
+    FALLBACK_ROWS,
+    Buffers,
+    LinearSpec,
+    Phase,
+    declare,
+    fallback_grid,
+    finish,
+)
 from transom_compile.kernels.norm import inverse_root
-from transom_compile.kernels.weights import GROUP, PIECE, WeightReader
+from transom_compile.kernels.weights import GROUP, PIECE
 
 GPU_BATCH_TILE = 4
 """Tokens of a batch for which `gpu_lanes` unpacks a word of the weight once."""
 LANES = 8
 """Threads that share a row in `gpu_lanes`."""
-MOST_NORMED_COLS = 3584
-"""A normed row lies in workgroup memory, of which any device has 16 KiB."""
 
 
-class Phase(StrEnum):
-    """How many tokens a product is made for."""
-
-    DECODE = "decode"
-    """One."""
-    BATCH = "batch"
-    """Any number; made for at most eight."""
-    PREFILL = "prefill"
-    """Any number; made for many."""
-
-
-FALLBACK_ROWS = 8
-"""Rows of the weight that a thread of `fallback` owns."""
 FALLBACK_TILES = MappingProxyType({Phase.DECODE: 1, Phase.BATCH: 2, Phase.PREFILL: 4})
 """Tokens for which `fallback` unpacks a word once. Two for batches: a tile of four takes twice the
 time where there are only two, and for up to eight saves SwiftShader a tenth at most."""
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What follows the sum, in this order.
-
-    `bias` adds a float32 vector; `activation` applies ("" for none), and with `gated` W is gate
-    rows over up rows and the result is act(gate) * up; times `scale`; `softcap` c > 0 gives
-    c tanh(t / c); `residual` adds a tensor of y's shape.
-    """
-
-    bias: bool = False
-    activation: str = ""
-    gated: bool = False
-    scale: float = 1.0
-    softcap: float = 0.0
-    residual: bool = False
-
-    @property
-    def name(self) -> str:
-        gate = "gate" if self.gated else ""
-        scaled = "scaled" if self.scale != 1.0 else ""
-        capped = "capped" if self.softcap else ""
-        bias, residual = "bias" * self.bias, "residual" * self.residual
-        parts = [bias, self.activation, gate, scaled, capped, residual]
-        return "_".join(part for part in parts if part) or "plain"
-
-
-@dataclass(frozen=True)
-class LinearSpec:
-    """One product y[t, r] = sum_k W[r, k] x[t, k], then an epilogue.
-
-    `norm`: epsilon of an RMS norm of x, whose weights come after x; for one token of at most
-    `MOST_NORMED_COLS`, in schedule "gpu". In schedule "fallback" the product that makes x `hands_on`
-    (its own y times the weights of the norm, float32 (1, 1, rows + sums), sums of squares last); then
-    `norm` goes with `sums`, and x is that.
-    """
-
-    block_type: str
-    rows: int
-    cols: int
-    phase: Phase
-    in_dtype: str
-    out_dtype: str
-    epilogue: Epilogue = field(default_factory=Epilogue)
-    norm: float | None = None
-    sums: int = 0
-    hands_on: bool = False
-
-    @property
-    def name(self) -> str:
-        normed = "" if self.norm is None else "handed_" if self.sums else "normed_"
-        normed += "handing_" if self.hands_on else ""
-        dtypes = "" if self.in_dtype == self.out_dtype else f"_{self.out_dtype}"
-        weight = f"{self.block_type.lower()}_{self.rows}x{self.cols}"
-        return f"linear_{normed}{self.epilogue.name}_{self.phase}_{weight}{dtypes}"
-
-    @property
-    def single(self) -> bool:
-        return self.phase == Phase.DECODE
-
-    @property
-    def out_rows(self) -> int:
-        return self.rows // self.halves
-
-    @property
-    def halves(self) -> int:
-        """Weight rows that make one output row."""
-        return 2 if self.epilogue.gated else 1
-
-
-@dataclass(frozen=True)
-class _Buffers:
-    x: Buffer
-    norm_weight: Buffer | None
-    weight: WeightReader
-    bias: Buffer | None
-    residual: Buffer | None
-    next_norm: Buffer | None
-    y: Buffer
-    handed: Buffer | None
-
-
-def _declare(spec: LinearSpec) -> tuple[Expr, _Buffers]:
-    gains = None
-    if spec.norm is not None and not (spec.single and (spec.sums or spec.cols <= MOST_NORMED_COLS)):
-        raise ValueError(
-            f"{spec.name}: only one token of {MOST_NORMED_COLS} or less is normed here"
-        )
-    tokens = 1 if spec.single else symbolic("n")
-    x = buffer_arg("x", (1, tokens, spec.cols + spec.sums), spec.in_dtype)
-    if spec.norm is not None and not spec.sums:
-        gains = buffer_arg("norm_weight", (spec.cols,), "float32")
-    weight = WeightReader.declare(spec.block_type, spec.rows, spec.cols)
-    shape = (1, tokens, spec.out_rows)
-    bias = buffer_arg("bias", (spec.rows,), "float32") if spec.epilogue.bias else None
-    residual = buffer_arg("residual", shape, spec.out_dtype) if spec.epilogue.residual else None
-    next_norm = buffer_arg("next_norm", (spec.out_rows,), "float32") if spec.hands_on else None
-    y = buffer_arg("y", shape, spec.out_dtype)
-    handed = None
-    if spec.hands_on:
-        wide = (1, tokens, spec.out_rows + handed_sums(spec.out_rows))
-        handed = buffer_arg("handed", wide, "float32")
-    return tokens, _Buffers(x, gains, weight, bias, residual, next_norm, y, handed)
-
-
-def _finish(spec: LinearSpec, buffers: _Buffers, token: Expr, row: Expr, sums: list[Expr]) -> Expr:
-    """Epilogue of one output element, which it gives back; `sums` has one total per half."""
-    epilogue = spec.epilogue
-    if buffers.bias is not None:
-        sums = [total + buffers.bias[row + h * spec.out_rows] for h, total in enumerate(sums)]
-    total = sums[0]
-    if epilogue.activation:
-        total = activate(epilogue.activation, let(total))
-    if epilogue.gated:
-        total = total * sums[1]
-    if epilogue.scale != 1.0:
-        total = total * exact(epilogue.scale)
-    if epilogue.softcap:
-        total = soft_capped(total, epilogue.softcap)
-    if buffers.residual is not None:
-        total = total + cast("float32", buffers.residual[0, token, row])
-    total = let(cast(spec.out_dtype, total))
-    store(buffers.y, [0, token, row], total)
-    return total
-
-
-def handed_sums(rows: int) -> int:
-    """How many sums of squares a fallback product of so many rows hands on: one a thread."""
-    threads, blocks = _fallback_grid(rows, FALLBACK_ROWS)
-    return threads * blocks
-
-
-def _fallback_grid(out_rows: int, own_rows: int) -> tuple[int, int]:
-    """Threads of a workgroup, and workgroups along the rows."""
-    threads = _even_threads(-(-out_rows // own_rows))
-    return threads, -(-out_rows // (own_rows * threads))
 
 
 def linear(spec: LinearSpec, schedule: str) -> object:
@@ -220,9 +72,9 @@ def fallback(spec: LinearSpec) -> object:
     single = spec.single
     tile = FALLBACK_TILES[spec.phase]
     own_rows = FALLBACK_ROWS // halves
-    threads, blocks = _fallback_grid(out_rows, own_rows)
+    threads, blocks = fallback_grid(out_rows, own_rows)
     with kernel(spec.name) as made:
-        n, b = _declare(spec)
+        n, b = declare(spec)
         grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
         with launch(grid=grid, threads=(threads,)) as (block, (tx,)):
             parts = own_rows * halves * tile
@@ -248,7 +100,9 @@ def fallback(spec: LinearSpec) -> object:
                             at = i * tile + t
                             store(acc, at, acc[at] + weights.dot(prepared))
             scale = _handed_scale(spec, b)
-            squares = _zeros(1) if b.handed is not None else None
+            handing = None
+            if b.handed is not None and b.next_norm is not None:
+                handing = _Handing(b.handed, b.next_norm, out_rows, _zeros(1))
             for t, place in enumerate(places):
                 for r, row in enumerate(own):
                     sums = [acc[(r * halves + h) * tile + t] for h in range(halves)]
@@ -256,17 +110,33 @@ def fallback(spec: LinearSpec) -> object:
                         sums = [let(total * scale) for total in sums]
                     inside = row < out_rows if single else tirx.And(place <= last, row < out_rows)
                     with when(inside):
-                        value = _finish(spec, b, place, row, sums)
-                        if b.handed is not None and squares is not None:
-                            store(b.handed, [0, 0, row], value * b.next_norm[row])
-                            store(squares, 0, squares[0] + value * value)
-            if b.handed is not None and squares is not None:
-                thread = let(block[0] * threads + tx)
-                store(b.handed, [0, 0, out_rows + thread], squares[0])
+                        value = finish(spec, b, place, row, sums)
+                        if handing is not None:
+                            handing.element(row, value)
+            if handing is not None:
+                handing.finish(let(block[0] * threads + tx))
     return made.prim_func
 
 
-def _handed_scale(spec: LinearSpec, b: _Buffers) -> Expr | None:
+@dataclass(frozen=True)
+class _Handing:
+    """What a thread hands on: its elements times the next norm's weights, the sum of their
+    squares."""
+
+    handed: Buffer
+    weights: Buffer
+    rows: int
+    squares: Buffer
+
+    def element(self, row: Expr, value: Expr) -> None:
+        store(self.handed, [0, 0, row], value * self.weights[row])
+        store(self.squares, 0, self.squares[0] + value * value)
+
+    def finish(self, thread: Expr) -> None:
+        store(self.handed, [0, 0, self.rows + thread], self.squares[0])
+
+
+def _handed_scale(spec: LinearSpec, b: Buffers) -> Expr | None:
     """One over the root mean square of x, from the sums that came with it."""
     if spec.norm is None or not spec.sums:
         return None
@@ -286,7 +156,7 @@ def gpu_lanes(spec: LinearSpec) -> object:
     tile = 1 if single else GPU_BATCH_TILE
     parts = rows_per_thread * halves * tile
     with kernel(spec.name) as made:
-        n, b = _declare(spec)
+        n, b = declare(spec)
         blocks = -(-out_rows // (rows * rows_per_thread))
         grid = (blocks,) if single else (blocks, tirx.floordiv(n + tile - 1, tile))
         with launch(grid=grid, threads=(LANES, rows)) as (block, (lane, ty)):
@@ -338,7 +208,7 @@ def gpu_lanes(spec: LinearSpec) -> object:
                     if spec.norm is not None:
                         sums = [let(total * scale) for total in sums]
                     with when(row < out_rows):
-                        _finish(spec, b, place, row, sums)
+                        finish(spec, b, place, row, sums)
     return made.prim_func
 
 
@@ -350,9 +220,7 @@ class _NormedRow:
     squares: Expr
 
     @classmethod
-    def of(
-        cls, spec: LinearSpec, b: _Buffers, lane: Expr, ty: Expr, rows: int
-    ) -> _NormedRow | None:
+    def of(cls, spec: LinearSpec, b: Buffers, lane: Expr, ty: Expr, rows: int) -> _NormedRow | None:
         """The workgroup's threads make it together; None where the product has no norm."""
         if spec.norm is None or b.norm_weight is None:
             return None
@@ -387,7 +255,7 @@ def gpu_prefill(spec: LinearSpec) -> object:
     own_rows, own_tokens = weight_rows // across // halves, token_tile // down
     row_tile = across * own_rows
     with kernel(spec.name) as made:
-        n, b = _declare(spec)
+        n, b = declare(spec)
         grid = (-(-out_rows // row_tile), tirx.floordiv(n + token_tile - 1, token_tile))
         with launch(grid=grid, threads=(across, down)) as ((bx, by), (tx, ty)):
             acc = _zeros(own_rows * own_tokens * halves)
@@ -426,7 +294,7 @@ def gpu_prefill(spec: LinearSpec) -> object:
                     row = let(bx * row_tile + tx + j * across)
                     with when(tirx.And(token <= last, row < out_rows)):
                         sums = [acc[(h * own_rows + j) * own_tokens + i] for h in range(halves)]
-                        _finish(spec, b, token, row, sums)
+                        finish(spec, b, token, row, sums)
     return made.prim_func
 
 
@@ -450,12 +318,3 @@ def _sum(values: list[Expr]) -> Expr:
     for value in values[1:]:
         total = total + value
     return total
-
-
-def _even_threads(count: int) -> int:
-    """Threads of a workgroup such that `count` threads fill whole workgroups, if that can be.
-
-    Software adapters run a workgroup on one core: small ones balance the cores. A multiple of 8
-    fills llvmpipe's SIMD lanes, one of 4 SwiftShader's.
-    """
-    return next((size for size in (16, 8, 12, 4) if count % size == 0), 16)

@@ -22,7 +22,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from transom_compile.kernels.linear import MOST_NORMED_COLS
+from transom_compile.kernels.linear_spec import MOST_NORMED_COLS
 from transom_compile.passes.markers import PREFIX, Marker, marker_of
 
 STORAGE_BUFFERS = 8

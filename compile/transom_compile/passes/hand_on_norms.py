@@ -25,7 +25,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from transom_compile.kernels.linear import handed_sums
+from transom_compile.kernels.linear_spec import handed_sums
 from transom_compile.passes.fuse_norms import STORAGE_BUFFERS, is_plain_norm, readers_of
 from transom_compile.passes.markers import PREFIX, Marker, marker_of
 

@@ -14,7 +14,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from transom_compile.kernels import elementwise, encoder, linear, norm, paged, rotary
+from transom_compile.kernels import elementwise, encoder, linear, linear_spec, norm, paged, rotary
 from transom_compile.kernels.attention_shape import AttentionShape
 from transom_compile.kernels.paged_cache import PagedAttention
 from transom_compile.passes.markers import FEW_ROWS, Marker, marker_of
@@ -95,14 +95,14 @@ def _product(
 ) -> Any:
     block_type, rows, bias, activation, gated, scale, softcap, residual = attributes
     _, tokens, cols = marker.shape(0)
-    spec = linear.LinearSpec(
+    spec = linear_spec.LinearSpec(
         block_type=block_type,
         rows=int(rows),
         cols=int(cols) - sums,
         phase=_phase(tokens, marker.few_rows),
         in_dtype=marker.dtype(0),
         out_dtype=str(marker.outs[0].dtype),
-        epilogue=linear.Epilogue(
+        epilogue=linear_spec.Epilogue(
             bias=bool(bias),
             activation=activation,
             gated=bool(gated),
@@ -116,10 +116,10 @@ def _product(
     return linear.linear(spec, schedule)
 
 
-def _phase(tokens: Any, few_rows: bool) -> linear.Phase:
+def _phase(tokens: Any, few_rows: bool) -> linear_spec.Phase:
     if _tokens(tokens) == 1:
-        return linear.Phase.DECODE
-    return linear.Phase.BATCH if few_rows else linear.Phase.PREFILL
+        return linear_spec.Phase.DECODE
+    return linear_spec.Phase.BATCH if few_rows else linear_spec.Phase.PREFILL
 
 
 def _embedding(marker: Marker, _schedule: str) -> Any:

@@ -44,13 +44,13 @@ def _finalize_device() -> Any:
 def _program_pipeline() -> tuple[Any, Any, Any]:
     lower, finalize_host, _ = compilation_pipeline.get_tir_pipeline("s_tir")
 
-    @tvm.transform.module_pass(opt_level=0, name="LowerUnnamed")
     def lower_unnamed(module: Any, context: Any) -> Any:
         config = {**dict(context.config), "tirx.disable_cse_tir": True}
         with tvm.transform.PassContext(opt_level=context.opt_level, config=config):
             return lower(module)
 
-    return lower_unnamed, finalize_host, _finalize_program_device
+    named_later = tvm.transform.module_pass(lower_unnamed, opt_level=0, name="LowerUnnamed")
+    return named_later, finalize_host, _finalize_program_device
 
 
 def _finalize_program_device() -> Any:
