@@ -226,7 +226,8 @@ def _read_files(
             continue
         manifest = manifests[row.digest]
         for layer in manifest.layers:
-            if layer.media_type in (media_types.PROGRAM, media_types.LIBRARY) and layer.title is not None:
+            runs = layer.media_type in (media_types.PROGRAM, media_types.LIBRARY)
+            if runs and layer.title is not None:
                 is_fallback = layer.annotations.get(media_types.ANNOTATION_SCHEDULE) == FALLBACK
                 variant = FALLBACK if is_fallback else row.platform.variant
                 libraries[layer.title] = variant
