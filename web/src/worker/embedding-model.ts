@@ -28,10 +28,12 @@ export class EmbeddingModel {
     }
     this.#isBusy = true;
     try {
-      const tokenIds = await Promise.all(texts.map((text) => this.#tokenizer.encodeWhole(text)));
-      tokenIds.forEach((ids, index) => {
+      const tokenIds: number[][] = [];
+      for (const [index, text] of texts.entries()) {
+        const ids = await this.#tokenizer.encodeWhole(text);
         this.#checkLength(ids.length, index, texts.length);
-      });
+        tokenIds.push(ids);
+      }
       const vectors: Float32Array[] = [];
       for (const ids of tokenIds) {
         const vector = await this.#runtime.encode(ids);
