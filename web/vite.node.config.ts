@@ -17,9 +17,11 @@ export default defineConfig({
     rolldownOptions: {
       input: {
         bench: entry("bench"),
+        draws: entry("draws"),
         embed: entry("embed"),
         generate: entry("generate"),
         measure: entry("measure"),
+        together: entry("together"),
         tokenize: entry("tokenize"),
       },
       // Native (webgpu) or looking for Node's `require` when it starts (web-runtime): not bundled.

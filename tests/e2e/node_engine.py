@@ -1,7 +1,7 @@
 """Runs the page's engine in Node on a chosen Vulkan driver and reads what it prints.
 
-Knows the command line of web/src/node/generate.ts and where `.ci/mesa` unpacks; knows nothing of
-models.
+Knows the command lines of web/src/node/{generate,together,draws}.ts and where `.ci/mesa` unpacks;
+knows nothing of models.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATE = ROOT / "web" / "dist-node" / "generate.mjs"
+ENTRIES = ROOT / "web" / "dist-node"
 TIMEOUT_SECONDS = 1500
 """One run of five prompts takes about a minute alone on two cores; a shared machine takes much
 longer."""
@@ -125,14 +125,58 @@ def score(
     return np.fromfile(logits_path, np.float32).reshape(len(token_ids) - prefilled, -1)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Requests that shared the engine (web/src/node/together.ts)."""
+
+    answers: tuple[dict[str, Any], ...]
+    """Of each request: tokenIds, text, logprobs and how it ended, or `error`."""
+    order: tuple[int, ...]
+    """Whose token came when."""
+    dispatches: int
+
+
+def together(
+    bundle: Path,
+    scenes: Sequence[Sequence[Mapping[str, Any]]],
+    work_dir: Path,
+    driver: dict[str, str],
+    library: str,
+    *lacks: str,
+) -> tuple[dict[str, Any], tuple[Scene, ...]]:
+    """The load report, and what came of each scene. `lacks` are options that make a lesser GPU."""
+    path = work_dir / "scenes.json"
+    path.write_text(json.dumps([list(scene) for scene in scenes]))
+    arguments = ["--scenes", str(path), *lacks]
+    stdout, _ = _run(bundle, library, driver, *arguments, entry="together.mjs")
+    load, *rows = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
+    return load, tuple(
+        Scene(tuple(row["answers"]), tuple(row["order"]), row["counts"]["dispatches"])
+        for row in rows
+    )
+
+
+def draws(
+    bundle: Path, library: str, request: Mapping[str, Any], work_dir: Path, driver: dict[str, str]
+) -> tuple[npt.NDArray[np.float32], tuple[dict[str, Any], ...]]:
+    """Logits, and what each setting of a `--draws` file chose of them."""
+    path, logits_path = work_dir / "draws.json", work_dir / "draws.logits"
+    path.write_text(json.dumps(request))
+    arguments = ["--draws", str(path), "--logits-out", str(logits_path)]
+    stdout, _ = _run(bundle, library, driver, *arguments, entry="draws.mjs")
+    rows = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
+    return np.fromfile(logits_path, np.float32), tuple(rows)
+
+
 def _run(
     bundle: Path,
     library: str,
     driver: dict[str, str],
     *arguments: str,
+    entry: str = "generate.mjs",
 ) -> tuple[str, str]:
-    """Run generate.mjs; gives both streams. Raises with what it wrote when it fails."""
-    command = ["node", str(GENERATE), "--bundle", str(bundle)]
+    """Run a Node entry; gives both streams. Raises with what it wrote when it fails."""
+    command = ["node", str(ENTRIES / entry), "--bundle", str(bundle)]
     done = subprocess.run(
         [*command, "--library", library, *arguments],
         env={**os.environ, **driver},
@@ -143,6 +187,6 @@ def _run(
     )
     if done.returncode != 0:
         raise RuntimeError(
-            f"generate.mjs --library {library} ended with {done.returncode}\n{done.stderr[-4000:]}"
+            f"{entry} --library {library} ended with {done.returncode}\n{done.stderr[-4000:]}"
         )
     return done.stdout, done.stderr
