@@ -23,6 +23,7 @@ from tvm.target import Target
 
 from transom_compile.graph import stored_parameters
 from transom_compile.kernels.attention import PAGE_SIZE
+from transom_compile.kernels.paged_cache import SLOTS
 from transom_compile.library_request import LibraryRequest
 from transom_compile.lower import (
     WASM_HOST,
@@ -36,7 +37,7 @@ from transom_compile.passes import tir_pipeline
 from transom_compile.passes.fuse_norms import FuseNorms
 from transom_compile.passes.hand_on_norms import HandOnNorms
 from transom_compile.passes.select_kernels import SelectKernels
-from transom_compile.program_graph import MAX_ROWS, SLOTS, ProgramSizes, build_program_module
+from transom_compile.program_graph import MAX_ROWS, ProgramSizes, build_program_module
 from transom_compile.wgsl import Shader, shaders
 from transom_models.architecture import CacheSpec, load_architecture
 

@@ -18,14 +18,13 @@ from tvm.relax.frontend import nn
 from transom_compile.choosers import add_choosers
 from transom_compile.graph import Graph, Tensor, marker, stored_parameters
 from transom_compile.kernels.attention import PAGE_SIZE
+from transom_compile.kernels.paged_cache import SLOTS
 from transom_compile.passes.markers import FEW_ROWS
 from transom_models.architecture import Architecture, CacheSpec, ParameterSpec
 from transom_models.rope import Rope
 
 MAX_ROWS = 8
 """Rows of one step: sequences that decode together, or drafted tokens that are checked."""
-SLOTS = 16
-"""Sequences that may be under way: rows of the page table."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def drivers() -> list[Driver]:
     mesa = node_engine.mesa_environment()
     swiftshader = node_engine.swiftshader_environment()
     if mesa is not None:
-        found.append(Driver("llvmpipe", mesa, "f32"))
+        found.append(Driver("llvmpipe", mesa, "f32-fallback"))
     if swiftshader is not None:
         found.append(Driver("SwiftShader", swiftshader, "f32-fallback"))
     return found

@@ -126,7 +126,7 @@ describe("poolTokens", () => {
   it("holds one window at least, several where they are cheap", () => {
     expect(poolTokens(2048, MIB)).toBe(2048);
     expect(poolTokens(2048, 1024)).toBe(4 * 2048);
-    expect(poolTokens(2048, MIB / 16)).toBe(4096);
+    expect(poolTokens(2048, MIB / 32)).toBe(4096);
   });
 
   it("keeps a layer's pages inside one buffer", () => {

@@ -2,8 +2,8 @@
 
 /** Conversations of full length that are worth their memory; most are far shorter. */
 const MOST_WINDOWS = 4;
-/** As much as the weights of a small model: what a page may take beside these. */
-const POOL_BYTES = 256 * 2 ** 20;
+/** About the weights of a small model: more than one window is worth no more than these. */
+const POOL_BYTES = 128 * 2 ** 20;
 
 /**
  * One full context window at least.
