@@ -29,6 +29,8 @@ FLAGS = (
     "--use-webgpu-adapter=swiftshader",
     # A page whose GPU dies twice gets none for two minutes, in case it is the page's fault.
     "--disable-domain-blocking-for-3d-apis",
+    # A browser whose GPU process has died a few times starts no other one.
+    "--disable-gpu-process-crash-limit",
 )
 PAGE_TIMEOUT_SECONDS = 600
 """A CPU compiles shaders and answers: minutes where a GPU takes a moment."""

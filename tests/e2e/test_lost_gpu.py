@@ -1,4 +1,4 @@
-"""The GPU dies under an answer, in a real browser: the answer goes on, and is the same."""
+"""The GPU dies under answers, in a real browser: they go on, and are the same."""
 
 import json
 from collections.abc import Iterator
@@ -63,6 +63,37 @@ def test_an_answer_outlives_the_gpu(page: Page, temperature: float) -> None:
     assert again["text"] == whole["text"]
     assert again["completionTokens"] == whole["completionTokens"]
     assert "started again" in page.locator("#status").inner_text()
+
+
+def start_company(page: Page) -> None:
+    """The answer on the screen, and two that are not shown, of which one is drawn."""
+    page.evaluate(
+        """([shown, hidden, maxTokens]) => {
+            const options = { temperature: 0, topP: 1, seed: 5, maxTokens };
+            window.transom.newChat();
+            window.company = Promise.all([
+                window.transom.ask(shown, options),
+                ...hidden.map(([content, temperature]) => window.transom.models.generate({
+                    messages: [{ role: "user", content }],
+                    options: { ...options, temperature },
+                })),
+            ]);
+        }""",
+        [QUESTION, [["Tell me about the moon.", 0], ["Tell me about rain.", 0.8]], TOKENS],
+    )
+
+
+def test_several_answers_outlive_the_gpu(page: Page) -> None:
+    start_company(page)
+    whole: list[dict[str, Any]] = page.evaluate("() => window.company")
+    assert len({answer["text"] for answer in whole}) == 3
+
+    start_company(page)
+    page.wait_for_function(f"() => window.transom.partial().tokenIds.length >= {BEFORE}")
+    crash_gpu(page)
+    again: list[dict[str, Any]] = page.evaluate("() => window.company")
+    assert [one["tokenIds"] for one in again] == [one["tokenIds"] for one in whole]
+    assert [one["text"] for one in again] == [one["text"] for one in whole]
 
 
 def test_the_next_question_knows_the_conversation(page: Page) -> None:
