@@ -19,12 +19,11 @@ import {
   type SamplerWords,
   samplerWords,
 } from "./sampler-words.ts";
-import { SharedBuffers } from "./shared-buffers.ts";
+import { RANKED_WORDS, SharedBuffers } from "./shared-buffers.ts";
 
 const WORD_BYTES = 4;
 /** Likeliest tokens that `rank` tells, and where it puts them in a row of `ranked`. */
 const RANKED_TOKENS = 20;
-const RANKED_WORDS = 64;
 const CHOSEN_LOGPROB = 1;
 const TOP_IDS = 2;
 const TOP_LOGPROBS = TOP_IDS + RANKED_TOKENS;

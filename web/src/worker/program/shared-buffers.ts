@@ -4,7 +4,8 @@ import type { Program } from "./program.ts";
 import { MAX_BIASES, SAMPLER_WORDS } from "./sampler-words.ts";
 
 const WORD_BYTES = 4;
-const RANKED_WORDS = 64;
+/** Words of a row of `ranked`. */
+export const RANKED_WORDS = 64;
 
 /** Of each buffer, without the KV pages. */
 function sharedWords(program: Program): Map<string, number> {
