@@ -44,6 +44,8 @@ tools:
 	@.ci/setup node
 
 page: tools
+	@echo "==> Python for the page (a minute the first time, then a second)"
+	@$(TRANSOM) build pyodide
 	@echo "==> web page"
 	@npm run --silent build
 
@@ -57,4 +59,4 @@ test:
 	.ci/run
 
 clean:
-	rm -rf .venv node_modules web/dist web/dist-node
+	rm -rf .venv node_modules build/dist web/dist web/dist-node

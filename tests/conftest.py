@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 # Folders that are stages of .ci/run, by their markers.
-STAGES = {Path(__file__).parent / name: name for name in ("e2e", "api")}
+STAGES = {Path(__file__).parent / name: name for name in ("e2e", "api", "app")}
 NO_SETTINGS = os.path.join(tempfile.gettempdir(), "transom-tests-have-no-settings")
 GEMMA_PARTS = ("", "-part1", "-part2", "-part3", "-part4")
 
@@ -45,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--write-models-table",
         action="store_true",
         help="write the table of docs/models.md from what is measured (test_architectures.py)",
+    )
+    parser.addoption(
+        "--write-screenshots",
+        action="store_true",
+        help="make the pictures of docs/app.md anew (test_screenshots.py)",
     )
 
 

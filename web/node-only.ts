@@ -1,2 +1,2 @@
-/** Stands in for the Node modules that tvmjs asks for only when it runs in Node. */
+/** Stands in for modules that libraries ask for and never use here (`vite.config.ts`). */
 export default {};

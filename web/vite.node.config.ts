@@ -17,6 +17,7 @@ export default defineConfig({
     rolldownOptions: {
       input: {
         bench: entry("bench"),
+        complete: entry("complete"),
         draws: entry("draws"),
         embed: entry("embed"),
         generate: entry("generate"),

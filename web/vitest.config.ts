@@ -7,9 +7,10 @@ import { xgrammarBinding } from "./xgrammar-binding.ts";
 
 export default defineConfig({
   plugins: [xgrammarBinding()],
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   test: {
     root: fileURLToPath(new URL("..", import.meta.url)),
-    include: ["tests/web/**/*.test.ts"],
+    include: ["tests/web/**/*.test.{ts,tsx}"],
     environment: "node",
   },
 });

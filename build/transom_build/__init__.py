@@ -1,1 +1,1 @@
-"""Things built once by pinned tools: the wasm runtime."""
+"""Things built once by pinned tools: the wasm runtime, and Python for the page."""

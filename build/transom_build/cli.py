@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -9,7 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from transom_build.errors import ToolchainError
+from transom_build.pyodide import build_pyodide
 from transom_build.runtime import BuildProgress, RuntimeBuild, build_runtime
+
+AROUND = Path(__file__).resolve().parents[2]
+"""The source tree that this room lies in, unless it is installed."""
 
 
 class _Failure(click.ClickException):
@@ -44,6 +49,40 @@ def runtime(force: bool) -> None:
         raise _Failure(str(error)) from error
     how = "was there already" if built.cached else f"built in {built.seconds:.0f} s"
     click.echo(f"wasm runtime {how}: {built.directory}")
+
+
+@build.command()
+@click.option(
+    "--out",
+    "output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write; build/dist/pyodide of this checkout unless told.",
+)
+@click.option("--sources", is_flag=True, help="Ship Python sources, do not compile them.")
+def pyodide(output: Path | None, sources: bool) -> None:
+    """Put together Python for the page: Pyodide, our packages, Jinja2 (seconds).
+
+    Needs a checkout (the current folder, where Transom is installed) and its npm packages.
+    `npm run build` takes the result into the page.
+    """
+    checkout = AROUND if (AROUND / "pyproject.toml").is_file() else Path.cwd()
+    try:
+        built = build_pyodide(
+            checkout,
+            output or checkout / "build" / "dist" / "pyodide",
+            lambda line: click.echo(line, err=True),
+            bytecode=not sources,
+        )
+    except ToolchainError as error:
+        raise _Failure(str(error)) from error
+    for name, size in built.files.items():
+        click.echo(f"{size:>12,} bytes  {name}", err=True)
+    kind = "bytecode" if built.has_bytecode else "sources"
+    total = sum(built.files.values())
+    click.echo(
+        f"Python for the page ({kind}, {total / 1e6:.1f} MB) built in {built.seconds:.0f} s: "
+        f"{built.directory}"
+    )
 
 
 def _build_with_bar(console: Console, force: bool) -> RuntimeBuild:

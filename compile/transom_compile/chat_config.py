@@ -5,7 +5,7 @@ which travels beside it unchanged. Must not know block layouts, shards or TVM.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ def build_chat_config(
         "frequency_penalty": 0.0,
         "repetition_penalty": 1.0,
         "bos_token_id": tokenizer.token_id("bos"),
-        "eos_token_id": stops if len(stops) > 1 else tokenizer.token_id("eos"),
+        "eos_token_id": _ends(tokenizer, stops) if len(stops) > 1 else tokenizer.token_id("eos"),
         "pad_token_id": tokenizer.token_id("padding"),
         "tokenizer_files": [TOKENIZER_NAME],
         "tokenizer_info": {
@@ -124,7 +124,7 @@ def with_template(
         },
     }
     if len(stops) > 1:
-        changed["eos_token_id"] = stops
+        changed["eos_token_id"] = _ends(tokenizer, stops)
     return changed
 
 
@@ -132,6 +132,12 @@ def _stops(tokenizer: Tokenizer, report: LintReport) -> list[int]:
     """The template's own end of a turn stops too, whatever the vocabulary says of it."""
     end = report.end_token_id
     return sorted({*tokenizer.stop_ids, *([] if end is None else [end])})
+
+
+def _ends(tokenizer: Tokenizer, stops: Sequence[int]) -> list[int]:
+    """The vocabulary's own end first: the one that templates call `eos_token`."""
+    eos = tokenizer.token_id("eos")
+    return sorted(stops, key=lambda token: (token != eos, token))
 
 
 def _conversation(

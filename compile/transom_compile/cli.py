@@ -26,6 +26,7 @@ from transom_compile.rates import remember_rates
 from transom_compile.running import run_work
 from transom_compile.terminal import print_bundle, print_plan, print_report
 from transom_models.errors import TransomError
+from transom_models.work_folder import work_folder
 
 if TYPE_CHECKING:
     from transom_compile.mlc.frontend import MlcReport
@@ -228,8 +229,8 @@ def _make_and_keep(
         report = make(out, progress)
         keep(report.bundle, name, progress)
         return report
-    with tempfile.TemporaryDirectory(prefix="transom-compile-") as folder:
-        report = make(Path(folder) / "bundle", progress)
+    with work_folder(Path(tempfile.gettempdir()), "transom-compile-") as folder:
+        report = make(folder / "bundle", progress)
         keep(report.bundle, name, progress)
     return report
 

@@ -4,13 +4,15 @@ A library depends on sizes, block types, dtype, schedule and on the tools, never
 names: a fine-tune finds its base model's. The key covers the request, the tool versions, the
 runtime's files and the source of what makes a library, so an edited kernel never meets an old
 library. A cache: anything in it may be deleted at any time, and a file that does not match its
-digest is built again.
+digest is built again. It has a cap (`TRANSOM_LIBRARY_BYTES`): what was used least recently goes.
 """
 
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +23,18 @@ import transom_models
 from transom_compile.durable import write_durably
 from transom_compile.library_request import LibraryRequest
 from transom_models.digest import Digest, Hasher, InvalidDigest
+from transom_models.errors import TransomError
 
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "ziglang")
+
+CAP_VARIABLE = "TRANSOM_LIBRARY_BYTES"
+# Libraries and programs of all variants of a model have about 22 MB: these are ninety models, or
+# one by ninety compilers, since each version and each edit of a kernel builds all anew.
+DEFAULT_CAP_BYTES = 2_000_000_000
+# 18 digits: more than any disk.
+MAX_CAP_DIGITS = 18
+# A file of a few megabytes is written in seconds; one that is not finished then has no writer.
+UNFINISHED_SECONDS = 60 * 60
 
 # What a library's bytes come from, as globs: in this package, and in transom_models.
 COMPILER_PARTS = (
@@ -57,17 +69,68 @@ class CacheEntry:
 
     def take(self, out: Path) -> bool:
         """Put the library at `out`, if it is here."""
-        if not self.is_whole():
-            return False
-        shutil.copyfile(self.path, out)
-        return True
+        try:
+            digest = Digest.parse(_note(self.path).read_text())
+            shutil.copyfile(self.path, out)
+            # The copy: what is kept may be pushed out by others meanwhile.
+            found = Digest.of_file(out) == digest
+        except (OSError, InvalidDigest, UnicodeDecodeError):
+            found = False
+        if found:
+            with suppress(OSError):
+                os.utime(self.path)
+        else:
+            out.unlink(missing_ok=True)
+        return found
 
     def keep(self, built: Path) -> None:
-        """Remember a library that was built."""
+        """Remember a library that was built; others go where they are over the cap together.
+        Raises `InvalidCap`."""
+        cap_bytes = read_cap()
         data = built.read_bytes()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(self.path, data)
         write_durably(_note(self.path), str(Digest.of(data)).encode())
+        _evict(self.path.parent, cap_bytes, self.path.stem)
+
+
+class InvalidCap(TransomError):
+    """`TRANSOM_LIBRARY_BYTES` is no number of bytes."""
+
+
+def read_cap() -> int:
+    """Most bytes of the cache, as the environment says. Raises `InvalidCap`."""
+    text = os.environ.get(CAP_VARIABLE) or str(DEFAULT_CAP_BYTES)
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_CAP_DIGITS):
+        raise InvalidCap(f"{CAP_VARIABLE}: {text!r:.80} is not a number of bytes")
+    return int(text)
+
+
+def _evict(folder: Path, cap_bytes: int, used: str) -> None:
+    """Delete those used least recently until all are within the cap; `used` stays, and what is
+    being written now. Whoever copies one that goes has it open, and gets all of it."""
+    entries: dict[str, list[tuple[Path, os.stat_result]]] = {}
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            # `<key>.library`, `<key>.digest`, and `.<key>.library.partial` of a writer.
+            entries.setdefault(path.name.lstrip(".").partition(".")[0], []).append(
+                (path, path.stat())
+            )
+    total = sum(stat.st_size for files in entries.values() for _, stat in files)
+    unfinished_since = time.time() - UNFINISHED_SECONDS
+
+    def last_use(key: str) -> float:
+        return max(stat.st_mtime for _, stat in entries[key])
+
+    for key in sorted(entries, key=last_use):
+        is_written = any(path.suffix == ".partial" for path, _ in entries[key])
+        if total <= cap_bytes:
+            return
+        if key == used or (is_written and last_use(key) > unfinished_since):
+            continue
+        for path, stat in entries[key]:
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
 
 
 def tool_versions() -> str:

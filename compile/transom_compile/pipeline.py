@@ -1,12 +1,11 @@
 """The walk from a checkpoint to a bundle: the order of the steps and nothing else.
 
 Works in a folder beside the wanted one and renames it at the end, so that a failure or an interrupt
-leaves nothing behind. Model libraries are built in other processes, and the checkpoint is hashed in
-a thread, while weights are repacked.
+leaves nothing behind; what a killed walk left goes with the next one to the same place. Model
+libraries are built in other processes, and the checkpoint is hashed in a thread, while weights are
+repacked.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from transom_compile.libraries import (
     LibrarySource,
     library_builds,
 )
-from transom_compile.library_cache import tool_versions
+from transom_compile.library_cache import read_cap, tool_versions
 from transom_compile.link import RUNTIME_FILE
 from transom_compile.names import read_parameter, release_parameter
 from transom_compile.prepare import MADE_NAME, Recipe, check_recipe, prepare_checkpoint
@@ -48,6 +47,7 @@ from transom_models import media_types
 from transom_models.architecture import ParameterSpec
 from transom_models.digest import Digest
 from transom_models.native_config import native_config
+from transom_models.work_folder import work_folder
 
 __all__ = ["CompileError", "CompileOptions", "CompileReport", "compile_bundle"]
 
@@ -141,6 +141,8 @@ def check_options(source: Path, options: CompileOptions) -> None:
         raise CompileError(
             f"{options.runtime_dir} holds no wasm runtime; run `transom build runtime` first"
         )
+    if options.variants:
+        read_cap()
     check_recipe(source, options.recipe)
 
 
@@ -163,8 +165,7 @@ def workspace(out_dir: Path) -> Iterator[Path]:
     if out_dir.exists() and not _is_replaceable(out_dir):
         raise CompileError(f"{out_dir} exists and is not a bundle; choose another --out")
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
+    with work_folder(out_dir.parent, f".{out_dir.name}.") as folder:
         inner = folder / "bundle"
         inner.mkdir()
         yield inner
@@ -173,8 +174,6 @@ def workspace(out_dir: Path) -> Iterator[Path]:
             out_dir.rename(folder / "previous")
         inner.rename(out_dir)
         sync_folder(out_dir.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_replaceable(folder: Path) -> bool:

@@ -32,6 +32,8 @@ OLLAMA_LICENSE: Final = "application/vnd.ollama.image.license"
 ANNOTATION_TITLE: Final = "org.opencontainers.image.title"
 # What an image layout calls one of its models.
 ANNOTATION_REF_NAME: Final = "org.opencontainers.image.ref.name"
+# Of an image layout's index, in bytes: larger blobs lie in pieces, for a host that takes no more.
+ANNOTATION_MAX_FILE: Final = "dev.transom.layout.max-file"
 ANNOTATION_LICENSES: Final = "org.opencontainers.image.licenses"
 # "gpu" or "fallback", on library layers.
 ANNOTATION_SCHEDULE: Final = "dev.transom.schedule"

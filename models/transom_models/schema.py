@@ -233,6 +233,7 @@ def files() -> dict[Path, str]:
         "ANNOTATIONS": {
             "title": media_types.ANNOTATION_TITLE,
             "refName": media_types.ANNOTATION_REF_NAME,
+            "maxFile": media_types.ANNOTATION_MAX_FILE,
             "licenses": media_types.ANNOTATION_LICENSES,
             "schedule": media_types.ANNOTATION_SCHEDULE,
         },

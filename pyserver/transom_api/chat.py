@@ -4,7 +4,7 @@ Readers (`openai.chat`, `anthropic.messages`, `ollama.chat`, …) make one of th
 it into what an engine is given; writers turn what comes back into the dialect's frames. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -73,6 +73,12 @@ class Message:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
+def goes_on_with(messages: Sequence[Message]) -> bool:
+    """Whether the last message is words or thoughts of the model, which it can go on with. A call
+    is over, and waits for its answer."""
+    return bool(messages) and messages[-1].role == "assistant" and not messages[-1].tool_calls
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A function that the model may call; `parameters` is a JSON schema of an object."""
@@ -133,6 +139,8 @@ class Chat:
     documents: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     continues_last: bool = False
     """Go on with the last message, which is the model's, instead of beginning one."""
+    must_continue: bool = False
+    """The request says so itself: where nobody can, it is refused."""
     keep_seconds: float | None = None
     cache_prompt: bool = True
     raw_prompt: str | None = None

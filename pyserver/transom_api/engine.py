@@ -145,6 +145,8 @@ class ModelFacts:
     """How many tokens it knows; None when nobody told."""
     adapters: int = 0
     """How many a request may scale."""
+    gpu_bytes: int = 0
+    """Memory of graphics cards that it took when it was loaded; 0 on the processor."""
 
 
 Task = Literal["generate", "embed", "rerank"]

@@ -6,7 +6,7 @@ functions given in.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final
@@ -16,6 +16,7 @@ from transom_api.adapters import check_lora
 from transom_api.chat import Audio, Chat, Image, Message, Text, Tool
 from transom_api.closed_schema import closed
 from transom_api.constraints import grammar_of, schema_of
+from transom_api.continuing import Begun, begin, go_on
 from transom_api.conversation import (
     Row,
     rows_of,
@@ -27,7 +28,7 @@ from transom_api.conversation import (
 from transom_api.deltas import Content, Delta
 from transom_api.engine import GenerateRequest, ModelFacts
 from transom_api.fields import InvalidField
-from transom_api.reasoning import MARKERS, ThinkingReader, closer_of
+from transom_api.reasoning import MARKERS, ThinkingReader
 from transom_api.schema_limits import check_schema
 from transom_api.session import AnswerReader
 from transom_api.sound_files import MAX_SECONDS
@@ -51,11 +52,11 @@ from transom_models.modelfile import Parameters, check_parameters, jinja_templat
 Render = Callable[..., str]
 """`render(template, messages, *, bos, eos, reply_header, tools, variables)` gives the prompt."""
 
-# Stands for the text to go on with, while the template is asked what comes before it. Letters only,
-# so that a template that trims or looks for tags leaves it alone.
-_CONTINUED: Final = "qzContinuedqz"
-# Where gpt-oss says what it was asked for.
+# Where gpt-oss says what it was asked for, and how it begins another message.
 _FINAL_CHANNEL: Final = "<|channel|>final<|message|>"
+_NEXT_MESSAGE: Final = "<|end|><|start|>assistant"
+# Any word that begins no call: a reader that has read it is inside of an answer.
+_WORD: Final = "a"
 _SUFFIX: Final = re.compile(r"\bsuffix\b")
 
 
@@ -142,23 +143,17 @@ def plan(
     if chat.suffix is not None and _SUFFIX.search(template) is None:
         raise InvalidField("suffix", f"the template of {chat.model} fills no gaps; leave it out")
     calling = _calling(chat, form_of(template))
-    prompt = _prompt(chat, defaults, facts, render, template, calling)
-    closer = closer_of(prompt)
+    begun = _begun(chat, defaults, facts, render, template, calling)
+    prompt = begun.prompt
     if calling.is_held:
-        if calling.native is GPT_OSS and not (calling.forced and calling.forced.prefill):
-            prompt += _FINAL_CHANNEL
-        elif closer is not None:
-            prompt = f"{prompt.rstrip()}\n\n{closer}\n\n"
-        closer = None
-    elif chat.continues_last and chat.messages:
-        closer = closer or _unclosed(chat.messages[-1].text)
+        prompt = _ready_to_hold(begun, calling)
     if calling.forced is not None:
         prompt += calling.forced.prefill
     # Templates that write it themselves would have it twice.
     if facts.adds_bos and facts.bos:
         prompt = prompt.removeprefix(facts.bos)
     request = _request(chat, defaults, facts, prompt, calling)
-    return Plan(request, _readers(chat, calling, closer, new_id or _counted(chat)))
+    return Plan(request, _readers(chat, calling, begun, new_id or _counted(chat)))
 
 
 def _request(
@@ -179,7 +174,7 @@ def _request(
         stop=options.stops_of(parameters),
         json_schema=None if calling.schema is None else closed(calling.schema),
         grammar=calling.grammar,
-        images=_images(chat, facts),
+        images=check_files(chat, facts),
         stop_token_ids=chat.stop_token_ids,
         ignore_eos=chat.ignore_eos,
         logit_bias=tuple(chat.logit_bias.items()),
@@ -234,14 +229,26 @@ def _calling(chat: Chat, native: Form) -> _Calling:
     return _Calling(native, native, tools, () if native is GENERIC else tools)
 
 
+def _ready_to_hold(begun: Begun, calling: _Calling) -> str:
+    """The prompt, at a place where what comes next may be held: thinking is over by then."""
+    is_called = calling.forced is not None and calling.forced.prefill != ""
+    if calling.native is GPT_OSS:
+        if begun.channel is not None and (is_called or not begun.speaks):
+            return begun.prompt + _NEXT_MESSAGE + ("" if is_called else _FINAL_CHANNEL)
+        return begun.prompt + ("" if is_called or begun.speaks else _FINAL_CHANNEL)
+    if begun.closer is not None:
+        return f"{begun.prompt.rstrip()}\n\n{begun.closer}\n\n"
+    return begun.prompt
+
+
 def _readers(
-    chat: Chat, calling: _Calling, closer: str | None, new_id: NewId
+    chat: Chat, calling: _Calling, begun: Begun, new_id: NewId
 ) -> Callable[[int], AnswerReader]:
     names = frozenset(tool.name for tool in calling.tools)
     kinds = {
         (tool.name, name): schema.get("type")
         for tool in calling.tools
-        for name, schema in (tool.parameters.get("properties") or {}).items()
+        for name, schema in _properties(tool).items()
         if isinstance(schema, dict)
     }
     offer = Offer(names, new_id, chat.tool_choice.parallel, kinds)
@@ -253,13 +260,25 @@ def _readers(
             found.feed(calling.forced.prefill)
             return found
         if calling.native is GPT_OSS and not calling.is_held:
-            return GPT_OSS.reader(choice, offer)
+            found = GPT_OSS.reader(choice, offer)
+            found.feed(begun.channel or "")
+            return found
         answer: AnswerReader = (
             calling.form.reader(choice, offer) if calling.tools else _Plain(choice)
         )
-        return answer if calling.is_held else ThinkingReader(choice, answer, closer)
+        if begun.speaks:
+            answer.feed(_WORD)
+        if calling.is_held or begun.speaks:
+            return answer
+        return ThinkingReader(choice, answer, begun.closer)
 
     return reader
+
+
+def _properties(tool: Tool) -> Mapping[str, Any]:
+    """Of its parameters; a schema may say anything."""
+    found = tool.parameters.get("properties")
+    return found if isinstance(found, dict) else {}
 
 
 def _preserved(calling: _Calling) -> tuple[str, ...]:
@@ -276,7 +295,9 @@ def _counted(chat: Chat) -> NewId:
     return lambda: next(name for name in names if name not in taken)
 
 
-def _images(chat: Chat, facts: ModelFacts) -> tuple[bytes, ...]:
+def check_files(chat: Chat, facts: ModelFacts) -> tuple[bytes, ...]:
+    """The pictures and sounds of a conversation, in their order. Raises `InvalidField` for what the
+    model cannot take."""
     parts = [part for message in chat.messages for part in message.parts]
     seen = [part for part in parts if isinstance(part, Image)]
     heard = [part for part in parts if isinstance(part, Audio)]
@@ -295,14 +316,14 @@ def _images(chat: Chat, facts: ModelFacts) -> tuple[bytes, ...]:
     return tuple(part.data for part in parts if isinstance(part, Image | Audio))
 
 
-def _prompt(
+def _begun(
     chat: Chat,
     defaults: ModelDefaults,
     facts: ModelFacts,
     render: Render,
     template: str,
     calling: _Calling,
-) -> str:
+) -> Begun:
     """The template's words for the conversation, in whichever form the template takes it."""
     own = chat.messages
     if chat.raw_prompt is not None:
@@ -320,7 +341,7 @@ def _prompt(
     if is_generic and calling.tools:
         messages = with_instructions(messages, instructions(calling.tools))
 
-    def tell(messages: Sequence[Message], arguments_as_text: bool) -> str:
+    def tell(messages: Sequence[Message], arguments_as_text: bool) -> Begun:
         rows = rows_of(
             messages,
             facts.image_marker,
@@ -334,7 +355,12 @@ def _prompt(
             "tools": tools_of(calling.told) or None,
             "variables": _variables(chat, calling),
         }
-        return _told(render, template, rows, chat.continues_last, asked)
+
+        def told(rows: Sequence[Row], reply_header: bool) -> str:
+            return render(template, rows, reply_header=reply_header, **asked)
+
+        continues = chat.continues_last and rows[-1]["role"] == "assistant"
+        return go_on(told, rows, template) if continues else begin(told, rows)
 
     try:
         return tell(messages, False)
@@ -345,18 +371,6 @@ def _prompt(
             # The system text is ours; a template that takes none has it in the question.
             return tell(without_system(messages), False)
         raise
-
-
-def _told(
-    render: Render, template: str, rows: list[Row], continues: bool, asked: dict[str, Any]
-) -> str:
-    if not (continues and rows and rows[-1]["role"] == "assistant"):
-        return render(template, rows, reply_header=True, **asked)
-    marked = [*rows[:-1], {**rows[-1], "content": _CONTINUED}]
-    before, found, _ = render(template, marked, reply_header=False, **asked).rpartition(_CONTINUED)
-    if not found:
-        before = render(template, rows[:-1], reply_header=True, **asked)
-    return before + str(rows[-1]["content"])
 
 
 def _variables(chat: Chat, calling: _Calling) -> dict[str, Any]:
@@ -373,11 +387,3 @@ def _variables(chat: Chat, calling: _Calling) -> dict[str, Any]:
     if chat.suffix is not None:
         variables["suffix"] = chat.suffix
     return {**variables, **chat.template_variables}
-
-
-def _unclosed(text: str) -> str | None:
-    """What closes the thinking that this text is in the middle of, or None."""
-    for opener, closer in MARKERS.items():
-        if text.lstrip().startswith(opener) and closer not in text:
-            return closer
-    return None

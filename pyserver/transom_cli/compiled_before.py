@@ -11,8 +11,8 @@ from transom_compile.library_cache import tool_versions
 from transom_models import media_types
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
+from transom_server.model.base import Base, Part, base_of
 from transom_server.model.browser_config import read_config
-from transom_server.model.creation import Base, Part, base_of
 from transom_server.model.gguf_facts import GgufFacts
 from transom_server.model.model_texts import gguf_of, layers_of, read_texts
 from transom_server.store import Lease, Store

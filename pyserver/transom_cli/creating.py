@@ -19,15 +19,9 @@ from transom_models.errors import TransomError
 from transom_models.manifest import Descriptor, Manifest
 from transom_models.modelfile import Modelfile
 from transom_models.name import DEFAULT_HOST, InvalidName, ModelName
+from transom_server.model.base import Base, Part, base_from_model, fresh_base_from_gguf
 from transom_server.model.browser_config import Reconverse
-from transom_server.model.creation import (
-    Base,
-    CannotCreate,
-    Part,
-    base_from_model,
-    create_model,
-    fresh_base_from_gguf,
-)
+from transom_server.model.creation import CannotCreate, create_model
 from transom_server.model.model_texts import ModelTexts, layers_of, read_texts
 from transom_server.store import Lease, ModelNotFound, Store
 from transom_server.store.work import work_folder

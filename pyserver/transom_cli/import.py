@@ -18,6 +18,7 @@ from transom_cli.output import LINES, LongWork, json_option, long_work
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
 from transom_models.name import InvalidName, ModelName
+from transom_models.work_folder import work_folder
 from transom_server.exchange.bundle_import import INDEX_NAME
 from transom_server.exchange.oci_layout import (
     LAYOUT_NAME,
@@ -131,8 +132,8 @@ def _import_mlc(folder: Path, model: ModelName, library: Path | None, work: Long
         raise NotImportable(
             f"MLC's format needs {error.name}; install it with: pip install 'transom[compile]'"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="transom-import-") as workspace:
-        bundle, notes = mlc_bundle(folder, library, Path(workspace), work.progress)
+    with work_folder(Path(tempfile.gettempdir()), "transom-import-") as workspace:
+        bundle, notes = mlc_bundle(folder, library, workspace, work.progress)
         index = keep_folder(bundle.folder, str(model), work.progress, bundle.files)
     return Imported(((model, index),), tuple(notes))
 

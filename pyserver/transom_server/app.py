@@ -13,6 +13,7 @@ from typing import Final
 from flask import Flask, Response, g, request
 
 from transom_api.engine import Done, LoadOptions
+from transom_api.statuses import check_encoding
 from transom_models.name import ModelName
 from transom_server.access.api_keys import KeyRing, keys_path
 from transom_server.access.key_door import (
@@ -27,13 +28,13 @@ from transom_server.access.key_door import (
 from transom_server.access.origins import host_allowed, origin_allowed
 from transom_server.access.proxies import behind_proxies
 from transom_server.access.rate_limit import Limiter
+from transom_server.catalogue import Catalogue
 from transom_server.engines.budget import Budget
 from transom_server.engines.choice import chosen_engine
 from transom_server.engines.native import NativeModels
 from transom_server.engines.native_tasks import NativeTasks
 from transom_server.engines.waiting import Overloaded, WaitingLine
 from transom_server.errors import (
-    BodyEncoded,
     HostNotAllowed,
     NotWritable,
     OriginNotAllowed,
@@ -43,19 +44,14 @@ from transom_server.hosting import Host
 from transom_server.metrics import Metrics
 from transom_server.request_log import log_requests
 from transom_server.routes import (
-    anthropic,
+    apis,
     blobs,
     description,
-    generation,
     health,
     manifests,
     metrics,
-    models,
     ollama,
-    openai,
-    responses,
     tags,
-    tasks,
     uploads,
     web,
     webllm,
@@ -97,7 +93,6 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(tags.blueprint(store))
     app.register_blueprint(webllm.blueprint(store))
     upstreams = Upstreams(config.upstreams)
-    app.register_blueprint(models.blueprint(store, upstreams.rows))
     loading = LoadOptions(parallel=config.parallel, kv_type=config.kv_type)
     counted = Metrics()
     chosen = chosen_engine(config, store)
@@ -118,21 +113,18 @@ def create_app(config: Config | None = None) -> Flask:
     limiter = Limiter()
     routed = RoutedModels(native, upstreams, store, counted.tokens)
     host = Host(routed, lambda: charging(limiter))
-    app.register_blueprint(generation.blueprint(store, host, upstreams.rows))
-    app.register_blueprint(anthropic.blueprint(host))
-    app.register_blueprint(openai.blueprint(host))
-    app.register_blueprint(responses.blueprint(host))
     native_tasks = NativeTasks(
         chosen.store, native.loaded, loading, heard=lambda tokens: counted.tokens(tokens, 0)
     )
     routed_tasks = RoutedTasks(native_tasks, upstreams, store)
-    app.register_blueprint(tasks.blueprint(routed_tasks, lambda: charging(limiter)))
-    app.register_blueprint(ollama.blueprint(store, config, upstreams.rows))
-    app.register_blueprint(web.blueprint(config.web_dir))
+    catalogue = Catalogue(store, upstreams.rows)
+    app.register_blueprint(apis.blueprint(host, routed_tasks, catalogue, lambda: charging(limiter)))
+    app.register_blueprint(ollama.blueprint(store, config))
+    access = Access(config, KeyRing(keys_path(os.environ)))
+    app.register_blueprint(web.blueprint(config.web_dir, lambda: access.config.embed_origins))
     app.register_blueprint(metrics.blueprint(counted, native, upstreams, ending.is_set))
     metrics.count_answers(app, counted)
     register_errors(app)
-    access = Access(config, KeyRing(keys_path(os.environ)))
     app.extensions["transom_access"] = access
     _guard(app, access, limiter, ending)
     if config.trusted_proxies:
@@ -188,10 +180,8 @@ def _guard(app: Flask, access: Access, limiter: Limiter, ending: threading.Event
             )
 
     @app.before_request
-    def check_encoding() -> None:
-        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
-            raise BodyEncoded(f"send the body as it is, not packed as {encoding!r:.40}")
+    def check_packing() -> None:
+        check_encoding(request.headers.get("Content-Encoding"))
 
     ask_for_keys(app, access, limiter)
 

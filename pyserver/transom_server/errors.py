@@ -1,4 +1,7 @@
-"""Errors as HTTP answers: their statuses, and the log. `dialects` has the words."""
+"""Errors as HTTP answers: the statuses of those that only a server has, and the log.
+
+`transom_api` has the others (`statuses`), and the words (`dialects`).
+"""
 
 import errno
 import logging
@@ -7,26 +10,14 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from transom_api.engine import ContextOverflow, RequestCancelled, SchemaRefused, UnknownToken
-from transom_api.fields import InvalidField
-from transom_api.ollama.generation import InvalidRequest
-from transom_api.prompting import NoTemplate
-from transom_models.digest import InvalidDigest
+from transom_api.dialects import ANTHROPIC_HEADER, dialect_of, error_of
+from transom_api.statuses import STATUSES, BodyEncoded, Statuses, param_of, status_of
 from transom_models.errors import TransomError, public_text
-from transom_models.modelfile import (
-    AmbiguousTemplate,
-    InvalidParameter,
-    ModelfileError,
-    UntranslatableTemplate,
-)
-from transom_models.name import InvalidName
 from transom_server.access.key_door import KeyRefused, ScopeMissing
 from transom_server.access.rate_limit import RateLimited
-from transom_server.dialects import ANTHROPIC_HEADER, dialect_of, error_of
 from transom_server.engines.budget import NeverFits
 from transom_server.engines.loading import WrongTask
 from transom_server.engines.native_model import NotNative
-from transom_server.engines.template_process import TemplateFailed, TemplateRefused
 from transom_server.engines.waiting import ClientOverShare, Overloaded
 from transom_server.model.creation import CannotCreate
 from transom_server.model.draft import DraftMismatch
@@ -46,6 +37,8 @@ from transom_server.registry.uploads import (
 from transom_server.request_log import this_request
 from transom_server.store import BlobNotFound, DigestMismatch, ModelNotFound, NoRoom
 from transom_server.store.object_errors import ObjectStoreError
+from transom_server.transfer.address import InvalidAddress
+from transom_server.transfer.gguf_url import NoHub
 from transom_server.transfer.http_client import TransferError
 from transom_server.transfer.pull import NoRegistry
 from transom_server.transfer.registry_client import NotInRegistry
@@ -71,10 +64,6 @@ class NotWritable(TransomError):
     """The settings let no client change the store."""
 
 
-class BodyEncoded(TransomError):
-    """The body is packed: what it unpacks to nobody knows before."""
-
-
 class ManifestNotFound(TransomError):
     """The digest names no manifest of this store."""
 
@@ -91,10 +80,9 @@ class InvalidPage(TransomError):
     """A part of a list was asked for that no list can have."""
 
 
-# Error -> status and OCI code, for its kinds too. What is not here is our own fault: 500.
-_ANSWERS: Final[dict[type, tuple[int, str]]] = {
-    InvalidName: (400, "NAME_INVALID"),
-    InvalidDigest: (400, "DIGEST_INVALID"),
+# Error -> status and OCI code, for its kinds too.
+_STATUSES: Final[Statuses] = {
+    **STATUSES,
     HostNotAllowed: (403, "DENIED"),
     KeyRefused: (401, "UNAUTHORIZED"),
     ScopeMissing: (403, "MISSING_SCOPE"),
@@ -105,24 +93,13 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     ManifestNotFound: (404, "MANIFEST_UNKNOWN"),
     FileNotInModel: (404, "BLOB_UNKNOWN"),
     BlobNotFound: (404, "BLOB_UNKNOWN"),
-    InvalidRequest: (400, "UNSUPPORTED"),
-    InvalidField: (400, "UNSUPPORTED"),
-    InvalidParameter: (400, "UNSUPPORTED"),
     NotNative: (400, "UNSUPPORTED"),
     DraftMismatch: (400, "UNSUPPORTED"),
     WrongTask: (400, "UNSUPPORTED"),
-    UnknownToken: (400, "UNSUPPORTED"),
-    NoTemplate: (400, "UNSUPPORTED"),
-    TemplateRefused: (400, "UNSUPPORTED"),
-    TemplateFailed: (400, "UNSUPPORTED"),
     BodyEncoded: (415, "UNSUPPORTED"),
-    ContextOverflow: (400, "CONTEXT_LENGTH_EXCEEDED"),
     NeverFits: (400, "UNSUPPORTED"),
     Overloaded: (503, "TOOMANYREQUESTS"),
     ClientOverShare: (429, "TOOMANYREQUESTS"),
-    SchemaRefused: (400, "INVALID_SCHEMA"),
-    # nginx's word for a client that closed the connection; nobody reads it.
-    RequestCancelled: (499, "UNKNOWN"),
     RepositoryNotFound: (404, "NAME_UNKNOWN"),
     InvalidPage: (400, "UNSUPPORTED"),
     DigestMismatch: (400, "DIGEST_INVALID"),
@@ -137,10 +114,9 @@ _ANSWERS: Final[dict[type, tuple[int, str]]] = {
     NoRoom: (507, "UNKNOWN"),
     CannotCreate: (400, "UNSUPPORTED"),
     InvalidGguf: (400, "UNSUPPORTED"),
-    ModelfileError: (400, "UNSUPPORTED"),
-    UntranslatableTemplate: (400, "UNSUPPORTED"),
-    AmbiguousTemplate: (400, "UNSUPPORTED"),
     NoRegistry: (400, "UNSUPPORTED"),
+    NoHub: (400, "UNSUPPORTED"),
+    InvalidAddress: (400, "UNSUPPORTED"),
     LicenseNotAccepted: (403, "DENIED"),
     NotInRegistry: (404, "MANIFEST_UNKNOWN"),
     # Another server did not do its part.
@@ -163,13 +139,11 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(TransomError)
     def explained(error: TransomError) -> Response:
-        known = (_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
-        status, code = next(known, (500, "UNKNOWN"))
+        status, code = status_of(error, _STATUSES)
         if status >= 500:
             level = logging.WARNING if isinstance(error, Overloaded) else logging.ERROR
             _LOG.log(level, "%s: %s", _asked(), error)
-        param = error.param if isinstance(error, InvalidField) else None
-        response = error_response(status, code, str(error), param)
+        response = error_response(status, code, str(error), param_of(error))
         if isinstance(error, Overloaded | RateLimited):
             response.headers["Retry-After"] = str(error.retry_seconds)
         return response

@@ -1,5 +1,7 @@
 """From figures to what people read: one number per metric, a table, a plot. Runs nothing."""
 
+import statistics
+from collections.abc import Iterable, Mapping
 from html import escape
 from math import log2
 from typing import Any, Final
@@ -48,6 +50,22 @@ def metrics_of(cold: dict[str, Any] | None, warm: dict[str, Any]) -> dict[str, f
     if warm["memory"]["heapBytes"] is not None:
         metrics["JavaScript heap, MB"] = warm["memory"]["heapBytes"] / MEGABYTE
     return metrics
+
+
+def medians(samples: Iterable[tuple[str, str, Mapping[str, float]]]) -> Medians:
+    """Of host, engine and metrics of each measurement."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for host, engine, metrics in samples:
+        rows = found.setdefault(host, {}).setdefault(engine, {})
+        for name, value in metrics.items():
+            rows.setdefault(name, []).append(value)
+    return {
+        host: {
+            engine: {name: statistics.median(values) for name, values in rows.items()}
+            for engine, rows in engines.items()
+        }
+        for host, engines in found.items()
+    }
 
 
 def ratio(ours: float | None, theirs: float | None) -> float | None:

@@ -21,7 +21,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -34,7 +33,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.bench import engine_hosts
 from tests.bench.engine_hosts import Figures, Measure, Plan
-from tests.bench.engine_report import Medians, draw, metrics_of, print_table
+from tests.bench.engine_report import Medians, draw, medians, metrics_of, print_table
 
 WARM_SALT = 500
 """Far from the cold starts': no prompt comes twice."""
@@ -135,19 +134,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def medians_of(runs: list[dict[str, Any]]) -> Medians:
     """host -> engine -> metric -> median of the rounds."""
-    samples: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for row in runs:
-        engines = samples.setdefault(row["host"], {})
-        metrics = engines.setdefault(row["engine"], {})
-        for name, value in metrics_of(row["cold"], row["warm"]).items():
-            metrics.setdefault(name, []).append(value)
-    return {
-        host: {
-            engine: {name: statistics.median(values) for name, values in metrics.items()}
-            for engine, metrics in engines.items()
-        }
-        for host, engines in samples.items()
-    }
+    return medians(
+        (row["host"], row["engine"], metrics_of(row["cold"], row["warm"])) for row in runs
+    )
 
 
 def main() -> None:

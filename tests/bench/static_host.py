@@ -9,9 +9,11 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -19,8 +21,22 @@ ISOLATED = {
 }
 
 
+@dataclass(frozen=True)
+class Sent:
+    """An answer: `length` as its head says."""
+
+    path: str
+    status: int
+    length: int
+
+
 class _Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def __init__(self, *arguments: Any, log: list[Sent] | None, **options: Any) -> None:
+        self._log = log
+        self._status = self._length = 0
+        super().__init__(*arguments, **options)
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -39,19 +55,31 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         return io.BytesIO(part)
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self._status, self._length = int(code), 0
+        super().send_response(code, message)
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword == "Content-Length":
+            self._length = int(value)
+        super().send_header(keyword, value)
+
     def end_headers(self) -> None:
+        if self._log is not None:
+            path = urlsplit(self.path).path
+            self._log.append(Sent(path, self._status, self._length))
         for name, value in ISOLATED.items():
             self.send_header(name, value)
         super().end_headers()
 
-    def log_request(self, *_: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Nobody reads it."""
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Gives the address."""
-    handler = partial(_Handler, directory=str(folder))
+def serve(folder: Path, log: list[Sent] | None = None) -> Iterator[str]:
+    """Gives the address; what is answered goes into the log."""
+    handler = partial(_Handler, directory=str(folder), log=log)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)

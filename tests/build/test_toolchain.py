@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from transom_build import cli, runtime, sources, toolchain
+from transom_build import cli, python_packages, runtime, sources, toolchain
 from transom_build.errors import ToolchainError
 from transom_compile import library_cache, link
 
@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_pins_are_those_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = project["optional-dependencies"]["build"]
-    assert sorted(extra) == sorted(f"{name}=={pin}" for name, pin in toolchain.PINNED.items())
+    pinned = {**toolchain.PINNED, **python_packages.PINNED}
+    assert sorted(extra) == sorted(f"{name}=={pin}" for name, pin in pinned.items())
 
 
 def test_another_version_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

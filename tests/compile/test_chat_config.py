@@ -188,8 +188,10 @@ def test_what_the_template_does_is_said() -> None:
 def test_stops_are_eos_and_every_end_of_turn() -> None:
     # eos is <|im_end|> (2); llama.cpp also stops at <|endoftext|> (0).
     assert document()["conv_template"]["stop_token_ids"] == [0, 2]
+    assert document()["eos_token_id"] == [2, 0], "the first is what templates call eos_token"
     other = document(tokenizer__ggml__eos_token_id=0)
     assert other["conv_template"]["stop_token_ids"] == [0, 2], "the template's own end of turn"
+    assert other["eos_token_id"] == [0, 2]
 
 
 def test_bos_travels_as_an_id_when_the_tokenizer_adds_it() -> None:

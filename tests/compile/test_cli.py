@@ -103,32 +103,74 @@ def test_the_command_s_options(tiny_llama_path: Path, tmp_path: Path) -> None:
     assert "--prefill-chunk" in CliRunner().invoke(command, ["--help"]).stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_killed_compile_leaves_nothing_behind(
-    tiny_llama_path: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    """A real process, stopped in the middle of the walk."""
-    program = (
-        "import sys, time; from pathlib import Path; from transom_compile import pipeline;"
-        "from transom_compile.cli import run_compile;"
-        "pipeline._write_texts = lambda *a: (print('here', flush=True), time.sleep(60));"
-        "options = pipeline.CompileOptions(Path('none'), variants=());"
-        "sys.exit(run_compile(Path(sys.argv[1]), options, out=Path(sys.argv[2])))"
-    )
+# Waits in the middle of the walk. With a folder it writes there, else into "the store".
+HALF_A_WALK = """
+import sys, time
+from pathlib import Path
+from transom_compile import pipeline
+from transom_compile.cli import run_compile
+pipeline._write_texts = lambda *arguments: (print("here", flush=True), time.sleep(60))
+options = pipeline.CompileOptions(Path("none"), variants=())
+out = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+name = None if out is not None else "tiny"
+sys.exit(run_compile(Path(sys.argv[1]), options, out=out, name=name, keep=lambda *arguments: None))
+"""
+
+
+def half_a_walk(temporary: Path, *arguments: Path) -> subprocess.Popen[str]:
+    """A real process, in the middle of the walk."""
     child = subprocess.Popen(
-        [sys.executable, "-c", program, str(tiny_llama_path), str(tmp_path / "out")],
+        [sys.executable, "-c", HALF_A_WALK, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)},
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n"
+    return child
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ended_compile_leaves_nothing_behind(
+    tiny_llama_path: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    child = half_a_walk(tmp_path, tiny_llama_path, tmp_path / "out")
     child.send_signal(number)
     _, errors = child.communicate(timeout=30)
     assert child.returncode == 130
     assert errors == "error: interrupted; nothing was kept\n"
     assert list(tmp_path.iterdir()) == [tiny_llama_path]
+
+
+def test_what_a_killed_compile_left_goes_with_the_next_one(
+    tiny_llama_path: Path, tmp_path: Path
+) -> None:
+    """One to a folder and one to the store's; those that live keep theirs."""
+    temporary, home = tmp_path / "temporary", tmp_path / "home"
+    temporary.mkdir()
+    home.mkdir()
+    # Alike, but nobody's work.
+    (home / ".out.lock").touch()
+    (home / ".out.0123456789abcdef").mkdir()
+    bystanders = set(home.iterdir())
+    for arguments in ((tiny_llama_path, home / "out"), (tiny_llama_path,)):
+        child = half_a_walk(temporary, *arguments)
+        child.kill()
+        child.communicate(timeout=30)
+    left = {*home.iterdir(), *temporary.iterdir()} - bystanders
+    assert len(left) == 4
+    with half_a_walk(temporary, tiny_llama_path, home / "out") as one:
+        with half_a_walk(temporary, tiny_llama_path) as other:
+            living = {*home.iterdir(), *temporary.iterdir()} - bystanders
+            assert len(living) == 4
+            assert living.isdisjoint(left)
+            assert run_compile(tiny_llama_path, NO_LIBRARIES, out=home / "out") == 0
+            assert living < {*home.iterdir(), *temporary.iterdir()}
+            other.terminate()
+        one.terminate()
+    assert list(temporary.iterdir()) == []
+    assert set(home.iterdir()) == {*bystanders, home / "out"}
 
 
 def test_a_killed_compile_ends_its_compilers(tiny_llama_path: Path, tmp_path: Path) -> None:

@@ -12,7 +12,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "compile", "build", "pyserver")
-PYTHON_TESTS = {"models", "compile", "build", "pyserver", "contract", "hostile", "e2e", "api"}
+PYTHON_TESTS = {
+    "models",
+    "compile",
+    "build",
+    "pyserver",
+    "contract",
+    "hostile",
+    "e2e",
+    "api",
+    "app",
+    "web",
+    "bench",
+}
 
 
 def test_every_test_file_is_collected() -> None:

@@ -39,6 +39,7 @@ def run(code: str) -> str:
         "transom_compile.shards",
         "transom_compile.pipeline",
         "transom_server.store",
+        "transom_pyodide.host",
     ],
 )
 def test_needs_no_tvm(module: str) -> None:

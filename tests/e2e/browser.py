@@ -6,12 +6,14 @@ Transom.
 
 import http.server
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, Playwright, expect
+from playwright.sync_api import BrowserContext, Error, Page, Playwright, Worker, expect
 
 WITHOUT_WEBGPU = (
     # Tests run as root on a machine of their own; Chromium's sandbox refuses root.
@@ -54,7 +56,12 @@ def open_chromium(
     try:
         yield context
     finally:
-        context.close()
+        try:
+            context.close()
+        except Error as error:
+            # Some tests kill it, and its end may not have been heard of yet.
+            if "has been closed" not in str(error):
+                raise
 
 
 def watch(page: Page) -> list[str]:
@@ -68,16 +75,34 @@ def watch(page: Page) -> list[str]:
     return complaints
 
 
+def engine_worker(page: Page) -> Worker:
+    """The page's worker that has the GPU; another one has the API."""
+    [worker] = [each for each in page.workers if each.url.rpartition("/")[2].startswith("worker-")]
+    return worker
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *words: Any, headers: Mapping[str, str], **named: Any) -> None:
+        self.headers_of_all = headers
+        super().__init__(*words, **named)
+
+    def end_headers(self) -> None:
+        for name, value in self.headers_of_all.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_request(self, *_: object) -> None:
         """One line per shard is nothing that a test's output needs."""
 
 
 @contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
-    """The folder as any plain static host would hand it out; gives its address."""
-    handler = partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+def serve_folder(
+    folder: Path, port: int = 0, headers: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """The folder as any plain static host would hand it out, with `headers` on every file; gives
+    its address."""
+    handler = partial(_Quiet, directory=str(folder), headers=headers)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

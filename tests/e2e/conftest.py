@@ -76,6 +76,7 @@ def web_build(missing_tool: MissingTool) -> Path:
     """The page and the Node entry, built from this tree."""
     if shutil.which("npm") is None or not (ROOT / "node_modules").exists():
         missing_tool("no node_modules here: npm ci")
+    run_checked(TRANSOM, "build", "pyodide", timeout=BUILD_TIMEOUT_SECONDS)
     run_checked("npm", "run", "build", timeout=BUILD_TIMEOUT_SECONDS)
     run_checked("npm", "run", "build:node", timeout=BUILD_TIMEOUT_SECONDS)
     return ROOT / "web" / "dist"

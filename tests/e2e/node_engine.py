@@ -1,7 +1,7 @@
 """Runs the page's engine in Node on a chosen Vulkan driver and reads what it prints.
 
-Knows the command lines of web/src/node/{generate,together,draws}.ts and where `.ci/mesa` unpacks;
-knows nothing of models.
+Knows the command lines of web/src/node/{generate,complete,together,draws}.ts and where `.ci/mesa`
+unpacks; knows nothing of models.
 """
 
 import json
@@ -104,6 +104,22 @@ def chat(
     stdout, _ = _run(bundle, library, driver, "--chats", str(path))
     _, *answers = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
     return tuple(answers)
+
+
+def complete(
+    bundle: Path,
+    library: str,
+    requests: Sequence[Mapping[str, Any]],
+    work_dir: Path,
+    driver: dict[str, str],
+) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """What the model tells of itself, and the events of requests that run together
+    (web/src/node/complete.ts)."""
+    path = work_dir / "requests.json"
+    path.write_text(json.dumps(list(requests)))
+    stdout, _ = _run(bundle, library, driver, "--requests", str(path), entry="complete.mjs")
+    opened, *rows = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
+    return opened, tuple(rows)
 
 
 def score(

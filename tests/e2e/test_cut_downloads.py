@@ -110,31 +110,43 @@ def figures(network: BadNetwork) -> dict[str, int]:
 
 
 def read_storage(page: Page) -> dict[str, Any]:
-    """Hash all that is stored: blobs with a wrong digest, files that are no blob, pieces left."""
+    """Hash all that is stored: blobs with a wrong digest, files that are no blob, pieces left. What
+    goes while it is looked at has the looking begin again."""
     found: dict[str, Any] = page.evaluate(
         """async () => {
-            const origin = await navigator.storage.getDirectory();
-            const root = await origin.getDirectoryHandle("transom");
-            const wrong = [];
-            let bytes = 0;
-            const blobs = await root.getDirectoryHandle("blobs");
-            for await (const [name, handle] of blobs.entries()) {
-                const content = await (await handle.getFile()).arrayBuffer();
-                bytes += content.byteLength;
-                const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
-                const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-                if (hex !== name) {
-                    wrong.push(name);
+            async function walk() {
+                const origin = await navigator.storage.getDirectory();
+                const root = await origin.getDirectoryHandle("transom");
+                const wrong = [];
+                let bytes = 0;
+                const blobs = await root.getDirectoryHandle("blobs");
+                for await (const [name, handle] of blobs.entries()) {
+                    const content = await (await handle.getFile()).arrayBuffer();
+                    bytes += content.byteLength;
+                    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+                    const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0"));
+                    if (hex.join("") !== name) {
+                        wrong.push(name);
+                    }
+                }
+                const pieces = [];
+                const folders = await root.getDirectoryHandle("pieces");
+                for await (const folder of folders.values()) {
+                    for await (const name of folder.keys()) {
+                        pieces.push(`${folder.name}/${name}`);
+                    }
+                }
+                return { wrong, bytes, pieces };
+            }
+            for (let tries = 5; ; tries--) {
+                try {
+                    return await walk();
+                } catch (error) {
+                    if (error.name !== "NotFoundError" || tries === 0) {
+                        throw error;
+                    }
                 }
             }
-            const pieces = [];
-            const folders = await root.getDirectoryHandle("pieces");
-            for await (const folder of folders.values()) {
-                for await (const name of folder.keys()) {
-                    pieces.push(`${folder.name}/${name}`);
-                }
-            }
-            return { wrong, bytes, pieces };
         }"""
     )
     return found

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, Playwright, Worker
 
 from tests.bench.static_host import serve
 from tests.e2e import tiny_checkpoints
-from tests.e2e.browser import FLAGS, open_chromium, watch
+from tests.e2e.browser import FLAGS, engine_worker, open_chromium, watch
 from tests.e2e.test_several_models import WATCH
 from transom_compile import libraries
 from transom_compile.hub.convert import convert_folder
@@ -108,7 +108,7 @@ def open_tab(page: Page, address: str) -> Tab:
     complaints = watch(page)
     page.goto(address)
     page.wait_for_function("() => window.transom !== undefined")
-    (worker,) = page.workers
+    worker = engine_worker(page)
     worker.evaluate(WATCH)
     for model in MODELS:
         page.evaluate("(address) => window.transom.models.load(address)", f"bundle={model}/")

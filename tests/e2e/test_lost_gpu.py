@@ -36,7 +36,9 @@ def start_answer(page: Page, temperature: float) -> None:
     page.evaluate(
         """([text, maxTokens, temperature]) => {
             window.transom.newChat();
-            window.answer = window.transom.ask(text, { temperature, topP: 1, seed: 5, maxTokens });
+            window.answer = window.transom.ask(text, {
+                temperature, topP: 1, seed: 5, maxTokens, logprobs: true,
+            });
         }""",
         [QUESTION, TOKENS, temperature],
     )
@@ -55,7 +57,7 @@ def test_an_answer_outlives_the_gpu(page: Page, temperature: float) -> None:
     whole: dict[str, Any] = page.evaluate("() => window.answer")
 
     start_answer(page, temperature)
-    page.wait_for_function(f"() => window.transom.partial().tokenIds.length >= {BEFORE}")
+    page.wait_for_function(f"() => window.transom.partial().pieces >= {BEFORE}")
     crash_gpu(page)
     again: dict[str, Any] = page.evaluate("() => window.answer")
     print(f"\n{json.dumps(again)}")
@@ -72,7 +74,7 @@ def start_company(page: Page) -> None:
             const options = { temperature: 0, topP: 1, seed: 5, maxTokens };
             window.transom.newChat();
             window.company = Promise.all([
-                window.transom.ask(shown, options),
+                window.transom.ask(shown, { ...options, logprobs: true }),
                 ...hidden.map(([content, temperature]) => window.transom.models.generate({
                     messages: [{ role: "user", content }],
                     options: { ...options, temperature },
@@ -89,7 +91,7 @@ def test_several_answers_outlive_the_gpu(page: Page) -> None:
     assert len({answer["text"] for answer in whole}) == 3
 
     start_company(page)
-    page.wait_for_function(f"() => window.transom.partial().tokenIds.length >= {BEFORE}")
+    page.wait_for_function(f"() => window.transom.partial().pieces >= {BEFORE}")
     crash_gpu(page)
     again: list[dict[str, Any]] = page.evaluate("() => window.company")
     assert [one["tokenIds"] for one in again] == [one["tokenIds"] for one in whole]

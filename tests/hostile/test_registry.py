@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.pyserver.registry import CONFIG_TYPE, LAYER_TYPE, Registry, running_registry
+from transom_api.addresses import MAX_BODY_BYTES
 from transom_models.digest import Digest
 from transom_models.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from transom_server.http.request_body import MAX_BODY_BYTES, body_limit
+from transom_server.http.request_body import body_limit
 from transom_server.registry import uploads
 from transom_server.store import Store
 

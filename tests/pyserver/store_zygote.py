@@ -17,7 +17,8 @@ from typing import Any
 
 from transom_models.modelfile import parse_modelfile
 from transom_models.name import ModelName
-from transom_server.model.creation import base_from_model, create_model
+from transom_server.model.base import base_from_model
+from transom_server.model.creation import create_model
 from transom_server.store import Store
 from transom_server.transfer.pull import pull
 from transom_server.transfer.push import push

@@ -291,7 +291,7 @@ def test_what_is_open_stays_open(path: Path, app: Flask) -> None:
 def test_every_route_but_those_is_behind_the_door(path: Path, app: Flask) -> None:
     """Also one that is added tomorrow."""
     create_key(path, "a", now=NOW)
-    open_rules = {"/", "/<page:file>", "/healthz", "/readyz"}
+    open_rules = {"/", "/<page:file>", "/embed.json", "/healthz", "/readyz"}
     asked = 0
     for rule in app.url_map.iter_rules():
         if rule.rule in open_rules:

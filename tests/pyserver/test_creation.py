@@ -13,6 +13,7 @@ from transom_models.digest import Digest
 from transom_models.manifest import Descriptor, Index, InvalidManifest, Manifest, Platform
 from transom_models.modelfile import Modelfile, parse_modelfile
 from transom_models.name import ModelName
+from transom_server.model.base import base_from_model, fresh_base_from_gguf
 from transom_server.model.browser_config import (
     read_config,
     with_parameters,
@@ -20,12 +21,7 @@ from transom_server.model.browser_config import (
     with_template,
     without_conversation,
 )
-from transom_server.model.creation import (
-    CannotCreate,
-    base_from_model,
-    create_model,
-    fresh_base_from_gguf,
-)
+from transom_server.model.creation import CannotCreate, create_model
 from transom_server.model.gguf_facts import InvalidGguf
 from transom_server.model.model_details import look_at
 from transom_server.model.model_texts import read_messages, read_texts

@@ -163,6 +163,9 @@ def test_without_a_template_a_prompt_alone_is_continued(
     answer = post(server, "/api/chat", {"model": "plain", "messages": [HELLO]})
     assert answer.status_code == 400
     assert "plain has no chat template" in answer.json()["error"]
+    body = {"model": "plain", "messages": [HELLO]}
+    # Our page then continues the text.
+    assert post(server, "/v1/chat/completions", body).json()["error"]["code"] == "no_chat_template"
 
 
 def test_json(client: ollama.Client) -> None:

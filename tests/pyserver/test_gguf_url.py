@@ -1,6 +1,7 @@
 """pytest tests/pyserver/test_gguf_url.py: GGUF files from plain addresses and from a hub."""
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from tests.pyserver.pulling import PIECE_BYTES, Heard, options
 from transom_cli.main import run as run_cli
 from transom_models.digest import Digest, InvalidDigest
 from transom_models.name import InvalidName, ModelName
+from transom_server.app import create_app
 from transom_server.model.gguf_facts import InvalidGguf
+from transom_server.settings.config import Config
 from transom_server.store import Store
 from transom_server.transfer.address import InvalidAddress
 from transom_server.transfer.gguf_url import NoHub, NotGguf, name_of_url, pull_url, read_address
@@ -154,9 +157,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "models")
 
 
-def kept(store: Store) -> bytes:
+def kept(store: Store, name: ModelName = NAME) -> bytes:
     """The model's GGUF, as the store has it."""
-    model = store.get_index(NAME)
+    model = store.get_index(name)
     layers = store.get_manifest(model.index.manifests[0]).layers
     assert store.verify().problems == ()
     with store.open_blob(layers[0].digest) as file:
@@ -303,6 +306,17 @@ def test_a_hub(fake: FlakyServer, store: Store, monkeypatch: pytest.MonkeyPatch)
         files.data = files.data[:-1] + b"!"
         with pytest.raises(TransferError, match="other bytes than its digest"):
             pull_url(store, url, NAME, options(), Heard())
+
+
+def test_the_server_fetches_it_for_a_page(fake: FlakyServer, store: Store) -> None:
+    host = Host(fake, gguf())
+    app = create_app(Config.read({}, models=str(store.location)))
+    with app.test_client() as client:
+        answer = client.post("/api/pull", json={"model": host.url})
+        lines = [json.loads(line) for line in answer.data.splitlines()]
+        assert lines[-1] == {"status": "success"}
+        assert client.get("/api/tags").get_json()["models"][0]["name"] == "tiny:latest"
+    assert kept(store, ModelName.parse("tiny")) == host.data
 
 
 def test_the_command(fake: FlakyServer, store: Store, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from transom_api.fields import Fields, InvalidField
 from transom_api.image_files import read_base64
 from transom_api.image_size import MAX_PIXELS, picture_size
 from transom_api.json_body import MAX_MARKS, read_json
+from transom_api.lengths import MAX_TOKEN_BYTES, check_length
 from transom_api.schema_limits import (
     MAX_ALTERNATIVES,
     MAX_GRAMMAR_BYTES,
@@ -22,7 +23,6 @@ from transom_api.schema_limits import (
     check_grammar,
     check_schema,
 )
-from transom_server.engines.lengths import MAX_TOKEN_BYTES, check_length
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 

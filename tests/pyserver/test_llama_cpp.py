@@ -10,9 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import xllamacpp
 
 from tests.fakes.pictures import png
 from tests.fakes.tiny_adapter import tiny_adapter
@@ -32,6 +34,7 @@ from transom_api.engine import (
     TokenEvent,
 )
 from transom_server.engines.llama_cpp import LlamaCpp
+from transom_server.engines.llama_cpp_child import free_on_cards
 
 GREEDY = Sampling(temperature=0)
 SECONDS = 30
@@ -82,6 +85,21 @@ def test_facts(engine: LlamaCpp) -> None:
     assert engine.facts.image_marker is None
     assert engine.alive()
     assert engine.resident_bytes() > 1_000_000
+    # The build of PyPI, which these tests run on, knows no graphics cards.
+    assert engine.facts.gpu_bytes == 0
+
+
+def test_free_memory_is_that_of_graphics_cards() -> None:
+    """Stands in for a machine with two cards: what a load took of both is the model's."""
+    kinds = xllamacpp.ggml_backend_dev_type
+    cpu, gpu, shared = (
+        getattr(kinds, f"GGML_BACKEND_DEVICE_TYPE_{kind}") for kind in ("CPU", "GPU", "IGPU")
+    )
+    rows = [(cpu, 1000), (gpu, 200), (gpu, 30), (shared, 4)]
+    found = [{"type": kind, "memory_free": free} for kind, free in rows]
+    module = SimpleNamespace(ggml_backend_dev_type=kinds, get_device_info=lambda: found)
+    assert free_on_cards(module) == 234
+    assert free_on_cards(xllamacpp) == 0
 
 
 def test_a_tokenizer_that_adds_bos_says_so(tmp_path: Path) -> None:

@@ -5,15 +5,23 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.tiny_gguf import tiny_llama
-from transom_api.engine import EngineFailed, GenerateRequest, LoadOptions, ModelFiles, Sampling
+from transom_api.engine import (
+    EngineFailed,
+    GenerateRequest,
+    LoadOptions,
+    ModelFiles,
+    Sampling,
+    SchemaRefused,
+)
 from transom_server.engines import llama_cpp_watch
 from transom_server.engines.llama_cpp import LlamaCpp
-from transom_server.engines.llama_cpp_watch import Watch
+from transom_server.engines.llama_cpp_watch import GrammarWatch, Prompts, Watch
 
 SECONDS = 30
 ENDLESS = GenerateRequest("hello w", Sampling(temperature=0))
@@ -103,18 +111,78 @@ def test_an_answer_that_no_step_of_comes_ends_the_process(
 ) -> None:
     """A grammar can be such that the next token is never found; nobody else gets one meanwhile."""
     ended: list[str] = []
-    watch = llama_cpp_watch.GrammarWatch(ended.append)
+    watch = GrammarWatch(ended.append, Prompts())
     looked = watch.over(lambda: False)
     assert not looked()
-    assert ended == []
-    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_PATIENCE_SECONDS", -1.0)
+    assert (ended, watch.has_ended) == ([], False)
+    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_STEP_SECONDS", -1.0)
     assert not looked()
     assert ended == ["took too long over a grammar and was ended"]
+    assert watch.has_ended
+
+
+def test_a_step_that_reads_a_prompt_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also another request's: both are computed in one step."""
+    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_STEP_SECONDS", -1.0)
+    ended: list[str] = []
+    prompts = Prompts()
+    own, other = prompts.begin(), prompts.begin()
+    watch = GrammarWatch(ended.append, prompts)
+    looked = watch.over(lambda: False)
+    looked()
+    prompts.end(own)
+    prompts.end(own)
+    looked()
+    assert ended == []
+    prompts.end(other)
+    looked()
+    assert len(ended) == 1
+
+
+def test_who_comes_while_a_step_is_computed_does_not_prolong_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_STEP_SECONDS", -1.0)
+    monkeypatch.setattr(llama_cpp_watch, "SOON_SECONDS", -1.0)
+    ended: list[str] = []
+    prompts = Prompts()
+    watch = GrammarWatch(ended.append, prompts)
+    prompts.begin()
+    watch.over(lambda: False)()
+    assert len(ended) == 1
+
+
+# Each letter is read in two ways more: 2^n ways for n letters.
+AMBIGUOUS = """root ::= a
+a ::= [a-z ] | [a-z ] a b | [a-z ] b a
+b ::= [a-z ] | [a-z ] a b | [a-z ] b a
+"""
+
+
+def test_an_ambiguous_grammar_is_told_to_whoever_sent_it(
+    engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_STEP_SECONDS", 1.0)
+    with pytest.raises(SchemaRefused, match=r"grammar cannot be used: .* json_schema"):
+        list(engine.generate(replace(ENDLESS, grammar=AMBIGUOUS), never))
+    for listener in engine._child._listeners:
+        listener.join(SECONDS)
+    # Whoever asks next has it started anew (`loaded.py`).
+    assert not engine.alive()
+
+
+def test_of_several_grammars_none_is_accused(
+    engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp_watch, "GRAMMAR_STEP_SECONDS", 1.0)
+    engine._held.add(GrammarWatch(lambda reason: None, Prompts()))
+    with pytest.raises(EngineFailed, match="process took too long over a grammar and was ended"):
+        list(engine.generate(replace(ENDLESS, grammar=AMBIGUOUS), never))
 
 
 def test_who_goes_away_from_a_grammar_is_let_go_at_the_next_step() -> None:
     gone = [False]
-    watch = llama_cpp_watch.GrammarWatch(lambda reason: None)
+    watch = GrammarWatch(lambda reason: None, Prompts())
     looked = watch.over(lambda: gone[0])
     watch.heard()
     assert not looked()

@@ -17,7 +17,8 @@ from transom_api.engine import (
 )
 from transom_models.digest import Digest
 from transom_server.engines.budget import Budget, NeverFits
-from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.loaded import InUse, LoadedModels
+from transom_server.engines.loaded_model import ModelKey
 from transom_server.engines.waiting import Overloaded, WaitingLine
 
 SECONDS = 10

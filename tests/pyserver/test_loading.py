@@ -14,6 +14,7 @@ from tests.fakes.tiny_bert import tiny_bert
 from tests.fakes.tiny_gguf import tiny_llama
 from tests.pyserver.native_models import OPTIONS, put_native
 from transom_server.app import create_app
+from transom_server.engines.llama_cpp_process import LlamaCppProcess
 from transom_server.settings.config import Config
 from transom_server.store import Store
 
@@ -59,6 +60,26 @@ def test_no_more_context_than_a_model_was_trained_for(
         assert "100000 (num_ctx)" in told[0]
         assert client.post("/api/generate", json=body).status_code == 200
         assert len([line for line in caplog.messages if "trained for" in line]) == 1
+
+
+@pytest.mark.parametrize("card_bytes", [0, 5_000_000])
+def test_what_is_on_a_graphics_card_is_told(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, card_bytes: int
+) -> None:
+    """Stands in for a card: the build of llama.cpp here knows none, so 0 is what it says itself."""
+    if card_bytes:
+        taken = property(lambda _: card_bytes, _ignored)
+        monkeypatch.setattr(LlamaCppProcess, "gpu_bytes", taken, raising=False)
+    client.post("/api/generate", json={"model": "tiny", "keep_alive": 0})
+    client.post("/api/generate", json={"model": "tiny", "prompt": "hello", "stream": False})
+    (row,) = [
+        row for row in client.get("/api/ps").get_json()["models"] if row["model"] == "tiny:latest"
+    ]
+    assert row["size_vram"] == card_bytes
+    assert row["size"] > card_bytes
+
+
+def _ignored(process: object, value: int) -> None: ...
 
 
 def test_a_prompt_over_all_that_it_was_trained_for(client: FlaskClient) -> None:

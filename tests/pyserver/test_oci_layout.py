@@ -111,7 +111,12 @@ def test_what_is_written_is_an_image_layout(filled: Store, tmp_path: Path) -> No
     assert check_by_the_specification(out) == {
         "tiny:latest": str(filled.get_index(TINY).digest),
     }
-    assert sorted(path.name for path in out.iterdir()) == ["blobs", "index.json", "oci-layout"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".transom-export.json",
+        "blobs",
+        "index.json",
+        "oci-layout",
+    ]
     assert exported.linked == exported.there == 0
     sizes = [path.stat().st_size for path in (out / "blobs" / "sha256").iterdir()]
     assert (exported.blobs, exported.copied) == (len(sizes), sum(sizes))
@@ -413,7 +418,13 @@ def test_export_and_import_on_the_command_line(
         "copied_bytes": 0,
         "linked_bytes": 0,
         "there_bytes": sum(path.stat().st_size for path in (site / "blobs" / "sha256").iterdir()),
-        "page_files": 2,
+        "page_files": 3,
+        "page_bytes": 79,
+        "page_copied_bytes": 0,
+        "max_file_bytes": None,
+        "largest_file_bytes": 4096,
+        "blobs_in_pieces": 0,
+        "removed_files": 0,
     }
     monkeypatch.setenv("TRANSOM_MODELS", str(tmp_path / "other"))
     digest = filled.get_index(TINY).digest

@@ -25,10 +25,10 @@ from transom_api.deltas import (
     Reasoning,
     Usage,
 )
+from transom_api.openai_responses.kept_responses import KeptResponses
 from transom_api.openai_responses.request import read_response_request
 from transom_api.openai_responses.writer import ResponseWriter
 from transom_api.session import Answer, Writer
-from transom_server.kept_responses import KeptResponses
 
 PIECES = st.lists(st.text(min_size=1, max_size=5), max_size=3)
 ARGUMENTS = st.dictionaries(

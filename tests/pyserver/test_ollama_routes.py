@@ -33,7 +33,8 @@ from transom_server.app import create_app
 from transom_server.exchange.bundle_import import import_bundle
 from transom_server.http.progress_stream import progress_answer
 from transom_server.model import creation_child
-from transom_server.model.creation import CannotCreate, create_model, fresh_base_from_gguf
+from transom_server.model.base import fresh_base_from_gguf
+from transom_server.model.creation import CannotCreate, create_model
 from transom_server.model.creation_child import Conversion, create_in_child
 from transom_server.model.model_texts import ModelTexts
 from transom_server.settings.config import Config
@@ -117,6 +118,9 @@ def test_tags_newest_first_and_whole(
         "context_length": 256,
         "embedding_length": 64,
     }
+    # As `/api/show` has them; of files that are no more, nothing is said.
+    shown: Any = client.post("/api/show", json={"model": "tiny"}).get_json()
+    assert row["capabilities"] == shown["capabilities"] == ["completion"]
     # One damaged model hides no other.
     model = store.get_index(ModelName.parse("tiny")).index.manifests[0]
     store.remove_blob(model.digest)
@@ -236,6 +240,10 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/api/pull", {"model": "x", "username": "u"}, 400, "transom login"),
     ("/api/pull", {"model": "tiny", "stream": False}, 400, "TRANSOM_REGISTRY"),
     ("/api/pull", {"model": "sha256:/x"}, 400, "cannot be the"),
+    ("/api/pull", {"model": "https://x/" + "a" * 2000}, 400, "more than 2000"),
+    ("/api/pull", {"model": "https://example.com/"}, 400, "cannot be the"),
+    ("/api/pull", {"model": "file:///etc/passwd"}, 400, "https://"),
+    ("/api/pull", {"model": "hf://a/b/c.gguf"}, 400, "HF_ENDPOINT"),
     ("/api/create", {"model": "new"}, 400, "neither 'from' or 'files'"),
     # Ollama's older spelling took the text of a Modelfile, and paths of the server in it.
     ("/api/create", {"model": "new", "modelfile": "FROM /etc/passwd"}, 400, "neither 'from'"),
@@ -267,6 +275,7 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/api/create", {**_MODEL, "quantize": "q4\n"}, 400, "no scheme"),
     ("/api/create", {**_MODEL, "quantize": 4}, 400, "quantize: must be a text"),
     ("/api/create", {"model": "new", "from": "none", "quantize": "q8_0"}, 400, "FROM none"),
+    ("/api/create", {**_MODEL, "compile": "yes"}, 400, "compile: must be true or false"),
     ("/api/create", {**_MODEL, "renderer": "x"}, 400, "renderer: it names code"),
     ("/api/create", {**_MODEL, "remote_host": "http://x"}, 400, "remote_host"),
     ("/api/create", {**_MODEL, "template": 1}, 400, "template: must be a text"),
@@ -483,6 +492,7 @@ _FIELDS = st.sampled_from(
     [
         *("model", "name", "from", "files", "adapters", "template", "system", "license", "stream"),
         *("parameters", "messages", "requires", "quantize", "source", "destination", "insecure"),
+        "compile",
     ]
 )
 
@@ -492,7 +502,10 @@ _FIELDS = st.sampled_from(
     body=st.dictionaries(_FIELDS, _JSON),
     good=st.booleans(),
     read=st.sampled_from(
-        [ollama.read_create, ollama.read_show, ollama.read_copy, ollama.read_transfer]
+        [
+            *(ollama.read_create, ollama.read_show, ollama.read_copy),
+            *(ollama.read_transfer, ollama.read_pull),
+        ]
     ),
 )
 def test_any_body_is_taken_or_refused_in_one_line(body: Any, good: bool, read: Any) -> None:
@@ -555,3 +568,37 @@ def test_what_the_command_gets_is_links_to_blobs(store: Store, tmp_path: Path) -
     (tmp_path / "second").mkdir()
     path = creation_child._write(store, more, tmp_path / "second")
     assert path.read_text() == "FROM ./checkpoint\nPLATFORM native\n"
+
+
+def test_a_model_for_browsers_says_no_platform(store: Store, tmp_path: Path) -> None:
+    """So that the command compiles it where it can, and else says why not."""
+    file = {"a.gguf": store.put_bytes(b"x")}
+    wanted = Conversion(ModelName.parse("new"), Modelfile("files"), file, {}, None, compiles=True)
+    path = creation_child._write(store, wanted, tmp_path)
+    assert path.read_text() == "FROM ./checkpoint/a.gguf\n"
+
+
+def test_what_the_command_says_of_its_work_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [
+        {"event": "phase", "phase": "repack", "total_bytes": 8},
+        {"event": "progress", "phase": "repack", "total_bytes": 8, "done_bytes": 5},
+        {"event": "phase", "phase": "libraries", "total_bytes": None},
+        {"event": "items", "phase": "libraries", "done": 2, "total": 6},
+        {"event": "note", "phase": "libraries", "text": "library-f16.wasm: link"},
+        {"event": "report", "notes": ["not for browsers: an odd architecture"]},
+    ]
+    lines = "\n".join(json.dumps(event) for event in events)
+    monkeypatch.setattr(creation_child, "_COMMAND", f"print({lines!r})")
+    told: list[Status] = []
+    create_in_child(store, conversion(store), told.append, threading.Event())
+    assert [(status.text, status.completed) for status in told] == [
+        ("reading model metadata", None),
+        ("packing weights", 0),
+        ("packing weights", 5),
+        ("compiling for browsers", None),
+        ("compiling for browsers: 2 of 6", None),
+        ("note: not for browsers: an odd architecture", None),
+        ("success", None),
+    ]

@@ -350,8 +350,17 @@ def test_refused_messages(row: object, param: str) -> None:
 def test_going_on_with_the_last_message() -> None:
     begun = {"role": "assistant", "content": "Once"}
     asked = chat(messages=[HELLO, begun], continue_final_message=True, add_generation_prompt=False)
-    assert asked.continues_last
-    assert not chat(messages=[HELLO, begun]).continues_last
+    assert (asked.continues_last, asked.must_continue) == (True, True)
+    asked = chat(messages=[HELLO, begun], add_generation_prompt=False)
+    assert (asked.continues_last, asked.must_continue) == (True, True)
+    asked = chat(messages=[HELLO, begun])
+    assert (asked.continues_last, asked.must_continue) == (True, False)
+    for another in ({"continue_final_message": False}, {"add_generation_prompt": True}):
+        asked = chat(messages=[HELLO, begun], **another)
+        assert (asked.continues_last, asked.must_continue) == (False, False)
+    called = {"role": "assistant", "tool_calls": [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}  # fmt: skip
+    assert not chat(messages=[HELLO, called]).continues_last
     with pytest.raises(InvalidField, match="begins a new message"):
         chat(messages=[HELLO, begun], continue_final_message=True, add_generation_prompt=True)
 

@@ -2,7 +2,7 @@
 
 import json
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -105,7 +105,7 @@ def test_pictures_and_ollamas_way_to_answer_calls() -> None:
         ("vllm", {"options": {"repeat_last_n": 1}}, "repeat_last_n"),
         ("vllm", {"options": {"num_ctx": 1}}, "num_ctx"),
         ("openai", {"ignore_eos": True}, "ignore_eos"),
-        ("openai", {"continues_last": True}, "continue_final_message"),
+        ("openai", {"continues_last": True, "must_continue": True}, "continue_final_message"),
         ("openai", {"documents": ({"a": 1},)}, "documents"),
         ("openai", {"constraint": Constraint("regex", text="a")}, None),
         ("vllm", {"suffix": "x"}, "suffix"),
@@ -219,3 +219,21 @@ def test_anything_is_pieces_or_one_error(value: Any, row: Any) -> None:
 
 def _chunk(row: Any) -> str:
     return json.dumps({"choices": [row]})
+
+
+def test_a_last_message_of_the_model() -> None:
+    messages = (user(), Message("assistant", (Text("Once"),)))
+    goes_on = {"continue_final_message": True, "add_generation_prompt": False}
+    anew = {"add_generation_prompt": True}
+    for kind, fields, expected in (
+        ("transom", {"continues_last": True}, goes_on),
+        ("vllm", {"continues_last": True}, goes_on),
+        # OpenAI's own has no word for it, and does with such a message what it does.
+        ("openai", {"continues_last": True}, {}),
+        ("transom", {}, anew),
+        ("vllm", {}, {}),
+    ):
+        body = outgoing(chat(messages=messages, **fields), "m", cast(Kind, kind)).body
+        assert {
+            name: body[name] for name in body if "final" in name or "prompt" in name
+        } == expected

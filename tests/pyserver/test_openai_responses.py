@@ -28,10 +28,10 @@ from transom_api.deltas import (
 from transom_api.engine import ContextOverflow, EngineFailed
 from transom_api.fields import InvalidField
 from transom_api.openai_responses.kept import KeptResponse
+from transom_api.openai_responses.kept_responses import KeptResponses
 from transom_api.openai_responses.request import ResponseRequest, read_response_request
 from transom_api.openai_responses.writer import ResponseWriter
 from transom_api.session import Answer
-from transom_server.kept_responses import KeptResponses
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
 PNG_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -90,6 +90,25 @@ def test_messages_of_every_role() -> None:
         Message("user", said("1")),
         Message("assistant", said("2")),
     )
+
+
+def test_a_last_item_of_the_model_is_gone_on_with() -> None:
+    begun = {"role": "assistant", "content": "Once"}
+    chat = read(input=[{"role": "user", "content": "?"}, begun]).chat
+    assert (chat.continues_last, chat.must_continue) == (True, False)
+    for fields, continues in (
+        ({"continue_final_message": True}, (True, True)),
+        ({"add_generation_prompt": False}, (True, True)),
+        ({"continue_final_message": False}, (False, False)),
+        ({"add_generation_prompt": True}, (False, False)),
+    ):
+        chat = read(input=[{"role": "user", "content": "?"}, begun], **fields).chat
+        assert (chat.continues_last, chat.must_continue) == continues
+    thought = {"type": "reasoning", "summary": [], "content": [text("hm")]}
+    assert read(input=[{"role": "user", "content": "?"}, thought]).chat.continues_last
+    # A call is over, and waits for its answer.
+    assert not read(input=[{"role": "user", "content": "?"}, CALL]).chat.continues_last
+    assert not read().chat.continues_last
 
 
 def test_an_image_is_its_bytes() -> None:

@@ -17,7 +17,7 @@ from transom_server.settings.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = document()
 # The page and its files are nobody's API.
-PAGE = {"/", "/<page:file>"}
+PAGE = {"/", "/<page:file>", "/embed.json"}
 
 
 @pytest.fixture

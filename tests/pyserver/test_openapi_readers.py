@@ -25,11 +25,11 @@ from transom_api.ollama.generation import InvalidRequest
 from transom_api.openai.chat import read_chat
 from transom_api.openai.completions import read_completion
 from transom_api.openai.embeddings import read_embeddings as read_openai_embeddings
+from transom_api.openai_responses.kept_responses import KeptResponses
 from transom_api.openai_responses.request import read_response_request
 from transom_api.rerank import read_rerank
 from transom_api.tokens import read_detokenize, read_tokenize
 from transom_models.errors import TransomError
-from transom_server.kept_responses import KeptResponses
 from transom_server.openapi.document import schemas
 
 SCHEMAS = schemas()
@@ -137,7 +137,11 @@ READERS = {
             "ResponseRequest",
             lambda body: read_response_request(body, KeptResponses()),
             {"model": "m", "input": "a"},
-            {"tool_choice": {"tools": [{"type": "function", "name": "f"}]}},
+            {
+                "tool_choice": {"tools": [{"type": "function", "name": "f"}]},
+                "add_generation_prompt": {"input": SAID, "continue_final_message": True},
+                "continue_final_message": {"input": SAID},
+            },
             (
                 *({"model": "m", "input": [CALL, {**ANSWER, "output": [p]}]} for p in PARTS),
                 *({"model": "m", "input": [{"role": "user", "content": [p]}]} for p in PARTS),

@@ -181,6 +181,82 @@ def test_an_answer_that_was_begun_goes_on() -> None:
     assert answer(thinking, " two</think>Four").content == "Four"
 
 
+# Qwen's shape: the last message has its thoughts, or none between the marks.
+SHOWS = (
+    "{% for m in messages %}<{{ m.role }}>{% if loop.last and m.role == 'assistant' %}<think>\n"
+    "{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content.lstrip('\n') }}" + END
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "message", "expected"),
+    [
+        (PLAIN, Message("assistant"), "<user>Hi<end><assistant>"),
+        (PLAIN, Message("assistant", (Text(" \n"),)), "<user>Hi<end><assistant>"),
+        (PLAIN, Message("assistant", reasoning="So"), "<user>Hi<end><assistant>"),
+        (PLAIN, Message("assistant", (Text("One"),), "So"), "<user>Hi<end><assistant>One"),
+        (PLAIN, said("assistant", "<think>So</think>One"),
+         "<user>Hi<end><assistant><think>So</think>One"),
+        (THINKS, Message("assistant", reasoning="So"), "<user>Hi<end><assistant><think>\nSo"),
+        (THINKS, said("assistant", "One"), "<user>Hi<end><assistant>One"),
+        (THINKS, Message("assistant", (Text("One"),), "So"),
+         "<user>Hi<end><assistant><think>\nSo\n</think>\n\nOne"),
+        (SHOWS, Message("assistant", (Text("One"),), "So"),
+         "<user>Hi<end><assistant><think>\nSo\n</think>\n\nOne"),
+        (SHOWS, said("assistant", "<think>\nSo\n</think>\n\nOne"),
+         "<user>Hi<end><assistant><think>\nSo\n\n</think>\n\nOne"),
+        (SHOWS, Message("assistant", reasoning="So"), "<user>Hi<end><assistant><think>\nSo"),
+        (OSS, said("assistant", "One"), "<|start|>user<|channel|>final<|message|>Hi<|end|>"
+         "<|start|>assistant<|channel|>final<|message|>One"),
+        (OSS, Message("assistant", reasoning="So"), "<|start|>user<|channel|>final<|message|>Hi"
+         "<|end|><|start|>assistant<|channel|>analysis<|message|>So"),
+    ],
+)  # fmt: skip
+def test_where_an_answer_goes_on(template: str, message: Message, expected: str) -> None:
+    assert prompt(template, (ASKED, message), continues_last=True) == expected
+
+
+def test_a_template_that_wants_a_question_last_goes_on_all_the_same() -> None:
+    wants = "{% if messages[-1].role != 'user' %}{{ raise_exception('no') }}{% endif %}" + PLAIN
+    begun = (ASKED, said("assistant", "One "))
+    assert prompt(wants, begun, continues_last=True) == "<user>Hi<end><assistant>One "
+
+
+def test_what_is_new_is_read_as_it_is_meant() -> None:
+    begun = (ASKED, said("assistant", "One"))
+    # In the middle of words nothing is thought, and no call begins without a mark.
+    going = planned(SHOWS, begun, continues_last=True)
+    assert answer(going, "<think> two").content == "<think> two"
+    going = planned(OSS, begun, continues_last=True)
+    assert answer(going, " two<|return|>").content == " two"
+    called = '{"name": "add", "parameters": {}}'
+    llama = planned(PLAIN + "{# <|python_tag|> #}", begun, tools=(ADD,), continues_last=True)
+    assert answer(llama, called).content == called
+    # Thoughts go on until they end.
+    for template in (THINKS, SHOWS):
+        going = planned(template, (ASKED, Message("assistant", reasoning="So")),
+                        continues_last=True)  # fmt: skip
+        whole = answer(going, " it is</think>\n\nOne")
+        assert (whole.reasoning, whole.content) == ("it is", "One")
+    going = planned(OSS, (ASKED, Message("assistant", reasoning="So")), continues_last=True)
+    whole = answer(going, " it is<|end|><|start|>assistant<|channel|>final<|message|>One")
+    assert (whole.reasoning, whole.content) == (" it is", "One")
+
+
+def test_what_is_held_is_what_is_new() -> None:
+    held: dict[str, Any] = {"constraint": Constraint("json_object"), "continues_last": True}
+    begun = (ASKED, said("assistant", "Here: "))
+    assert prompt(messages=begun, **held).endswith("<assistant>Here: ")
+    final = "<|start|>assistant<|channel|>final<|message|>"
+    assert prompt(OSS, begun, **held).endswith(f"{final}Here: ")
+    thought = (ASKED, Message("assistant", reasoning="So"))
+    assert prompt(THINKS, thought, **held).endswith("<think>\nSo\n\n</think>\n\n")
+    assert prompt(OSS, thought, **held).endswith(f"<|message|>So<|end|>{final}")
+    forced = {"tools": (ADD,), "tool_choice": ToolChoice("required"), "continues_last": True}
+    asked = prompt(OSS, begun, **forced)
+    assert "<|message|>Here: <|end|><|start|>assistant<|channel|>commentary to=" in asked
+
+
 def test_templates_are_told_what_was_asked_for() -> None:
     shown = "{{ enable_thinking }} {{ reasoning_effort }} {{ documents[0].text }} {{ extra }}"
     fields = {

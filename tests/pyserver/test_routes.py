@@ -1,6 +1,7 @@
 """pytest tests/pyserver/test_routes.py: what each route answers, header by header."""
 
 import base64
+import gzip
 import hashlib
 import re
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ from transom_models.media_types import OCI_INDEX, OCI_MANIFEST
 from transom_models.name import ModelName
 from transom_server.app import create_app
 from transom_server.exchange.bundle_import import import_bundle
-from transom_server.routes.web import CONTENT_SECURITY_POLICY
-from transom_server.settings.config import Config
+from transom_server.http.packed_files import PackedFiles
+from transom_server.routes.web import CONTENT_SECURITY_POLICY, OWN_POLICIES
+from transom_server.settings.config import Config, InvalidSetting
 from transom_server.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -360,19 +362,70 @@ def test_the_page_and_its_assets(client: FlaskClient) -> None:
     assert page.text == "<title>page</title>"
     assert page.headers["Cache-Control"] == "no-cache"
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert page.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    policy = f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'"
+    assert page.headers["Content-Security-Policy"] == policy
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     asset = client.get("/assets/main-1a2b.js")
     assert "immutable" in asset.headers["Cache-Control"]
     assert asset.headers["Content-Type"] == "text/javascript; charset=utf-8"
     # A worker is bound by the policy of its own file.
-    assert asset.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert asset.headers["Content-Security-Policy"] == policy
     # Threads may share memory only if the page and every script of a worker say these.
     for response in (page, asset):
         assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert response.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     again = client.get("/", headers={"If-None-Match": page.headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_files_of_the_page_are_packed_for_who_unpacks(client: FlaskClient, web_dir: Path) -> None:
+    script = b"let answer = 42;\n" * 99
+    (web_dir / "assets" / "long.js").write_bytes(script)
+    (web_dir / "assets" / "python.zip").write_bytes(script)
+    accepts = {"Accept-Encoding": "deflate, gzip;q=0.5, br"}
+    plain, packed = client.get("/assets/long.js"), client.get("/assets/long.js", headers=accepts)
+    assert "Content-Encoding" not in plain.headers
+    assert plain.data == script
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == script
+    assert int(packed.headers["Content-Length"]) == len(packed.data) < len(script) / 2
+    assert packed.headers["ETag"] == f'"{Digest.of(script)}-gzip"'
+    for response in (plain, packed):
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert "immutable" in response.headers["Cache-Control"]
+    head = client.head("/assets/long.js", headers=accepts)
+    assert (head.data, head.headers["Content-Length"]) == (b"", packed.headers["Content-Length"])
+    again = {**accepts, "If-None-Match": packed.headers["ETag"]}
+    current = client.get("/assets/long.js", headers=again)
+    assert (current.status_code, current.headers["ETag"]) == (304, packed.headers["ETag"])
+    assert "Content-Encoding" not in current.headers
+    # Other bytes than those that the client has.
+    other = {**accepts, "If-None-Match": plain.headers["ETag"]}
+    assert client.get("/assets/long.js", headers=other).status_code == 200
+    for path, wanted in (
+        ("/assets/long.js", {"Accept-Encoding": "gzip;q=0"}),
+        ("/assets/python.zip", accepts),
+        ("/assets/main-1a2b.js", accepts),
+    ):
+        assert "Content-Encoding" not in client.get(path, headers=wanted).headers
+
+
+def test_what_is_packed_is_kept_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def compress(data: bytes, *_: int, mtime: float) -> bytes:
+        made.append(data[0])
+        return data[: len(data) // 2]
+
+    monkeypatch.setattr("transom_server.http.packed_files.gzip.compress", compress)
+    files = PackedFiles(most_bytes=100)
+    wanted = [bytes([number]) * 80 for number in range(3)]
+    for number in (0, 1, 0, 2, 0, 1):
+        data = wanted[number]
+        assert files.get(Digest.of(data), data) == data[:40]
+    # 1 had to leave for 2, and comes again.
+    assert made == [0, 1, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -391,7 +444,79 @@ def test_nothing_outside_of_the_page(client: FlaskClient, web_dir: Path, path: s
 def test_the_policy_is_the_one_that_the_built_page_carries() -> None:
     source = (ROOT / "web" / "content-security-policy.ts").read_text()
     in_page = re.findall(r'^  "([^"]+)",$', source, re.MULTILINE)
-    assert [*in_page, "frame-ancestors 'none'"] == CONTENT_SECURITY_POLICY.split("; ")
+    assert in_page == CONTENT_SECURITY_POLICY.split("; ")
+    of_frames = {
+        name: re.findall(r'^    "([^"]+)",$', directives, re.MULTILINE)
+        for name, directives in re.findall(r'^  "(\S+)": \[(.*?)^  \]', source, re.DOTALL | re.M)
+    }
+    assert of_frames == {name: policy.split("; ") for name, policy in OWN_POLICIES.items()}
+
+
+def test_frames_of_the_page_are_nobody_elses(client: FlaskClient, web_dir: Path) -> None:
+    for name, policy in OWN_POLICIES.items():
+        (web_dir / name).write_text(name)
+        headers = client.get(f"/{name}").headers
+        assert headers["Content-Security-Policy"] == f"{policy}; frame-ancestors 'self'"
+        # Else a page that is isolated could not have it.
+        assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+
+
+SITE = "https://blog.example"
+
+
+def _embedding(filled: Store, web_dir: Path, origins: str) -> FlaskClient:
+    for name in ("embed.html", "consent.html", "connect.js"):
+        (web_dir / name).write_text(name)
+    environ = {"TRANSOM_EMBED_ORIGINS": origins}
+    config = Config.read(environ, models=str(filled.root), web_dir=str(web_dir))
+    return create_app(config).test_client()
+
+
+def test_other_sites_have_our_frame_if_they_are_listed(filled: Store, web_dir: Path) -> None:
+    client = _embedding(filled, web_dir, f"{SITE},http://localhost:3000")
+    frame = client.get("/embed.html").headers
+    ancestors = f"frame-ancestors 'self' {SITE} http://localhost:3000"
+    assert frame["Content-Security-Policy"].endswith(f"; {ancestors}")
+    assert frame["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert client.get("/embed.json").get_json() == {"origins": [SITE, "http://localhost:3000"]}
+    # The window that asks has to answer the frame that opened it.
+    question = client.get("/consent.html").headers
+    assert "Cross-Origin-Opener-Policy" not in question
+    assert question["Content-Security-Policy"].endswith("; frame-ancestors 'none'")
+    script = client.get("/connect.js", headers={"Origin": SITE}).headers
+    assert script["Access-Control-Allow-Origin"] == SITE
+    assert script["Vary"] == "Origin, Accept-Encoding"
+    strange = client.get("/connect.js", headers={"Origin": "https://other.example"}).headers
+    assert "Access-Control-Allow-Origin" not in strange
+    # The page itself is nobody's frame.
+    page = client.get("/").headers
+    assert page["Content-Security-Policy"].endswith("; frame-ancestors 'none'")
+    assert "Cross-Origin-Resource-Policy" not in page
+
+
+def test_by_default_the_frame_is_for_our_own_pages(filled: Store, web_dir: Path) -> None:
+    client = _embedding(filled, web_dir, "")
+    frame = client.get("/embed.html").headers
+    assert frame["Content-Security-Policy"].endswith("; frame-ancestors 'self'")
+    assert "Cross-Origin-Resource-Policy" not in frame
+    assert client.get("/embed.json").get_json() == {"origins": []}
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://a.example/",
+        "https://a.example:443",
+        "https://*.example",
+        "http://a.example",
+        "http://localhost:80",
+        "a.example",
+        "*",
+    ],
+)
+def test_a_site_has_one_spelling(origins: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"TRANSOM_EMBED_ORIGINS: .* is not a site"):
+        Config.read({"TRANSOM_EMBED_ORIGINS": origins})
 
 
 def test_without_a_page_it_says_how_to_build_one(filled: Store, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from transom_models.manifest import Descriptor, Manifest
 from transom_models.modelfile import Modelfile
 from transom_models.name import ModelName
 from transom_server.exchange.bundle_import import import_bundle
-from transom_server.model.creation import create_model, fresh_base_from_gguf
+from transom_server.model.base import fresh_base_from_gguf
+from transom_server.model.creation import create_model
 from transom_server.model.model_details import look_at
 from transom_server.store import Store
 

@@ -5,13 +5,10 @@ from datetime import datetime
 
 import pytest
 
+from transom_api import template_answer
 from transom_api.chat_template import compile_template, render
-from transom_server.engines import template_process
-from transom_server.engines.template_process import (
-    TemplateFailed,
-    TemplateProcess,
-    TemplateRefused,
-)
+from transom_api.template_answer import TemplateFailed, TemplateRefused
+from transom_server.engines.template_process import TemplateProcess
 
 HELLO = [{"role": "user", "content": "<Hällo> & \u2028"}]
 PLAIN = "{{ bos_token }}{% for message in messages %}{{ message.content }}{% endfor %}"
@@ -65,7 +62,7 @@ def test_a_template_may_refuse(templates: TemplateProcess) -> None:
         ("{{ 'x' * 10**10 }}", "MemoryError"),
         ("{{ 'x' * (2**24 + 1) }}", "more than 16777216 characters"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself without end"),
-        ("x" * (template_process.MAX_TEMPLATE_BYTES + 1), "longer than 1048576 bytes"),
+        ("x" * (template_answer.MAX_TEMPLATE_BYTES + 1), "longer than 1048576 bytes"),
     ],
     ids=["syntax", "insides", "change", "undefined", "memory", "output", "recursion", "length"],
 )

@@ -124,7 +124,7 @@ def test_lists_have_the_model(fake: FakeUpstream, asked: Any) -> None:
     assert client.get("/v1/models/big").get_json()["id"] == "big"
     (tag,) = client.get("/api/tags").get_json()["models"]
     assert (tag["name"], tag["remote_model"]) == ("big:latest", "theirs")
-    assert tag["remote_host"] == place
+    assert (tag["remote_host"], tag["capabilities"]) == (place, ["completion"])
     assert client.get("/api/ps").get_json()["models"][0]["model"] == "big:latest"
     assert client.post("/api/show", json={"model": "big"}).get_json()["remote_host"] == place
     assert client.get("/readyz").get_json()["upstreams"] == {place: "ok"}

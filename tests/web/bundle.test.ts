@@ -1,11 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import {
-  type Keeping,
-  type OpenOptions,
-  openBundle,
-  readAhead,
-} from "../../web/src/store/bundle.ts";
+import { type Keeping, type OpenOptions, openBundle } from "../../web/src/store/bundle.ts";
+import { type BundleReader, readAhead } from "../../web/src/store/bundle-reader.ts";
 import { locate } from "../../web/src/store/location.ts";
 import {
   type FileDescriptor,
@@ -157,6 +153,55 @@ describe("reading index and manifest", () => {
   });
 });
 
+describe("a host that does not answer", () => {
+  const index = async () => bytesOf(await indexJson());
+
+  const NOBODY: Reply = () => {
+    throw new TypeError("Failed to fetch");
+  };
+
+  /** A store that a visit has left, with its model's one file. */
+  async function visited() {
+    const store = new MemoryStore();
+    const { bundle } = open(store, whole(await index()), whole(SHARD));
+    await bundle.readIndex();
+    const file = await shardFile();
+    expect(await bundle.prepare([file])).toEqual({ isKept: true, isOffline: false, removed: [] });
+    await bundle.readFile(file);
+    return { store, file };
+  }
+
+  it("opens the model of the last visit, asking once", async () => {
+    const { store, file } = await visited();
+    const { bundle, network } = open(store, NOBODY);
+    expect((await bundle.readIndex()).manifests).toHaveLength(3);
+    expect(network.asked).toHaveLength(1);
+    expect(await bundle.readFile(file)).toEqual(SHARD);
+    // And so at the visit after that.
+    expect(await bundle.prepare([file])).toEqual({ isKept: true, isOffline: true, removed: [] });
+    await expect(open(store, NOBODY).bundle.readIndex()).resolves.toBeDefined();
+  });
+
+  it("is asked patiently where no visit was before", async () => {
+    const { bundle, network } = open(new MemoryStore(), NOBODY);
+    await expect(bundle.readIndex()).rejects.toMatchObject({ code: "network" });
+    expect(network.asked).toHaveLength(5);
+  });
+
+  it("has the last word when it says that the model is gone", async () => {
+    const { store } = await visited();
+    const { bundle } = open(store, status(404));
+    await expect(bundle.readIndex()).rejects.toMatchObject({ code: "model-not-found" });
+  });
+
+  it("is needed where the kept index has rotted", async () => {
+    const { store } = await visited();
+    await store.put(await digestOf(await index()), bytesOf("rotten"));
+    const { bundle } = open(store, NOBODY);
+    await expect(bundle.readIndex()).rejects.toMatchObject({ code: "network" });
+  });
+});
+
 describe("readAhead", () => {
   it("keeps the order and holds two files at most", async () => {
     const contents = [1, 2, 3, 4].map((seed) => patternBytes(100 + seed));
@@ -183,6 +228,51 @@ describe("readAhead", () => {
       expect(network.asked.length).toBeLessThanOrEqual(seen.length + 1);
     }
     expect(seen).toEqual(["f0", "f1", "f2", "f3"]);
+  });
+
+  /** Files that lie on a disk, and the order in which they are read and given out. */
+  function onDisk(broken: string | null = null) {
+    const events: string[] = [];
+    const bundle = {
+      fetchAhead: () => Promise.resolve(true),
+      readFile: ({ title }: FileDescriptor) => {
+        events.push(`read ${title}`);
+        return title === broken ? Promise.reject(new Error("rotten")) : Promise.resolve(SHARD);
+      },
+    } as unknown as BundleReader;
+    const files = ["a", "b", "c"].map((title) => ({ title }) as FileDescriptor);
+    return { events, bundle, files };
+  }
+
+  it("reads the first file before anybody asks where all are here, and one at a time then", async () => {
+    const { events, bundle, files } = onDisk();
+    const reading = readAhead(bundle, files, true);
+    expect(events).toEqual(["read a"]);
+    for await (const { file } of reading) {
+      events.push(`used ${file.title}`);
+      await Promise.resolve();
+    }
+    expect(events).toEqual(["read a", "used a", "read b", "used b", "read c", "used c"]);
+  });
+
+  it("reads nothing unasked where files are to come", () => {
+    const { events, bundle, files } = onDisk();
+    readAhead(bundle, files);
+    expect(events).toEqual([]);
+  });
+
+  it("keeps what broke for whoever asks, and ends there", async () => {
+    const { events, bundle, files } = onDisk("a");
+    const reading = readAhead(bundle, files, true);
+    await new Promise((resolve) => setTimeout(resolve));
+    await expect(reading.next()).rejects.toThrow("rotten");
+    expect((await reading.next()).done).toBe(true);
+    expect(events).toEqual(["read a"]);
+  });
+
+  it("has nothing to read of no files", async () => {
+    const { bundle } = onDisk();
+    expect((await readAhead(bundle, [], true).next()).done).toBe(true);
   });
 });
 

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 
-import { ChatSession } from "../../web/src/client/chat-session.ts";
 import { EngineClient, type WorkerPort } from "../../web/src/client/engine-client.ts";
 import { toWireError, TransomError } from "../../web/src/errors.ts";
 import type {
@@ -108,92 +107,5 @@ describe("EngineClient", () => {
     await expect(waiting.done).rejects.toThrow(/engine worker failed: out of memory/);
     const later = client.generate({ messages: [], options: {} }, () => 0);
     await expect(later.done).rejects.toMatchObject({ code: "engine-crashed" });
-  });
-});
-
-describe("ChatSession", () => {
-  function open() {
-    const worker = new FakeWorker();
-    return { worker, session: new ChatSession(new EngineClient(worker)) };
-  }
-
-  it("gathers pieces, keeps history, and counts", async () => {
-    const { worker, session } = open();
-    const texts: string[] = [];
-    const answer = session.ask("Hi", {}, (_, { text }) => texts.push(text));
-    const id = worker.lastId();
-    worker.say({ kind: "piece", id, tokenId: 5, text: "Hel" });
-    worker.say({ kind: "piece", id, tokenId: 6, text: "" });
-    worker.say({ kind: "piece", id, tokenId: 7, text: "lo" });
-    worker.say({ kind: "piece", id, tokenId: null, text: "\ufffd" });
-    worker.say({ kind: "reply", id, value: DONE });
-    expect(await answer).toEqual({
-      text: "Hello\ufffd",
-      tokenIds: [5, 6, 7],
-      finishReason: "stop",
-      promptTokens: 12,
-      cachedTokens: 2,
-      completionTokens: 3,
-      timeToFirstTokenSeconds: 0.6,
-      prefillTokensPerSecond: 20,
-      decodeTokensPerSecond: 8,
-    });
-    expect(texts).toEqual(["Hel", "Hel", "Hello", "Hello\ufffd"]);
-    expect(session.history).toEqual([
-      { role: "user", content: "Hi" },
-      { role: "assistant", content: "Hello\ufffd" },
-    ]);
-  });
-
-  it("sends the whole conversation", async () => {
-    const { worker, session } = open();
-    for (const text of ["one", "two"]) {
-      const answer = session.ask(text, { temperature: 0 }, () => 0);
-      worker.say({ kind: "piece", id: worker.lastId(), tokenId: 1, text: `re: ${text}` });
-      worker.say({ kind: "reply", id: worker.lastId(), value: DONE });
-      await answer;
-    }
-    expect(worker.requests.at(-1)?.payload).toEqual({
-      messages: [
-        { role: "user", content: "one" },
-        { role: "assistant", content: "re: one" },
-        { role: "user", content: "two" },
-      ],
-      options: { temperature: 0 },
-    });
-  });
-
-  it("takes a failed question back, so the history stays one the template accepts", async () => {
-    const { worker, session } = open();
-    const answer = session.ask("Hi", {}, () => 0);
-    const error = { code: "gpu-error", message: "no" } as const;
-    worker.say({ kind: "error", id: worker.lastId(), error });
-    await expect(answer).rejects.toMatchObject({ code: "gpu-error" });
-    expect(session.history).toEqual([]);
-    expect(session.isAnswering).toBe(false);
-  });
-
-  it("keeps a stopped answer as far as it came", async () => {
-    const { worker, session } = open();
-    const answer = session.ask("Hi", {}, () => 0);
-    const id = worker.lastId();
-    worker.say({ kind: "piece", id, tokenId: 5, text: "Hel" });
-    session.stop();
-    worker.say({ kind: "reply", id, value: { ...DONE, finishReason: "abort" } });
-    expect((await answer).finishReason).toBe("abort");
-    expect(session.history.at(-1)).toEqual({ role: "assistant", content: "Hel" });
-  });
-
-  it("answers one question at a time", async () => {
-    const { worker, session } = open();
-    const answer = session.ask("Hi", {}, () => 0);
-    await expect(session.ask("again", {}, () => 0)).rejects.toMatchObject({ code: "busy" });
-    expect(() => {
-      session.clear();
-    }).toThrow(/on its way/);
-    worker.say({ kind: "reply", id: worker.lastId(), value: DONE });
-    await answer;
-    session.clear();
-    expect(session.history).toEqual([]);
   });
 });

@@ -202,6 +202,7 @@ describe("json-schema", () => {
     [{ type: "string", maxLength: 2 }, '"abc"'],
     [{ type: "string" }, '"a\nb"'],
     [{ properties: { a: {} }, additionalProperties: { type: "null" } }, '{"a":1,"a":null}'],
+    [{ type: "object", propertyNames: false }, '{"a": 1}'],
   ])("%j does not take %s", async (schema, text) => {
     expect(await accepts({ kind: "json-schema", schema }, text)).toBe(false);
   });
@@ -209,6 +210,15 @@ describe("json-schema", () => {
   it("tells which keywords an answer may break", () => {
     const schema = { type: "array", uniqueItems: true, items: { multipleOf: 3, format: "iri" } };
     expect(schemaGrammar(schema).unheld).toEqual(["uniqueItems", "multipleOf", "format iri"]);
+  });
+
+  it.each([
+    [{ if: false, else: { const: 1 } }, ["if"]],
+    [{ unevaluatedProperties: false }, ["unevaluatedProperties"]],
+    [{ type: "array", items: { $dynamicRef: "#items" } }, ["$dynamicRef"]],
+    [{ unevaluatedItems: true, not: false, uniqueItems: false }, []],
+  ])("says what it does not hold, whatever its value: %j", (schema, unheld) => {
+    expect(schemaGrammar(schema).unheld).toEqual(unheld);
   });
 
   it("counts characters only as far as it does not take seconds", () => {

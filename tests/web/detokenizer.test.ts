@@ -77,6 +77,16 @@ describe("Detokenizer", () => {
     expect(pieces(spaced, [402, 0x61]).join("")).toBe("\t\ta");
   });
 
+  it.each([
+    ["a control character", "\t"],
+    ["the next after the alphabet", "\u0144"],
+    ["half of one", "🪟"],
+  ])("refuses a token with %s", (_what, token) => {
+    const json = byteTokenizer();
+    const vocab = { ...(json.model.vocab as Record<string, number>), [token]: 402 };
+    expect(() => new TokenTable({ ...json, model: { vocab } })).toThrow(/byte alphabet/);
+  });
+
   it("names an id that the tokenizer does not have", () => {
     expect(() => pieces(table, [9999])).toThrow(/no token with id 9999/);
   });

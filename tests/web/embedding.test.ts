@@ -32,6 +32,7 @@ class FakeEncoder implements EncoderRuntime {
 
 /** A letter is a token; 0 stands before and after. */
 const LETTERS = {
+  vocabularySize: 27,
   encodeWhole: (text: string) => [0, ...Array.from(text, (letter) => letter.charCodeAt(0) - 96), 0],
 };
 
@@ -80,9 +81,31 @@ describe("EmbeddingModel", () => {
       release = resolve;
     });
     const first = model.embed({ texts: ["a"] });
-    await expect(model.embed({ texts: ["b"] })).rejects.toMatchObject({ code: "busy" });
+    const second = model.embed({ texts: ["b"] });
+    const gone = new AbortController();
+    const third = model.embed({ texts: ["c"] }, gone.signal);
+    gone.abort();
+    await expect(third).rejects.toMatchObject({ code: "aborted" });
+    expect(runtime.encoded).toHaveLength(1);
     release();
     await expect(first).resolves.toMatchObject({ tokenCounts: [3] });
+    await expect(second).resolves.toMatchObject({ tokenCounts: [3] });
+    expect(runtime.encoded).toEqual([
+      [0, 1, 0],
+      [0, 2, 0],
+    ]);
+  });
+
+  it("takes token ids, and refuses those that there are not", async () => {
+    const { runtime, model } = start();
+    await expect(model.embed({ texts: [[5, 6], "a"] })).resolves.toMatchObject({
+      tokenCounts: [2, 3],
+    });
+    expect(runtime.encoded[0]).toEqual([5, 6]);
+    await expect(model.embed({ texts: [[27]] })).rejects.toMatchObject({
+      code: "invalid-request",
+      message: "There is no token 27; this model has 27.",
+    });
   });
 
   it("is not asked to chat", () => {

@@ -280,6 +280,11 @@ describe("prefix reuse", () => {
 it("answers one request at a time", async () => {
   const engine = new Engine(new FakeRuntime());
   const first = run(engine, request([1]));
-  await expect(run(engine, request([2]))).rejects.toMatchObject({ code: "busy" });
+  const second = run(engine, request([7], { maxTokens: 2 }));
+  const gone = new AbortController();
+  const third = engine.generate(request([1]), () => undefined, gone.signal);
+  gone.abort();
+  expect(await third).toMatchObject({ finishReason: "abort", promptTokens: 1 });
   expect((await first).ids).toEqual([2, 3, 4, 5, 6]);
+  expect((await second).ids).toEqual([8, 9]);
 });

@@ -16,6 +16,12 @@ suite("errors across postMessage", () => {
     expect(back).toMatchObject({ code, message: `about ${code}`, name: "TransomError" });
   });
 
+  it("keeps the facts of a message", () => {
+    const facts = { neededBytes: 5e9, tensor: "w" };
+    const error = new TransomError("out-of-memory", "5 GB", { facts });
+    expect(fromWireError(structuredClone(toWireError(error))).facts).toEqual(facts);
+  });
+
   it("keeps the text of an error that is not ours", () => {
     expect(toWireError(new RangeError("too far"))).toEqual({
       code: "internal",

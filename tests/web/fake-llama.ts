@@ -17,6 +17,8 @@ export class FakeLlama implements LlamaProcess {
   overflows = false;
   isEnded = false;
   metadata: Record<string, string> = {};
+  /** Tokens with a name and no text. */
+  readonly names = new Map<number, string>();
   loaded: Message<"load_req"> | null = null;
 
   addFile(path: string, file: Blob): Promise<void> {
@@ -88,14 +90,23 @@ export class FakeLlama implements LlamaProcess {
       this.tokenIds.push(...Array.from(tokens));
       return { success: true, message: "", embeddings: [this.tokenIds.length, tokens[0] ?? 0, 0] };
     }),
-    tokenize: answering("tokn_req", "tokn_res", ({ text }) => ({
-      success: true,
-      tokens: Array.from(text, (character) => character.charCodeAt(0)),
-    })),
+    tokenize: answering("tokn_req", "tokn_res", ({ text, special }) => {
+      const named = [...this.names].find(([, name]) => name === text);
+      return {
+        success: true,
+        tokens:
+          special && named !== undefined
+            ? [named[0]]
+            : Array.from(text, (character) => character.charCodeAt(0)),
+      };
+    }),
     get_vocab: answering("gvoc_req", "gvoc_res", () => {
+      const encoder = new TextEncoder();
       const tokens = Array.from({ length: VOCABULARY }, (_, id) =>
         // Beyond ASCII a token is one byte of a longer character.
-        id < 0x80 ? new TextEncoder().encode(String.fromCharCode(id)) : Uint8Array.of(id),
+        id < 0x80
+          ? encoder.encode(this.names.get(id) ?? String.fromCharCode(id))
+          : Uint8Array.of(id),
       );
       // A slip of wllama's: first comes as much room as there are tokens.
       return { success: true, vocab: [...tokens.map(() => new Uint8Array(0)), ...tokens] };

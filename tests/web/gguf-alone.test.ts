@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import type { BundleReader } from "../../web/src/store/bundle.ts";
+import type { CompleteEvent, CompleteRequest } from "../../web/src/api-protocol.ts";
+import type { BundleReader } from "../../web/src/store/bundle-reader.ts";
 import {
   MEDIA_TYPES,
   type Manifest,
@@ -20,6 +21,33 @@ import { FakeLlama } from "./fake-llama.ts";
 
 const GGUF = patternBytes(64);
 const TEMPLATE = "{{ messages[0].content }}{% if add_generation_prompt %}:{% endif %}";
+
+const REQUEST: CompleteRequest = {
+  model: "tiny",
+  prompt: "",
+  sampling: {
+    temperature: 0,
+    topK: 40,
+    topP: 0.9,
+    minP: 0,
+    typicalP: 1,
+    repeatLastN: 64,
+    repeatPenalty: 1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    seed: -1,
+  },
+  maxTokens: -1,
+  stop: [],
+  jsonSchema: null,
+  grammar: null,
+  stopTokenIds: [],
+  ignoreEos: false,
+  logitBias: [],
+  choices: 1,
+  logprobs: null,
+  preserved: [],
+};
 
 type Layers = Record<string, string>;
 
@@ -119,9 +147,16 @@ describe("findGguf", () => {
 });
 
 describe("a GGUF on its own", () => {
-  async function start(metadata: Record<string, string>, layers: Layers = {}) {
+  async function start(
+    metadata: Record<string, string>,
+    layers: Layers = {},
+    names: readonly (readonly [number, string])[] = [],
+  ) {
     const process = new FakeLlama();
     process.metadata = metadata;
+    for (const [id, name] of names) {
+      process.names.set(id, name);
+    }
     const llama = new Llama(process);
     const options = { contextWindowSize: 64, threads: 1, isEmbedding: false };
     const model = await llama.load(new Blob([GGUF]), options);
@@ -134,6 +169,45 @@ describe("a GGUF on its own", () => {
     return { process, tokenizer, talk, chat };
   }
   const user = (content: string) => [{ role: "user" as const, content }];
+
+  it("completes as the API asks; parallel requests wait in line", async () => {
+    const names = [
+      [2, "<end>"],
+      [60, "<call>"],
+    ] as const;
+    const { chat, tokenizer } = await start({}, {}, names);
+    expect([...tokenizer.table.specials.keys()].sort((one, other) => one - other)).toEqual([
+      1, 2, 3, 60,
+    ]);
+    expect(await tokenizer.encodeAs("<call>", true, true)).toEqual([1, 60]);
+    expect(await tokenizer.encodeAs("<call>", false, false)).toHaveLength(6);
+    const ask = async (prompt: string, more: Partial<CompleteRequest>) => {
+      const texts: [string, string] = ["", ""];
+      const events: CompleteEvent[] = [];
+      const request = { ...REQUEST, prompt, maxTokens: 4, ...more };
+      await chat.completeText({ request }, (event) => {
+        events.push(event);
+        if (event.kind === "token") {
+          texts[event.choice === 0 ? 0 : 1] += event.text;
+        }
+      });
+      return { texts, events };
+    };
+    const [two, shown, likely] = await Promise.all([
+      ask("9", { choices: 2 }),
+      ask("9", { preserved: ["<call>"], stop: [">"] }),
+      ask("b", { logprobs: 1, maxTokens: 1 }),
+    ]);
+    expect(two.texts).toEqual([":;=", ":;="]);
+    expect(shown.texts[0]).toBe(":;<call");
+    expect(shown.events.at(-1)).toMatchObject({ kind: "done", finishReason: "stop", stop: ">" });
+    expect(likely.events[0]).toMatchObject({
+      text: "c",
+      logprobs: [
+        { chosen: { id: 99, text: "c", logprob: expect.closeTo(Math.log(0.75)) as number } },
+      ],
+    });
+  });
 
   it("is talked to by its own template and tokens, and ends where they do", async () => {
     const { chat, process, talk } = await start({ "tokenizer.chat_template": TEMPLATE });

@@ -1,6 +1,7 @@
 /** Each lie stands beside the smallest truth: the same JSON, one thing bent. */
 import { describe, expect, it } from "vitest";
 
+import { ANNOTATIONS } from "../../web/src/store/manifest-types.ts";
 import {
   MAX_MANIFEST_BYTES,
   MEDIA_TYPES,
@@ -10,6 +11,8 @@ import {
   parseManifest,
 } from "../../web/src/store/manifest.ts";
 import { type ManifestJson, bytesOf, indexJson, manifestJson } from "./bundle-fixture.ts";
+
+const MAX_FILE = ANNOTATIONS.maxFile;
 
 describe("parseIndex", () => {
   it("reads platforms", async () => {
@@ -24,6 +27,16 @@ describe("parseIndex", () => {
   it("tolerates top-level keys it does not know", async () => {
     const extended = { ...(await indexJson()), artifactType: "x", subject: { a: 1 } };
     expect(parseIndex(bytesOf(extended)).manifests).toHaveLength(3);
+  });
+
+  it("reads the largest file of a layout, and takes no other number for one", async () => {
+    const limited = async (text: string) =>
+      parseIndex(bytesOf({ ...(await indexJson()), annotations: { [MAX_FILE]: text } }));
+    expect(parseIndex(bytesOf(await indexJson())).maxFileBytes).toBeNull();
+    expect((await limited("4194304")).maxFileBytes).toBe(4194304);
+    for (const text of ["4194303", "-1", "4e9", "", " 4194304", "1".repeat(16)]) {
+      await expect(limited(text)).rejects.toThrow(/needs a number of bytes from 4 MiB on/);
+    }
   });
 
   it.each<[string, unknown, RegExp]>([

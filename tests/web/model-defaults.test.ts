@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 
 import type { Message } from "../../web/src/protocol.ts";
 import { parseChatConfig } from "../../web/src/worker/chat-config.ts";
-import { ChatModel, type TextEvent } from "../../web/src/worker/chat-model.ts";
+import { ChatModel } from "../../web/src/worker/chat-model.ts";
 import { ChatTemplate } from "../../web/src/worker/chat-template.ts";
 import { Engine } from "../../web/src/worker/engine.ts";
 import {
@@ -12,6 +12,7 @@ import {
   readDefaults,
   withDefaults,
 } from "../../web/src/worker/model-defaults.ts";
+import type { TextEvent } from "../../web/src/worker/speaking.ts";
 import { StopTexts } from "../../web/src/worker/stop-texts.ts";
 import { Tokenizer } from "../../web/src/worker/tokenizer.ts";
 import { bytesOf } from "./bundle-fixture.ts";
@@ -70,6 +71,7 @@ describe("readDefaults", () => {
         contextWindowSize: 512,
         stops: ["</s>", "User:"],
         unused: ["mirostat"],
+        written: params,
       },
     });
   });
@@ -79,6 +81,7 @@ describe("readDefaults", () => {
     expect(readDefaults(layers({ params })).parameters).toEqual({
       ...NO_DEFAULTS.parameters,
       stops: ["x"],
+      written: { ...params, stop: ["x"] },
     });
   });
 
@@ -128,29 +131,29 @@ describe("withDefaults", () => {
 });
 
 describe("StopTexts", () => {
-  function run(stops: string[], pieces: string[]): { shown: string[]; isEnd: boolean } {
+  function run(stops: string[], pieces: string[]): { shown: string[]; stop: string | null } {
     const stopTexts = new StopTexts(stops);
     const shown: string[] = [];
     for (const piece of pieces) {
-      const { text, isEnd } = stopTexts.push(piece);
+      const { text, stop } = stopTexts.push(piece);
       shown.push(text);
-      if (isEnd) {
-        return { shown, isEnd };
+      if (stop !== null) {
+        return { shown, stop };
       }
     }
-    return { shown: [...shown, stopTexts.finish()], isEnd: false };
+    return { shown: [...shown, stopTexts.finish()], stop: null };
   }
 
-  it.each<[string, string[], string[], string[], boolean]>([
-    ["in one piece", ["END"], ["abENDcd"], ["ab"], true],
-    ["in three pieces", ["END"], ["ab E", "N", "D!"], ["ab ", "", ""], true],
-    ["the earliest of two", ["two", "one"], ["x one two"], ["x "], true],
-    ["a beginning that comes to nothing", ["END"], ["aEN", "x"], ["a", "ENx", ""], false],
-    ["a beginning at the end of the answer", ["END"], ["aEN"], ["a", "EN"], false],
-    ["overlapping beginnings", ["aab"], ["aa", "a", "b"], ["", "a", ""], true],
-    ["one character", ["\n"], ["a", "\nb"], ["a", ""], true],
-  ])("finds %s", (_, stops, pieces, shown, isEnd) => {
-    expect(run(stops, pieces)).toEqual({ shown, isEnd });
+  it.each<[string, string[], string[], string[], string | null]>([
+    ["in one piece", ["END"], ["abENDcd"], ["ab"], "END"],
+    ["in three pieces", ["END"], ["ab E", "N", "D!"], ["ab ", "", ""], "END"],
+    ["the earliest of two", ["two", "one"], ["x one two"], ["x "], "one"],
+    ["a beginning that comes to nothing", ["END"], ["aEN", "x"], ["a", "ENx", ""], null],
+    ["a beginning at the end of the answer", ["END"], ["aEN"], ["a", "EN"], null],
+    ["overlapping beginnings", ["aab"], ["aa", "a", "b"], ["", "a", ""], "aab"],
+    ["one character", ["\n"], ["a", "\nb"], ["a", ""], "\n"],
+  ])("finds %s", (_, stops, pieces, shown, stop) => {
+    expect(run(stops, pieces)).toEqual({ shown, stop });
   });
 });
 

@@ -127,14 +127,6 @@ describe("a file in pieces", () => {
     expect(await download(network, null, { connections: 1 })).toEqual(FILE);
   });
 
-  it("takes all of the file from a server that knows no ranges", async () => {
-    const network = new FakeNetwork(() => new Response(FILE));
-    const pieces = await kept();
-    expect(await download(network, pieces)).toEqual(FILE);
-    expect(network.asked.at(-1)?.range).toBeNull();
-    expect(await pieces.indices()).toEqual([]);
-  });
-
   it("asks another address where one lacks the file, and both where both have it", async () => {
     const network = new FakeNetwork((request) =>
       request.url.includes("one") ? new Response("no", { status: 404 }) : part(request),
@@ -241,11 +233,11 @@ describe("downloadAhead", () => {
     expect(network.asked).toHaveLength(0);
   });
 
-  it("gives way where there is no room, or no ranges", async () => {
+  it("gives way where there is no room", async () => {
     const full = await kept();
     full.put = () => Promise.reject(new DOMException("full", "QuotaExceededError"));
     expect(await ahead(new FakeNetwork(part), full)).toBe(false);
-    expect(await ahead(new FakeNetwork(() => new Response(FILE)), await kept())).toBe(false);
+    expect(await ahead(new FakeNetwork(() => new Response(FILE)), full)).toBe(false);
   });
 
   it("says what a network did", async () => {

@@ -1,6 +1,14 @@
-import { describe, expect, it } from "vitest";
+// @vitest-environment jsdom
+import { afterEach, describe, expect, it } from "vitest";
 
-import { formatBytes, formatRate, formatSeconds } from "../../web/src/page/format.ts";
+import {
+  formatBytes,
+  formatDelay,
+  formatRate,
+  formatSeconds,
+  formatWhole,
+} from "../../web/src/page/format.ts";
+import { speak } from "../../web/src/page/i18n/words.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
 
 class Clock {
@@ -106,5 +114,30 @@ describe("figures for people", () => {
   it("shows a decimal where it matters", () => {
     expect(formatRate(0.52)).toBe("0.5 tokens/s");
     expect(formatRate(48.6)).toBe("49 tokens/s");
+  });
+});
+
+describe("figures in other languages", () => {
+  afterEach(() => speak("en"));
+
+  it("writes German ones with a comma, and with a point in thousands", async () => {
+    await speak("de");
+    expect(formatBytes(97_543_210)).toBe("97,5 MB");
+    expect(formatDelay(0.23)).toBe("0,2 s");
+    expect(formatRate(0.52)).toBe("0,5 Token/s");
+    expect(formatWhole(131_072)).toBe("131.072");
+  });
+
+  it("writes Arabic ones with Arabic units, in the digits of the rest of the line", async () => {
+    await speak("ar");
+    expect(formatBytes(97_543_210)).toBe("97.5 ميغابايت");
+    expect(formatSeconds(75)).toBe("1 د 15 ث");
+    expect(formatRate(48.6)).toBe("49 رمز/ث");
+    expect(formatWhole(4096)).toBe("4,096");
+  });
+
+  it("says a short wait to a tenth, and a long one in whole seconds", () => {
+    expect(formatDelay(9.96)).toBe("10.0 s");
+    expect(formatDelay(12.4)).toBe("12 s");
   });
 });

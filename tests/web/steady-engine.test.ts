@@ -1,8 +1,15 @@
 import { describe, expect, it } from "vitest";
 
 import { type Client, SteadyEngine } from "../../web/src/client/steady-engine.ts";
+import type { CompleteEvent, CompleteRequest, OpenedModel } from "../../web/src/api-protocol.ts";
 import { TransomError } from "../../web/src/errors.ts";
-import type { ChatRequest, Done, LoadReport, LoadRequest } from "../../web/src/protocol.ts";
+import type {
+  ChatRequest,
+  Completion,
+  Done,
+  LoadReport,
+  LoadRequest,
+} from "../../web/src/protocol.ts";
 
 const SOURCE = { source: { kind: "folder", baseUrl: "http://host/m/" }, overrides: {} } as const;
 const ASKED: ChatRequest = { messages: [{ role: "user", content: "hi" }], options: { seed: 1 } };
@@ -18,6 +25,7 @@ interface Life {
 function engine(...lives: Life[]) {
   const seen = {
     asked: [] as ChatRequest[],
+    completions: [] as Completion[],
     loads: 0,
     loaded: [] as string[],
     ends: 0,
@@ -57,6 +65,27 @@ function engine(...lives: Life[]) {
         };
         return { done: answer(), abort: () => seen.aborts++ };
       },
+      complete: async (completion, onEvents) => {
+        seen.completions.push(structuredClone(completion));
+        await Promise.resolve();
+        const { request, answered } = completion;
+        for (let choice = 0; choice < request.choices; choice++) {
+          const before = answered?.[choice];
+          const from = before?.tokenIds.length ?? 0;
+          // The first choice ends a token earlier.
+          const most = ANSWER.length - (choice === 0 ? 1 : 0);
+          const tokenIds = ANSWER.slice(from, Math.min(most, from + life.tokens));
+          if (before?.isOver !== true) {
+            onEvents(eventsOf(choice, tokenIds, from + tokenIds.length === most));
+          }
+        }
+        if (life.dies !== undefined) {
+          throw new TransomError(life.dies, "gone");
+        }
+      },
+      open: () => Promise.resolve({ name: "m" } as OpenedModel),
+      tokenize: () => Promise.resolve([1]),
+      detokenize: () => Promise.resolve("a"),
       embed: () =>
         life.dies === undefined
           ? Promise.resolve({ vectors: [], tokenCounts: [1] })
@@ -66,6 +95,15 @@ function engine(...lives: Life[]) {
   };
   const made = new SteadyEngine(start, (isOver) => seen.revivals.push(isOver));
   return { made, seen };
+}
+
+function eventsOf(choice: number, tokenIds: readonly number[], isOver: boolean): CompleteEvent[] {
+  const token = { kind: "token", choice, logprobs: [], promptTokens: 1 } as const;
+  const done = { kind: "done", choice, finishReason: "stop" } as CompleteEvent;
+  return [
+    ...tokenIds.map((id) => ({ ...token, tokenIds: [id], text: String(id) })),
+    ...(isOver ? [done] : []),
+  ];
 }
 
 function nameOf({ source }: LoadRequest): string {
@@ -80,11 +118,43 @@ async function answer(made: SteadyEngine<Client>): Promise<string> {
 }
 
 describe("SteadyEngine", () => {
+  it("loads once what is asked for twice", async () => {
+    const { made: steady, seen } = engine({ tokens: 0 });
+    const reports = [steady.load(SOURCE, () => undefined), steady.load(SOURCE, () => undefined)];
+    expect(await reports[0]).toBe(await reports[1]);
+    expect(seen.loads).toBe(1);
+    await steady.load(SOURCE, () => undefined);
+    expect(seen.loads).toBe(2);
+  });
+
   it("goes on behind the tokens that were said", async () => {
     const { made, seen } = engine({ tokens: 2, dies: "device-lost" }, { tokens: 2 });
     expect(await answer(made)).toBe("10111213");
     expect(seen.asked).toEqual([ASKED, { ...ASKED, answeredTokenIds: [10, 11] }]);
     expect(seen).toMatchObject({ loads: 2, ends: 1, revivals: [false, true] });
+  });
+
+  it("goes on with each choice behind its own tokens", async () => {
+    const { made, seen } = engine({ tokens: 3, dies: "device-lost" }, { tokens: 3 });
+    await made.load(SOURCE, () => undefined);
+    const events: CompleteEvent[] = [];
+    const request = { choices: 2 } as CompleteRequest;
+    await made.complete(request, (some) => events.push(...some));
+    expect(seen.completions).toEqual([
+      { request },
+      {
+        request,
+        answered: [
+          { tokenIds: [10, 11, 12], isOver: true },
+          { tokenIds: [10, 11, 12], isOver: false },
+        ],
+      },
+    ]);
+    const textOf = (choice: number) =>
+      events.map((event) => (event.kind === "token" && event.choice === choice ? event.text : ""));
+    expect(textOf(0).join("")).toBe("101112");
+    expect(textOf(1).join("")).toBe("10111213");
+    expect(events.filter(({ kind }) => kind === "done")).toHaveLength(2);
   });
 
   it("gives up on a GPU that dies at once, again and again", async () => {

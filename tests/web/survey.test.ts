@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 
+import { TransomError } from "../../web/src/errors.ts";
 import type { AdapterReport } from "../../web/src/protocol.ts";
 import { openBundle } from "../../web/src/store/bundle.ts";
+import type { BundleReader } from "../../web/src/store/bundle-reader.ts";
 import { locate } from "../../web/src/store/location.ts";
 import { MEDIA_TYPES } from "../../web/src/store/manifest.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
@@ -221,5 +223,34 @@ describe("survey", () => {
       gpuBytes: 128 + 64 + CACHE_F32 + SCRATCH_F32,
       problems: [],
     });
+  });
+
+  /** A bundle that tells when its index is asked for, and has none. */
+  function asked() {
+    const questions: string[] = [];
+    const bundle = {
+      readIndex: () => {
+        questions.push("index");
+        return Promise.reject(new TransomError("model-not-found", "no index"));
+      },
+    } as unknown as BundleReader;
+    return { questions, bundle };
+  }
+
+  it("asks for the index before it knows the machine", async () => {
+    const { questions, bundle } = asked();
+    let know: (machine: typeof MACHINE) => void = () => undefined;
+    const machine = new Promise<typeof MACHINE>((resolve) => {
+      know = resolve;
+    });
+    const found = survey(bundle, machine, {}, undefined);
+    expect(questions).toEqual(["index"]);
+    know(MACHINE);
+    await expect(found).rejects.toThrow("no index");
+  });
+
+  it("tells first what is wrong with the machine", async () => {
+    const nobody = Promise.reject(new TransomError("no-adapter", "no adapter"));
+    await expect(survey(asked().bundle, nobody, {}, undefined)).rejects.toThrow("no adapter");
   });
 });

@@ -102,6 +102,7 @@ describe("what ChatModel asks of an engine", () => {
     const requests: GenerateRequest[] = [];
     const engine: TokenEngine = {
       contextWindowSize: 100,
+      parallel: 1,
       generate: (generateRequest) => {
         requests.push(generateRequest);
         return Promise.resolve({ finishReason: "stop" } as Done);

@@ -145,12 +145,13 @@ export class Walker {
   readonly maker: ConstraintMaker;
   readonly #texts: readonly string[];
 
-  constructor(vocabulary: TokenizerJson) {
+  /** @param now milliseconds, of whoever watches a grammar's steps. */
+  constructor(vocabulary: TokenizerJson, now?: () => number) {
     this.table = new TokenTable(vocabulary);
     this.stopTokenId = vocabulary.added_tokens.find(({ content }) => content === STOP)?.id ?? -1;
     // Models pad their vocabulary.
     this.size = this.table.size + 40;
-    this.maker = new ConstraintMaker(this.table, this.size, [this.stopTokenId]);
+    this.maker = new ConstraintMaker(this.table, this.size, [this.stopTokenId], now);
     const decoder = new TextDecoder("latin1");
     this.#texts = Array.from({ length: this.size }, (_, id) =>
       decoder.decode(this.table.bytesOrNone(id)),

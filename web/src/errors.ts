@@ -10,6 +10,7 @@
 export const ERROR_CODES = [
   "no-webgpu",
   "no-adapter",
+  "no-service-worker",
   "adapter-too-small",
   "no-model",
   "model-not-found",
@@ -34,14 +35,20 @@ export const ERROR_CODES = [
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
+/** The figures and names of a message, for whoever says it in another language; bytes end in `Bytes`. */
+export type ErrorFacts = Readonly<Record<string, string | number>>;
+
 /** The base of every error meant for people. */
 export class TransomError extends Error {
   override readonly name = "TransomError";
   readonly code: ErrorCode;
+  /** Undefined: the code alone says it. */
+  readonly facts: ErrorFacts | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { facts?: ErrorFacts }) {
     super(message, options);
     this.code = code;
+    this.facts = options?.facts;
   }
 }
 
@@ -49,12 +56,14 @@ export class TransomError extends Error {
 export interface WireError {
   code: ErrorCode;
   message: string;
+  facts?: ErrorFacts;
 }
 
 /** Anything thrown, as plain data; what we did not foresee keeps its text under `internal`. */
 export function toWireError(error: unknown): WireError {
   if (error instanceof TransomError) {
-    return { code: error.code, message: error.message };
+    const { code, message, facts } = error;
+    return { code, message, ...(facts !== undefined && { facts }) };
   }
   if (error instanceof DOMException && error.name === "AbortError") {
     return { code: "aborted", message: "Stopped." };
@@ -64,7 +73,8 @@ export function toWireError(error: unknown): WireError {
 
 /** The error that `toWireError` was given, as far as plain data can carry it. */
 export function fromWireError(wire: WireError): TransomError {
-  return new TransomError(wire.code, wire.message);
+  const { code, message, facts } = wire;
+  return new TransomError(code, message, facts === undefined ? {} : { facts });
 }
 
 /** The text of anything thrown, never empty. */

@@ -5,22 +5,29 @@
  *    | -- load ------------------------------> |  the model named by its source; more may follow
  *    | <------------------- loading (many) --- |  phase, bytes, rate, time left, will it fit
  *    | <------------------------- reply ------ |  LoadReport
- *    | -- generate --------------------------> |  one at a time, else error "busy"
+ *    | -- generate --------------------------> |  messages; what only tools and tests still ask
  *    | <--------------------- piece (many) --- |  text as it becomes complete UTF-8
  *    | -- abort(requestId) ------------------> |  answered at once; generation ends by itself
  *    | <------------------------- reply ------ |  Done of the generation, finish reason "abort"
+ *    | -- complete --------------------------> |  many at once; some engines let them wait in line
+ *    | <---------------- completing (many) --- |  all events that came together
+ *    | <------------------------- reply ------ |  after the last event, or after abort
+ *    | -- open, tokenize, detokenize --------> |  of a loaded model
  *    | -- embed -----------------------------> |  instead of generate, to an embedding model
  *    | <------------------------- reply ------ |  Embeddings
  *    | -- unload(model) ---------------------> |  its GPU memory is free when the reply is there
  *    | -- fit -------------------------------> |  will it fit: from small files only
+ *    | -- download --------------------------> |  into storage, without the GPU; as load, and abort pauses it
  *    | -- stored, pin, remove ---------------> |  models that this browser keeps
  *    | -- import ----------------------------> |  a file or folder of this device into storage
  *    | <----------------- importing (many) --- |  bytes; ended by abort(requestId), too
+ *    | -- digest ----------------------------> |  sha256 of a file of this device; progress as import
  *
  * Every request gets exactly one `reply` or `error` with its id. Progress messages carry the id of
  * the request they belong to and never come after its reply.
  */
-import type { WireError } from "./errors.ts";
+import type { CompleteEvent, CompleteRequest, EngineCalls, OpenedModel } from "./api-protocol.ts";
+import type { ErrorCode, ErrorFacts, WireError } from "./errors.ts";
 
 /** Where a bundle is: on a network, or in this browser's storage. */
 export type BundleSource = NetworkSource | ImportedSource;
@@ -94,6 +101,7 @@ export interface FitProblem {
   code: "adapter-too-small" | "out-of-memory" | "no-room";
   /** One sentence. */
   message: string;
+  facts: ErrorFacts;
   /** "always": it cannot run; "unless-forced": by estimate; "never": it runs, but is not kept. */
   refusal: "always" | "unless-forced" | "never";
 }
@@ -116,6 +124,8 @@ export interface ProcessorReport {
   threads: number;
   /** Why not on the graphics adapter, in a few words; null where the address wants it so. */
   reason: string | null;
+  /** What was in the way of that; null as `reason`. */
+  code: ErrorCode | null;
 }
 
 /** What a model is for: to talk, or to turn texts into vectors. */
@@ -141,6 +151,8 @@ export interface LoadReport {
   licenses: string | null;
   /** Whether the next visit finds the model here. */
   isKept: boolean;
+  /** Its host did not answer: this is the model of the last visit, and there may be a newer one. */
+  isOffline: boolean;
   /** Models that had to leave storage for it. */
   removed: readonly string[];
   /** GPU memory that it takes, by the estimate that its place was made by. */
@@ -170,11 +182,24 @@ export interface LoadProgress {
   fit: Fit | null;
 }
 
+/** A model's files have come into storage. */
+export interface DownloadReport {
+  model: string;
+  totalBytes: number;
+  bytesDownloaded: number;
+  /** Of them, those that were here before. */
+  bytesFromCache: number;
+  /** Models that had to leave storage for it. */
+  removed: readonly string[];
+}
+
 /** A model that this browser keeps. */
 export interface StoredModel {
   /** What `pin` and `remove` want to know. */
   id: string;
   name: string;
+  /** The digest of its index, as it was last read; null: not known. */
+  index: string | null;
   totalBytes: number;
   /** Of them, those that are here; fewer while a download is not complete. */
   storedBytes: number;
@@ -335,6 +360,8 @@ export interface Done {
   finishReason: FinishReason;
   /** The stop token that ended the answer; it is not part of the answer. */
   stopTokenId: number | null;
+  /** The stop token's, where they were asked for. */
+  stopLogprobs?: TokenLogprobs;
   promptTokens: number;
   /** Prompt tokens that were still in the KV cache and cost nothing. */
   cachedTokens: number;
@@ -350,8 +377,16 @@ export interface Done {
   };
 }
 
+/** What the API asks for, once more where the worker died on the way. */
+export interface Completion {
+  request: CompleteRequest;
+  /** By choice: what had been answered; the answer goes on behind it, as if nothing had happened. */
+  answered?: readonly { tokenIds: readonly number[]; isOver: boolean }[];
+}
+
 export interface EmbedRequest {
-  texts: readonly string[];
+  /** Texts, or their token ids. */
+  texts: readonly (string | readonly number[])[];
   /** Scale each vector to length 1, so that a dot product is a cosine; true if left out. */
   normalize?: boolean;
 }
@@ -367,14 +402,22 @@ export interface Embeddings {
 export interface Requests {
   load: { payload: LoadRequest; reply: LoadReport };
   generate: { payload: ChatRequest & Addressed; reply: Done };
+  complete: { payload: Completion; reply: null };
+  /** Of a model that is loaded; `loadSeconds` is 0. */
+  open: { payload: { model: string }; reply: OpenedModel };
+  tokenize: EngineCalls["tokenize"];
+  detokenize: EngineCalls["detokenize"];
   abort: { payload: { requestId: number }; reply: null };
   embed: { payload: EmbedRequest & Addressed; reply: Embeddings };
   unload: { payload: { model: string }; reply: null };
   fit: { payload: LoadRequest; reply: Fit };
+  download: { payload: LoadRequest; reply: DownloadReport };
   stored: { payload: null; reply: Storage };
   pin: { payload: { id: string; isPinned: boolean }; reply: null };
   remove: { payload: { id: string }; reply: { freedBytes: number } };
   import: { payload: ImportRequest; reply: readonly Imported[] };
+  /** `sha256:…` */
+  digest: { payload: PickedFile; reply: string };
 }
 
 /** Which loaded model is meant, by the name in its `LoadReport`; the one loaded last if left out. */
@@ -392,7 +435,8 @@ export type Request = {
 export type Progress =
   | { kind: "loading"; id: number; progress: LoadProgress }
   | { kind: "importing"; id: number; progress: ImportProgress }
-  | { kind: "piece"; id: number; tokenId: number | null; text: string };
+  | { kind: "piece"; id: number; tokenId: number | null; text: string }
+  | { kind: "completing"; id: number; events: readonly CompleteEvent[] };
 
 /** worker -> page: the end of a request. */
 export type Answer =

@@ -57,8 +57,8 @@ export function describeAdapter(adapter: {
   });
 }
 
-/** The best adapter. @throws TransomError `no-webgpu` or `no-adapter`, saying what to do. */
-export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter> {
+/** @throws TransomError `no-webgpu`, saying what to do. */
+export function requireWebGpu(gpu: GPU | undefined): GPU {
   if (gpu === undefined) {
     throw new TransomError(
       "no-webgpu",
@@ -66,6 +66,12 @@ export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter> {
         "over https or on localhost.",
     );
   }
+  return gpu;
+}
+
+/** The best adapter. @throws TransomError `no-webgpu` or `no-adapter`, saying what to do. */
+export async function findAdapter(offered: GPU | undefined): Promise<GPUAdapter> {
+  const gpu = requireWebGpu(offered);
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (adapter === null) {
     throw new TransomError(
@@ -77,23 +83,27 @@ export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter> {
   return adapter;
 }
 
-/**
- * Open the best adapter with everything it offers to compute.
- *
- * @throws TransomError `no-webgpu` or `no-adapter`, saying what the visitor can do.
- */
+/** Open the best adapter. @throws as `findAdapter` and `openDevice`. */
 export async function openGpu(gpu: GPU | undefined): Promise<OpenedGpu> {
   const adapter = await findAdapter(gpu);
+  return { device: await openDevice(adapter), adapter: describeAdapter(adapter) };
+}
+
+/**
+ * A device with everything that its adapter offers to compute.
+ *
+ * @throws TransomError `no-adapter`, saying why.
+ */
+export async function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
   for (const name of COMPUTE_LIMITS) {
     requiredLimits[name] = adapter.limits[name];
   }
   try {
-    const device = await adapter.requestDevice({
+    return await adapter.requestDevice({
       requiredLimits,
       requiredFeatures: WANTED_FEATURES.filter((name) => adapter.features.has(name)),
     });
-    return { device, adapter: describeAdapter(adapter) };
   } catch (error) {
     throw new TransomError("no-adapter", `The graphics adapter refused: ${describe(error)}`, {
       cause: error,

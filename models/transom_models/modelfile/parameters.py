@@ -5,7 +5,6 @@ request. Ranges are what the engines can use; Ollama itself checks types only. M
 an engine does with a value.
 """
 
-import difflib
 import json
 import math
 import re
@@ -144,7 +143,7 @@ def known(name: str) -> Parameter:
     """The row of an option. An unknown one is an `InvalidParameter` that names near misses."""
     if name in PARAMETERS:
         return PARAMETERS[name]
-    near = difflib.get_close_matches(name[:80].lower(), PARAMETERS, n=3)
+    near = _close_matches(name[:80].lower(), PARAMETERS, 3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(PARAMETERS)}"
     raise InvalidParameter(f"{name!r:.80} is not a parameter; {hint}")
 
@@ -217,5 +216,12 @@ def _wanted(parameter: Parameter) -> str:
 
 def near_misses(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?` for an error, or nothing when no word is near."""
-    near = difflib.get_close_matches(word[:80], list(words), n=2)
+    near = _close_matches(word[:80], words, 2)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _close_matches(word: str, words: Iterable[str], most: int) -> list[str]:
+    # Only mistakes need it, and it is long to load.
+    from difflib import get_close_matches
+
+    return get_close_matches(word, list(words), n=most)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transom_api.anthropic.content import read_system, read_turns
-from transom_api.chat import MAX_STOPS, MAX_TOOLS, Chat, Constraint, Tool, ToolChoice
+from transom_api.chat import MAX_STOPS, MAX_TOOLS, Chat, Constraint, Tool, ToolChoice, goes_on_with
 from transom_api.fields import Fields, InvalidField, shown
-from transom_api.openai.request import DEFAULTS, keep_seconds_of, read_model
+from transom_api.ollama.fields import keep_seconds_of
+from transom_api.openai.request import DEFAULTS, read_model
 from transom_api.tool_fields import read_each, refuse_other_callers
 from transom_models.modelfile import InvalidParameter, ParameterValue
 from transom_models.modelfile.parameters import check_value
@@ -84,7 +85,8 @@ def _read(fields: Fields, max_tokens: int, context: str | None) -> MessagesReque
         thinks=thinks,
         effort=effort,
         template_variables=variables,
-        continues_last=messages[-1].role == "assistant",
+        continues_last=goes_on_with(messages),
+        must_continue=goes_on_with(messages),
         keep_seconds=keep_seconds_of(fields),
     )
     return MessagesRequest(chat, fields.raw("model"), max_tokens, stops, omits)

@@ -20,6 +20,7 @@ from transom_api.chat import (
     Role,
     Text,
     ToolCall,
+    goes_on_with,
 )
 from transom_api.fields import Fields, kind_of, shown
 from transom_api.image_files import read_base64
@@ -58,7 +59,13 @@ def read_chat(body: object) -> Asked:
     if images > MAX_IMAGES:
         fields.refuse("messages", f"there are {images} images, over {MAX_IMAGES}")
     tools, choice, _ = read_tools(fields)
-    chat = Chat(messages=messages, tools=tools, tool_choice=choice, **_common(fields))
+    chat = Chat(
+        messages=messages,
+        tools=tools,
+        tool_choice=choice,
+        continues_last=goes_on_with(messages),
+        **_common(fields),
+    )
     return Asked("chat", chat, only_loads=not messages)
 
 

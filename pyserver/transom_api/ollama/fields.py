@@ -27,7 +27,7 @@ def options_of(body: Fields) -> dict[str, ParameterValue]:
 
 
 def keep_seconds_of(body: Fields) -> float | None:
-    """Seconds; None when nothing is said."""
+    """How long the model stays loaded, in seconds; None when the request does not say."""
     value = body.raw("keep_alive")
     if value is None:
         return None

@@ -25,6 +25,8 @@ MAX_JSON_BYTES: Final = 1024 * 1024
 MAX_FILES: Final = 256
 # Labels of files: never opened, only looked at for their ending.
 MAX_LABEL_CHARS: Final = 255
+# Of a file that is pulled; hosts sign addresses, and few need half of this.
+MAX_ADDRESS_CHARS: Final = 2000
 # An array in a verbose answer; vocabularies reach 262 144 tokens.
 MAX_SHOWN_ITEMS: Final = 300_000
 # How Ollama aligns the lines of `parameters`.
@@ -73,24 +75,36 @@ class TransferRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PullRequest:
+    """`source` is a model of a registry, or the address of a file (which Ollama does not take)."""
+
+    source: ModelName | str
+    insecure: bool
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRequest:
     """`base` is a model, or None where `files` has the digests of the weights. `modelfile` says
-    the rest."""
+    the rest. `compiles`: also for browsers, which Ollama does not know."""
 
     model: ModelName
     base: ModelName | None
     files: Mapping[str, Digest]
     adapters: Mapping[str, Digest]
     quantize: str | None
+    compiles: bool
     modelfile: Modelfile
     stream: bool
 
     @property
     def converts(self) -> bool:
-        """Whether the weights have to be changed first."""
+        """Whether there is work for the command line: weights that change, or are compiled."""
         labels = [label.lower() for label in (*self.files, *self.adapters)]
-        return self.quantize is not None or any(
-            label.endswith(_CHECKPOINT_PARTS) for label in labels
+        return (
+            self.compiles
+            or self.quantize is not None
+            or any(label.endswith(_CHECKPOINT_PARTS) for label in labels)
         )
 
 
@@ -131,6 +145,17 @@ def read_transfer(body: Mapping[str, Any]) -> TransferRequest:
     )
 
 
+def read_pull(body: Mapping[str, Any]) -> PullRequest:
+    """As `read_transfer`; the model may be an address, which the pull itself judges."""
+    text = _text(body, "model") or _text(body, "name")
+    if "://" not in text:
+        asked = read_transfer(body)
+        return PullRequest(asked.model, asked.insecure, asked.stream)
+    if len(text) > MAX_ADDRESS_CHARS:
+        raise InvalidRequest(f"model: an address of more than {MAX_ADDRESS_CHARS} characters")
+    return PullRequest(text, _flag(body, "insecure", False), _flag(body, "stream", True))
+
+
 def read_create(body: Mapping[str, Any]) -> CreateRequest:
     """Raises `InvalidRequest`, `InvalidName`, `InvalidParameter`.
 
@@ -162,7 +187,8 @@ def read_create(body: Mapping[str, Any]) -> CreateRequest:
     )
     stream = _flag(body, "stream", True)
     name = ModelName.parse(base) if base else None
-    return CreateRequest(model, name, files, adapters, quantize, modelfile, stream)
+    compiles = _flag(body, "compile", False)
+    return CreateRequest(model, name, files, adapters, quantize, compiles, modelfile, stream)
 
 
 def shown_name(name: ModelName) -> str:

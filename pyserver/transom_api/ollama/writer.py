@@ -23,6 +23,8 @@ from transom_api.session import Answer
 from transom_models.errors import public_text
 
 NDJSON: Final = "application/x-ndjson"
+# Python's clients take these for ends of lines, too; other control characters JSON spells itself.
+_LINE_ENDS: Final = str.maketrans({0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"})
 
 
 class OllamaWriter:
@@ -139,4 +141,5 @@ def _logprob_row(row: TokenLogprob) -> dict[str, Any]:
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_LINE_ENDS).encode() + b"\n"

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transom_api.chat import MAX_TOP_LOGPROBS, Chat, Message
+from transom_api.chat import MAX_TOP_LOGPROBS, Chat
 from transom_api.fields import Fields
 from transom_api.openai.constraint import read_constraint
+from transom_api.openai.continuation import read_continuation
 from transom_api.openai.messages import read_messages
 from transom_api.openai.request import read_common
 from transom_api.openai.tools import read_tools
@@ -56,6 +57,7 @@ def read_chat(body: object, context: str | None = None) -> ChatRequest:
     tools, tool_choice, legacy = read_tools(fields)
     thinks, effort = _thinking(fields)
     logprobs, top = _logprobs(fields)
+    goes_on, is_said = read_continuation(fields, messages)
     chat = Chat(
         messages=messages,
         tools=tools,
@@ -68,7 +70,8 @@ def read_chat(body: object, context: str | None = None) -> ChatRequest:
         template=fields.text("chat_template", None) or None,
         template_variables=_variables(fields),
         documents=tuple(_documents(fields)),
-        continues_last=_continues(fields, messages),
+        continues_last=goes_on,
+        must_continue=goes_on and is_said,
         **asked.fields,
     )
     return ChatRequest(chat, asked.model, asked.include_usage, legacy)
@@ -126,17 +129,3 @@ def _documents(fields: Fields) -> list[Mapping[str, Any]]:
         else:
             fields.refuse(f"documents[{number}]", "must be an object or a string")
     return found
-
-
-def _continues(fields: Fields, messages: tuple[Message, ...]) -> bool:
-    begins = fields.flag("add_generation_prompt", None)
-    goes_on = fields.flag("continue_final_message", False)
-    if goes_on and begins:
-        fields.refuse("continue_final_message", "add_generation_prompt begins a new message")
-    if goes_on and (messages[-1].role != "assistant" or messages[-1].tool_calls):
-        fields.refuse("continue_final_message", "the last message is not words of the assistant")
-    if begins is False and not goes_on:
-        fields.refuse(
-            "add_generation_prompt", "false needs continue_final_message, or nobody would speak"
-        )
-    return goes_on

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from transom_api.engine import Input
 from transom_api.fields import Fields, kind_of, whole_of
-from transom_api.openai.request import keep_seconds_of, read_model
+from transom_api.ollama.fields import keep_seconds_of
+from transom_api.openai.request import read_model
 from transom_api.vectors import shortened
 from transom_models.modelfile import ParameterValue
 

@@ -27,6 +27,8 @@ _CODES: Final[Mapping[str, tuple[str, str | None]]] = {
     "NAME_INVALID": ("invalid_model", "model"),
     "CONTEXT_LENGTH_EXCEEDED": ("context_length_exceeded", "messages"),
     "INVALID_SCHEMA": ("invalid_schema", "response_format"),
+    # Our page then asks where texts are continued.
+    "NO_TEMPLATE": ("no_chat_template", None),
     "UNAUTHORIZED": ("invalid_api_key", None),
     "MISSING_SCOPE": ("missing_scope", None),
 }

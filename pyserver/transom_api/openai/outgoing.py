@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from transom_api.chat import Audio, Chat, Constraint, Image, Message, Part, Text, Tool
+from transom_api.chat import Audio, Chat, Constraint, Image, Message, Part, Text, Tool, goes_on_with
 from transom_api.conversation import function_of
 from transom_api.engine import Input
 from transom_api.fields import InvalidField
@@ -146,7 +146,7 @@ def _extras(chat: Chat, kind: Kind) -> dict[str, Any]:
         "chat_template_kwargs": variables,
     }
     found = {name: value for name, value in found.items() if value}
-    if chat.continues_last:
+    if chat.must_continue or (chat.continues_last and kind != "openai"):
         found |= {"continue_final_message": True, "add_generation_prompt": False}
     if chat.lora is not None:
         if kind != "transom":
@@ -155,6 +155,8 @@ def _extras(chat: Chat, kind: Kind) -> dict[str, Any]:
     if kind == "openai" and found:
         raise InvalidField(next(iter(found)), f"{_why('stop')}; leave it out")
     if kind == "transom":
+        if goes_on_with(chat.messages) and not chat.continues_last:
+            found["add_generation_prompt"] = True
         if not chat.cache_prompt:
             found["cache_prompt"] = False
         if chat.keep_seconds is not None:

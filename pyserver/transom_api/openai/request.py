@@ -13,7 +13,7 @@ from typing import Any, Final
 from transom_api.adapters import read_lora
 from transom_api.chat import MAX_CHOICES, MAX_STOPS
 from transom_api.fields import MAX_TOKEN_ID, Fields, InvalidField, shown
-from transom_api.ollama.generation import InvalidRequest, read_keep_alive
+from transom_api.ollama.fields import keep_seconds_of
 from transom_models.modelfile import InvalidParameter, ParameterValue
 from transom_models.modelfile.parameters import PARAMETERS, check_value
 
@@ -210,17 +210,6 @@ def _biases(body: Fields) -> dict[int, float]:
 
 def _stop_tokens(body: Fields) -> tuple[int, ...]:
     return body.tokens("stop_token_ids", most=MAX_STOP_TOKENS)
-
-
-def keep_seconds_of(body: Fields) -> float | None:
-    """How long the model stays loaded; None when the request does not say."""
-    value = body.raw("keep_alive")
-    if value is None:
-        return None
-    try:
-        return read_keep_alive(value)
-    except InvalidRequest as error:
-        body.refuse("keep_alive", str(error).removeprefix("keep_alive: "))
 
 
 def _includes_usage(body: Fields, stream: bool) -> bool:

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from transom_api.chat import MAX_TOP_LOGPROBS, Chat, Constraint, Message, Text, Tool
 from transom_api.fields import Fields
-from transom_api.openai.request import DEFAULTS, keep_seconds_of, read_model
+from transom_api.ollama.fields import keep_seconds_of
+from transom_api.openai.continuation import read_continuation
+from transom_api.openai.request import DEFAULTS, read_model
 from transom_api.openai_responses.items import read_input
 from transom_api.openai_responses.kept import ResponseStore
 from transom_api.openai_responses.tools import read_tool_choice, read_tools, tool_json
@@ -83,6 +85,7 @@ def read_response_request(
     _pass_over(fields)
     instructions = fields.text("instructions", None)
     messages = read_input(fields, _before(fields, store))
+    goes_on, is_said = read_continuation(fields, messages)
     given = read_tools(fields)
     choice, tools = read_tool_choice(fields, given)
     constraint, text, variables = _text(fields)
@@ -104,6 +107,8 @@ def read_response_request(
         thinks=thinks,
         effort=effort,
         template_variables=variables,
+        continues_last=goes_on,
+        must_continue=goes_on and is_said,
         keep_seconds=keep_seconds_of(fields),
     )
     keeps = fields.flag("store", True)

@@ -12,6 +12,7 @@ The frames are the growth of one value, the response itself; the whole answer is
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from transom_api.chat import Message, Text, ToolCall
@@ -258,7 +259,11 @@ class ResponseWriter:
 
     def _keep(self, response: Mapping[str, Any]) -> None:
         if self._asked.store:
-            messages = (*self._asked.messages, _message_of(self._items))
+            messages = self._asked.messages
+            if self._asked.chat.continues_last:
+                messages = (*messages[:-1], _joined(messages[-1], _message_of(self._items)))
+            else:
+                messages = (*messages, _message_of(self._items))
             self._store.put(self.response_id, KeptResponse(response, messages))
 
 
@@ -273,6 +278,17 @@ def _message_of(items: Sequence[Item]) -> Message:
         else:
             calls.append(ToolCall(item["call_id"], item["name"], item["arguments"]))
     return Message("assistant", (Text(said),) if said else (), thought or None, tuple(calls))
+
+
+def _joined(begun: Message, more: Message) -> Message:
+    """A message of the model, and what it said when it went on with it."""
+    thought = (begun.reasoning or "") + (more.reasoning or "")
+    return replace(
+        begun,
+        parts=(*begun.parts, *more.parts),
+        reasoning=thought or None,
+        tool_calls=more.tool_calls,
+    )
 
 
 def _logprobs_json(row: Logprobs) -> dict[str, Any]:

@@ -152,6 +152,7 @@ def _create() -> Schema:
             "adapters": table(DIGEST, "As files.", names=label, most=MAX_ADAPTERS),
             "quantize": text("As q4_K_M.", pattern=ollama.SCHEME.pattern),
             "quantization": text("As quantize.", pattern=ollama.SCHEME.pattern),
+            "compile": flag("Also for browsers, where they can run it."),
             "template": text(),
             "system": text(),
             "parameters": ref("OllamaOptions"),

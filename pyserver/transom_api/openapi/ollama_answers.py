@@ -124,7 +124,8 @@ def _tag() -> Schema:
             "size": _COUNT,
             "digest": text(pattern="[0-9a-f]{64}"),
             "details": ref("OllamaDetails"),
-        }
+        },
+        {"capabilities": rows(text())},
     )
 
 

@@ -153,8 +153,8 @@ def _chat() -> dict[str, Schema]:
         "chat_template": text("A Jinja template instead of the model's own."),
         "chat_template_kwargs": json_object("Variables of the template."),
         "documents": rows(either(text(), json_object()), most=chat.MAX_DOCUMENTS),
-        "add_generation_prompt": flag("False only beside continue_final_message."),
-        "continue_final_message": flag("Go on with the last message, which is the assistant's."),
+        "add_generation_prompt": flag("True: the answer is a message of its own."),
+        "continue_final_message": flag("Whether to go on with the assistant's last message."),
     }
 
 

@@ -76,6 +76,8 @@ def _fields() -> dict[str, Schema]:
         "instructions": text("The system's words, for this response alone."),
         "previous_response_id": text("A kept response that this one goes on with."),
         "store": flag("Keep it, to go on with. Default true."),
+        "add_generation_prompt": flag("True: the answer is a message of its own."),
+        "continue_final_message": flag("Whether to go on with the model's last item."),
         "tools": rows(_tool(), most=MAX_TOOLS),
         "tool_choice": either(
             choice(tools.MODES),

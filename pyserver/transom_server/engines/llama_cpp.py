@@ -36,7 +36,7 @@ from transom_api.engine import (
 from transom_server.engines import llama_cpp_wire as wire
 from transom_server.engines.llama_cpp_client import LlamaCppClient
 from transom_server.engines.llama_cpp_process import LlamaCppProcess
-from transom_server.engines.llama_cpp_watch import GrammarWatch, Watch
+from transom_server.engines.llama_cpp_watch import GrammarWatch, Prompts, Watch
 from transom_server.engines.slots import Lease, Slots, parallel_for
 
 # Ollama's on a machine without a large graphics card.
@@ -78,6 +78,8 @@ class LlamaCpp:
             self.facts = self._ask_facts(parallel, meta["n_vocab"], len(files.adapters))
             self._client.context_is_whole = meta["n_ctx_train"] <= self.facts.context_tokens
             self._watch = Watch(self._client.responds, self._child.end)
+            self._prompts = Prompts()
+            self._held: set[GrammarWatch] = set()
         except BaseException:
             self._child.close()
             raise
@@ -157,14 +159,19 @@ class LlamaCpp:
         begun = finished = refused = False
         stops = set(request.stop_token_ids)
         open_choices = set(range(request.choices))
-        watch = GrammarWatch(self._child.end)
+        watch = GrammarWatch(self._child.end, self._prompts)
+        prompt = self._prompts.begin()
         if request.grammar is not None:
             cancelled = watch.over(cancelled)
+            self._held.add(watch)
         try:
             body = wire.completion(request, self.facts, lease.first.number, request.choices)
             with closing(self._client.events("/completion", body, cancelled)) as stream:
                 while open_choices:
-                    events = [row for row in next(stream) if "prompt_progress" not in row]
+                    rows = next(stream)
+                    if any(map(wire.is_prompt_read, rows)):
+                        self._prompts.end(prompt)
+                    events = [row for row in rows if "prompt_progress" not in row]
                     watch.heard()
                     if not events:
                         continue
@@ -192,8 +199,13 @@ class LlamaCpp:
             # A prompt is measured by whoever takes it up; other refusals come before.
             is_late = isinstance(error, RequestCancelled | EngineFailed | ContextOverflow)
             refused = not begun and not is_late
+            if watch.has_ended and self._held == {watch}:
+                # Among several nobody knows which one it was.
+                raise wire.grammar_refused() from error
             raise
         finally:
+            self._held.discard(watch)
+            self._prompts.end(prompt)
             self._slots.give_back(lease, refused=refused, finished=finished)
 
     def _without(self, event: wire.Event, stops: set[int]) -> str:
@@ -246,4 +258,5 @@ class LlamaCpp:
             parallel=parallel,
             vocabulary=vocabulary,
             adapters=adapters,
+            gpu_bytes=self._child.gpu_bytes,
         )

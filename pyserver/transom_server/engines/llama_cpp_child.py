@@ -1,7 +1,8 @@
 """The child of `llama_cpp.py`: one model in llama.cpp's own server, on a free port of this machine.
 
-Its order is one line of JSON on stdin; it prints `{"address": …}` once it can answer, and ends when
-stdin ends, so that it never outlives its parent. Must know nothing of stores and dialects.
+Its order is one line of JSON on stdin; it prints `{"address": …, "gpu_bytes": …}` once it can
+answer, and ends when stdin ends, so that it never outlives its parent. Must know nothing of stores
+and dialects.
 """
 
 import json
@@ -36,9 +37,25 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import xllamacpp
 
+    free = free_on_cards(xllamacpp)
     server = xllamacpp.Server(parameters(xllamacpp, order))
-    print(json.dumps({"address": urlsplit(server.listening_address).netloc}), flush=True)
+    said = {
+        "address": urlsplit(server.listening_address).netloc,
+        "gpu_bytes": max(0, free - free_on_cards(xllamacpp)),
+    }
+    print(json.dumps(said), flush=True)
     threading.Event().wait()
+
+
+def free_on_cards(xllamacpp: Any) -> int:
+    """Bytes that are free on all graphics cards. Without any, as in the builds on PyPI, which know
+    the processor alone, it is 0: so is what a model takes of them, whatever `gpu_layers` asks for.
+    llama.cpp tells of no allocation but in its log; what other programs take or give back while a
+    model is loaded is counted as the model's."""
+    kinds = xllamacpp.ggml_backend_dev_type
+    cards = (kinds.GGML_BACKEND_DEVICE_TYPE_GPU, kinds.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    found = xllamacpp.get_device_info()
+    return sum(int(row["memory_free"]) for row in found if row["type"] in cards)
 
 
 def parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:

@@ -61,6 +61,8 @@ class LlamaCppProcess:
         for listener in self._listeners:
             listener.start()
         self._closing = threading.Lock()
+        self.gpu_bytes = 0
+        """Of graphics cards' memory, once it is loaded."""
         self._is_loaded = self._is_closed = False
         self._ended_by_us: str | None = None
 
@@ -81,7 +83,9 @@ class LlamaCppProcess:
                     self._listeners[1].join()
                     raise EngineError(f"llama.cpp cannot load this model: {self._last_words()}")
                 self._is_loaded = True
-                return str(json.loads(line)["address"])
+                said = json.loads(line)
+                self.gpu_bytes = int(said["gpu_bytes"])
+                return str(said["address"])
         raise RequestCancelled("nobody waits for this model any more")
 
     def alive(self) -> bool:

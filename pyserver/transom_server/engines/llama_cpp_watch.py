@@ -17,19 +17,51 @@ LOOK_SECONDS: Final = 10.0
 # One that is well answers at once, whatever it computes; this is for a machine that swaps.
 PATIENCE_SECONDS: Final = 60.0
 
-# A step of an answer takes a slow machine seconds, a piece of a long prompt some minutes, and both
-# are told. A grammar with ever more ways to go on takes for ever, and all other answers with it.
-GRAMMAR_PATIENCE_SECONDS: Final = 300.0
+# A step of an answer takes a slow machine seconds. A grammar that reads the same text in ever more
+# ways takes for ever, and all other answers of its model with it.
+GRAMMAR_STEP_SECONDS: Final = 30.0
+# A step that also reads a piece of a prompt (2,048 tokens), its own or another's.
+PROMPT_STEP_SECONDS: Final = 300.0
+# A prompt that came so soon after a step may be read with the next one; later ones wait for it.
+SOON_SECONDS: Final = 5.0
+
+
+class Prompts:
+    """Those that one process has yet to read. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._since: dict[object, float] = {}
+        self._lock = threading.Lock()
+
+    def begin(self) -> object:
+        """One is sent; gives what `end` is to be told."""
+        prompt = object()
+        with self._lock:
+            self._since[prompt] = time.monotonic()
+        return prompt
+
+    def end(self, prompt: object) -> None:
+        """It is read, or will not be. Twice is once."""
+        with self._lock:
+            self._since.pop(prompt, None)
+
+    def came_before(self, moment: float) -> bool:
+        """Whether one that is not read came before so many monotonic seconds."""
+        with self._lock:
+            return any(since < moment for since in self._since.values())
 
 
 class GrammarWatch:
     """Over one answer that is held to a grammar: between two of its steps the process computes for
     nobody else, and cannot be stopped. One that has gone too far is ended."""
 
-    def __init__(self, end: Callable[[str], None]) -> None:
+    def __init__(self, end: Callable[[str], None], prompts: Prompts) -> None:
         self._end = end
+        self._prompts = prompts
         self._heard = time.monotonic()
         self._is_gone = self._may_go = False
+        self.has_ended = False
+        """No step came in time, and the process was ended."""
 
     def heard(self) -> None:
         """A step came, or a piece of the prompt is read."""
@@ -41,13 +73,18 @@ class GrammarWatch:
         that it never does."""
 
         def looked() -> bool:
-            if time.monotonic() - self._heard > GRAMMAR_PATIENCE_SECONDS:
+            if time.monotonic() - self._heard > self._patience():
+                self.has_ended = True
                 self._end("took too long over a grammar and was ended")
                 return False
             self._is_gone = self._is_gone or cancelled()
             return self._may_go
 
         return looked
+
+    def _patience(self) -> float:
+        reads = self._prompts.came_before(self._heard + SOON_SECONDS)
+        return PROMPT_STEP_SECONDS if reads else GRAMMAR_STEP_SECONDS
 
 
 class Watch:

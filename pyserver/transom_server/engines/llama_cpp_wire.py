@@ -110,6 +110,12 @@ def _prompt(request: GenerateRequest, marker: str | None) -> Any:
     return {"prompt_string": request.prompt, "multimodal_data": data}
 
 
+def is_prompt_read(event: Event) -> bool:
+    """Whether an event says that the whole prompt is read, as each token does."""
+    progress = event.get("prompt_progress")
+    return progress is None or bool(progress["processed"] >= progress["total"])
+
+
 def token_event(event: Event, choice: int, logprobs: int | None) -> TokenEvent:
     """A step of an answer."""
     rows = event.get("completion_probabilities", ()) if logprobs is not None else ()
@@ -176,6 +182,14 @@ def schema_refused(reason: str) -> SchemaRefused:
     """What its log says of a schema."""
     reason = reason.rpartition("failed to compile JSON schema: ")[2]
     return SchemaRefused(f"the JSON schema cannot be used: {reason[:MAX_REASON_CHARS]}")
+
+
+def grammar_refused() -> SchemaRefused:
+    """One that ran into too many ways to go on."""
+    return SchemaRefused(
+        "the grammar cannot be used: it reads the same text in so many ways that one step took too"
+        " long; write it so that each text is read in one way, or ask with json_schema"
+    )
 
 
 def refusal(data: bytes, context_is_whole: bool = False) -> EngineError:

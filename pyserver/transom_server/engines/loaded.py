@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic
 
 from transom_api.engine import (
     Cancelled,
@@ -21,13 +21,18 @@ from transom_api.engine import (
     EngineFailed,
     LoadEngine,
     LoadFailed,
-    LoadOptions,
     ModelFiles,
     RequestCancelled,
-    Task,
 )
-from transom_models.digest import Digest
-from transom_server.engines.budget import Budget, Held
+from transom_server.engines.budget import Budget
+from transom_server.engines.loaded_model import (
+    FOREVER_SECONDS,
+    Entry,
+    LoadedRow,
+    ModelKey,
+    Place,
+    Tag,
+)
 from transom_server.engines.waiting import Overloaded, Ticket, WaitingLine
 from transom_server.logs import event
 
@@ -35,77 +40,10 @@ from transom_server.logs import event
 MAX_LOADED: Final = 16
 # How often a wait looks whether anybody still waits for it.
 POLL_SECONDS: Final = 0.1
-# Ollama's "for ever": Go's longest duration.
-FOREVER_SECONDS: Final = 2**63 / 1e9
 
 ENDING: Final = "the server is ending; ask again in a moment"
 
 _LOG = logging.getLogger(__name__)
-
-Tag = TypeVar("Tag")
-# A model that answers and embeds is loaded for either.
-_Place = tuple[str, Task]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelKey(Generic[Tag]):
-    """A model to load. `tag` is what the caller calls it, and is told again in `rows`."""
-
-    name: str
-    digest: Digest
-    options: LoadOptions
-    tag: Tag = field(compare=False)
-
-    @property
-    def place(self) -> tuple[str, Task]:
-        return self.name, self.options.task
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedRow(Generic[Tag]):
-    """A loaded model. `expires` is Unix seconds, `resident_bytes` its memory now."""
-
-    key: ModelKey[Tag]
-    resident_bytes: int
-    context_tokens: int
-    expires: float
-
-
-@dataclass(slots=True)
-class _Entry(Generic[Tag]):
-    """`engine` is None while it loads."""
-
-    key: ModelKey[Tag]
-    engine: Engine | None = None
-    users: int = 0
-    """Requests that have it, the one that loads it included."""
-    places: int = 0
-    """Of them, those that have it compute."""
-    keep_seconds: float = 0.0
-    idle_since: float = 0.0
-    """Monotonic seconds."""
-    leave: bool = False
-    """Let go as soon as it is not busy."""
-    needed_bytes: int = 0
-    """What it was said to take, before it was loaded."""
-
-    @property
-    def busy(self) -> bool:
-        return self.users > 0
-
-    def takes(self, key: ModelKey[Tag], place: int) -> bool:
-        """Whether another request may have it as it is."""
-        return (
-            self.engine is not None
-            and self.key == key
-            and not self.leave
-            and self.engine.alive()
-            and self.places + place <= self.engine.facts.parallel
-        )
-
-    @property
-    def deadline(self) -> float:
-        return self.idle_since + self.keep_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +77,7 @@ class LoadedModels(Generic[Tag]):
         self._most = most
         self._budget = Budget() if budget is None else budget
         self._line = WaitingLine() if line is None else line
-        self._entries: dict[_Place, _Entry[Tag]] = {}
+        self._entries: dict[Place, Entry[Tag]] = {}
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         # For the reaper alone, which each request would wake otherwise.
@@ -204,7 +142,7 @@ class LoadedModels(Generic[Tag]):
                 del self._entries[entry.key.place]
             self._changed.notify_all()
         for entry in idle:
-            _close(entry)
+            entry.close()
         return bool(found)
 
     def rows(self) -> list[LoadedRow[Tag]]:
@@ -214,16 +152,12 @@ class LoadedModels(Generic[Tag]):
         now, wall = time.monotonic(), time.time()
         rows = []
         for entry in entries:
-            engine = entry.engine
-            if engine is not None and engine.alive():
-                left = entry.keep_seconds if entry.busy else entry.deadline - now
-                if self._budget.is_pinned(entry.key.name):
-                    left = FOREVER_SECONDS
-                rows.append(
-                    LoadedRow(
-                        entry.key, engine.resident_bytes(), engine.facts.context_tokens, wall + left
-                    )
-                )
+            left = entry.keep_seconds if entry.busy else entry.deadline - now
+            if self._budget.is_pinned(entry.key.name):
+                left = FOREVER_SECONDS
+            row = entry.row(wall + left)
+            if row is not None:
+                rows.append(row)
         return sorted(rows, key=lambda row: -row.expires)
 
     @property
@@ -259,11 +193,11 @@ class LoadedModels(Generic[Tag]):
             self._changed.notify_all()
             self._idle.notify()
         for entry in entries:
-            _close(entry)
+            entry.close()
         if self._reaper is not None:
             self._reaper.join()
 
-    def _take(self, key: ModelKey[Tag], place: int, cancelled: Cancelled) -> _Entry[Tag]:
+    def _take(self, key: ModelKey[Tag], place: int, cancelled: Cancelled) -> Entry[Tag]:
         """An entry that is loaded as `key` says, or this request's to load."""
         with self._changed:
             self._check(cancelled)
@@ -280,7 +214,7 @@ class LoadedModels(Generic[Tag]):
 
     def _wait(
         self, key: ModelKey[Tag], place: int, cancelled: Cancelled, ticket: Ticket
-    ) -> _Entry[Tag]:
+    ) -> Entry[Tag]:
         needed: int | None = None
         while True:
             with self._changed:
@@ -301,7 +235,7 @@ class LoadedModels(Generic[Tag]):
                 if leaving is not None:
                     for unwanted in leaving:
                         del self._entries[unwanted.key.place]
-                    entry = _Entry(key, needed_bytes=needed or 0)
+                    entry = Entry(key, needed_bytes=needed or 0)
                     self._entries[key.place] = self._enter(entry, place)
                     self._line.served(ticket)
                     self._start_reaper()
@@ -310,34 +244,34 @@ class LoadedModels(Generic[Tag]):
                 needed = self._needs(key)
                 continue
             for unwanted in leaving:
-                _close(unwanted)
+                unwanted.close()
             assert entry is not None
             return entry
 
-    def _sound(self, place: _Place) -> _Entry[Tag] | None:
+    def _sound(self, place: Place) -> Entry[Tag] | None:
         """What is in a place. What broke there is in nobody's way: those who still have it only
         pass on the end of their answers, for as long as their clients take; the last closes it."""
         entry = self._entries.get(place)
-        if entry is None or entry.engine is None or entry.engine.alive():
+        if entry is None or entry.engine is None or entry.alive():
             return entry
         self._drop_broken(entry)
         if not entry.busy:
             # It has ended, so this takes no time.
-            _close(entry)
+            entry.close()
         return None
 
-    def _drop_broken(self, entry: _Entry[Tag]) -> None:
+    def _drop_broken(self, entry: Entry[Tag]) -> None:
         del self._entries[entry.key.place]
         self._broken += 1
         _LOG.error("%s has ended by itself; whoever asks for it next loads it", entry.key.name)
 
     def _leaving(
-        self, key: ModelKey[Tag], needed: int, same: _Entry[Tag] | None, ticket: Ticket
-    ) -> list[_Entry[Tag]] | None:
+        self, key: ModelKey[Tag], needed: int, same: Entry[Tag] | None, ticket: Ticket
+    ) -> list[Entry[Tag]] | None:
         """Models to let go of so that this one can be loaded, the one in its own place first; None:
         wait. Raises `NeverFits`."""
         ticket.wants_room = True
-        others = [_held(entry) for entry in self._entries.values() if entry is not same]
+        others = [entry.held() for entry in self._entries.values() if entry is not same]
         leaving = self._budget.room(key.name, needed, others)
         if leaving is None or not self._line.may_make_room(ticket):
             return None
@@ -358,13 +292,13 @@ class LoadedModels(Generic[Tag]):
     def _or_closed(self, cancelled: Cancelled) -> Cancelled:
         return lambda: self._closed or cancelled()
 
-    def _enter(self, entry: _Entry[Tag], place: int) -> _Entry[Tag]:
+    def _enter(self, entry: Entry[Tag], place: int) -> Entry[Tag]:
         self._running += 1
         entry.users += 1
         entry.places += place
         return entry
 
-    def _give_back(self, entry: _Entry[Tag], place: int) -> None:
+    def _give_back(self, entry: Entry[Tag], place: int) -> None:
         with self._changed:
             entry.users -= 1
             self._running -= 1
@@ -372,19 +306,19 @@ class LoadedModels(Generic[Tag]):
             entry.idle_since = time.monotonic()
             is_over = entry.keep_seconds <= 0 and not self._budget.is_pinned(entry.key.name)
             is_ours = self._entries.get(entry.key.place) is entry
-            is_broken = entry.engine is not None and not (entry.engine.alive() or self._closed)
+            is_broken = entry.engine is not None and not (entry.alive() or self._closed)
             if is_ours and is_broken:
                 self._drop_broken(entry)
                 is_ours = False
             leaves = not entry.busy and (
-                entry.leave or self._closed or is_over or not (is_ours and _alive(entry))
+                entry.leave or self._closed or is_over or not (is_ours and entry.alive())
             )
             if leaves and is_ours:
                 del self._entries[entry.key.place]
             self._changed.notify_all()
             self._idle.notify()
         if leaves:
-            _close(entry)
+            entry.close()
 
     def _start_reaper(self) -> None:
         if self._reaper is None:
@@ -412,27 +346,4 @@ class LoadedModels(Generic[Tag]):
                     continue
                 self._changed.notify_all()
             for entry in over:
-                _close(entry)
-
-
-def _held(entry: _Entry[Tag]) -> Held[_Entry[Tag]]:
-    now = 0 if entry.engine is None else entry.engine.resident_bytes()
-    return Held(
-        entry,
-        entry.key.name,
-        max(now, entry.needed_bytes) if entry.needed_bytes else 0,
-        entry.busy,
-        entry.idle_since,
-        entry.keep_seconds >= FOREVER_SECONDS,
-    )
-
-
-def _alive(entry: _Entry[Tag]) -> bool:
-    return entry.engine is not None and entry.engine.alive()
-
-
-def _close(entry: _Entry[Tag]) -> None:
-    if entry.engine is not None:
-        if entry.engine.alive():
-            event(_LOG, logging.INFO, "model let go", model=entry.key.name)
-        entry.engine.close()
+                entry.close()

@@ -6,26 +6,27 @@ Knows the order and no HTTP; what a request says is `transom_api`'s business.
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from transom_api.chat import Audio, Chat, Image
+from transom_api.chat import Chat
 from transom_api.engine import (
     Cancelled,
     Done,
     GenerateRequest,
     LoadEngine,
     LoadOptions,
-    ModelFacts,
     ModelFiles,
     TokenEvent,
 )
+from transom_api.lengths import check_length, check_text
 from transom_api.ollama.generation import DEFAULT_KEEP_SECONDS
 from transom_api.prompting import ModelDefaults, Plan, plan
+from transom_api.raw_text import as_text
 from transom_models.name import ModelName
 from transom_server.engines.budget import Budget
-from transom_server.engines.lengths import check_length, check_text
 from transom_server.engines.llama_cpp import LlamaCpp
-from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.loaded import InUse, LoadedModels
+from transom_server.engines.loaded_model import ModelKey
 from transom_server.engines.loading import loading_of
 from transom_server.engines.native_model import (
     NativeModel,
@@ -138,7 +139,7 @@ class NativeModels:
             yield (
                 used,
                 plan(
-                    _as_text(chat, defaults, facts),
+                    as_text(chat, defaults, facts),
                     defaults,
                     facts,
                     templates.render,
@@ -158,16 +159,3 @@ class NativeModels:
 
         with self.loaded.use(key, files, keep, cancelled) as used:
             yield used
-
-
-def _as_text(chat: Chat, defaults: ModelDefaults, facts: ModelFacts) -> Chat:
-    """A prompt for a model without a template is text to go on with; in such a text, marks of its
-    pictures come first."""
-    bare = defaults.template is None and chat.template is None and not defaults.system
-    if chat.is_prompt and bare and len(chat.messages) == 1 and not defaults.messages:
-        chat = replace(chat, raw_prompt=chat.messages[0].text)
-    marker = facts.image_marker or facts.sound_marker
-    if chat.raw_prompt is None or not marker:
-        return chat
-    files = sum(isinstance(part, Image | Audio) for each in chat.messages for part in each.parts)
-    return replace(chat, raw_prompt=marker * files + chat.raw_prompt)

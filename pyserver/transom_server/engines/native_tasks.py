@@ -3,9 +3,9 @@
 Knows the store, which models are loaded, and no HTTP.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from transom_api.engine import (
     Cancelled,
@@ -18,23 +18,15 @@ from transom_api.engine import (
     Ranking,
     Task,
 )
+from transom_api.lengths import check_length, most_bytes, within
 from transom_api.ollama.generation import DEFAULT_KEEP_SECONDS
-from transom_models.modelfile import ParameterValue
+from transom_api.operations import AskedModel
 from transom_models.name import ModelName
-from transom_server.engines.lengths import check_length, most_bytes
-from transom_server.engines.loaded import InUse, LoadedModels, ModelKey
+from transom_server.engines.loaded import InUse, LoadedModels
+from transom_server.engines.loaded_model import ModelKey
 from transom_server.engines.loading import loading_of
 from transom_server.engines.native_model import NativeModel, files_of, read_native_model
 from transom_server.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which model, and how it is to be loaded and kept."""
-
-    model: str
-    options: Mapping[str, ParameterValue]
-    keep_seconds: float | None = None
 
 
 class NativeTasks:
@@ -56,7 +48,12 @@ class NativeTasks:
         self._heard = heard
 
     def embed(
-        self, asked: Asked, inputs: Sequence[Input], cancelled: Cancelled, *, cuts: bool = False
+        self,
+        asked: AskedModel,
+        inputs: Sequence[Input],
+        cancelled: Cancelled,
+        *,
+        cuts: bool = False,
     ) -> tuple[Embeddings, float]:
         """Vectors, and the seconds it took to load the model. `cuts`: what is too long loses its
         end. Without inputs the model is only loaded."""
@@ -83,7 +80,7 @@ class NativeTasks:
             return replace(found, cut=tuple(shorter)), used.load_seconds
 
     def rerank(
-        self, asked: Asked, query: str, documents: Sequence[str], cancelled: Cancelled
+        self, asked: AskedModel, query: str, documents: Sequence[str], cancelled: Cancelled
     ) -> Ranking:
         """How well each document answers."""
         with self._use(asked, "rerank", cancelled) as used:
@@ -96,11 +93,11 @@ class NativeTasks:
     @contextmanager
     def tokenizer(self, model: str, cancelled: Cancelled) -> Iterator[Engine]:
         """The engine of a model for tokens alone, beside whatever it does."""
-        with self._use(Asked(model, {}), None, cancelled) as used:
+        with self._use(AskedModel(model, {}), None, cancelled) as used:
             yield used.engine
 
     @contextmanager
-    def _use(self, asked: Asked, task: Task | None, cancelled: Cancelled) -> Iterator[InUse]:
+    def _use(self, asked: AskedModel, task: Task | None, cancelled: Cancelled) -> Iterator[InUse]:
         """`task` None: what the model is made for, without computing."""
         model = read_native_model(self._store, ModelName.parse(asked.model))
         loading = loading_of(self._store, model, asked.options, self._loading, task=task)
@@ -122,8 +119,4 @@ def _cut(engine: Engine, given: Input, most: int) -> Input:
         if isinstance(given, str)
         else given
     )
-    if len(tokens) <= most:
-        return given
-    around = engine.tokenize("", around=True)
-    ends = bool(around) and tokens[-1] == around[-1] and (len(around) > 1 or tokens[0] != around[0])
-    return (*tokens[: most - 1], tokens[-1]) if ends else tuple(tokens[:most])
+    return given if len(tokens) <= most else within(tokens, most, engine.tokenize("", around=True))

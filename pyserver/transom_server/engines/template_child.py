@@ -12,17 +12,14 @@ from typing import Any, Final
 
 from jinja2 import Template
 
-from transom_api.chat_template import Refused, compile_template, reason_of, render
+from transom_api.chat_template import compile_template
+from transom_api.template_answer import template_answer
 
 # A template renders in milliseconds. Counted in processor time, so that a busy machine decides
 # alike.
 CPU_SECONDS: Final = 5
 # An interpreter with Jinja2 maps about 100 MiB; a long conversation is a few more.
 MEMORY_BYTES: Final = 1024 * 1024 * 1024
-# A conversation of a million tokens is a few megabytes.
-MAX_PROMPT_CHARS: Final = 16 * 1024 * 1024
-# What a template says when it refuses is a sentence.
-MAX_REFUSAL_CHARS: Final = 1000
 # Loaded models are a handful.
 TEMPLATES_KEPT: Final = 8
 
@@ -34,22 +31,9 @@ def main() -> None:
 
 
 def answer(question: dict[str, Any]) -> dict[str, str]:
-    """`{"prompt": …}`, `{"refused": …}` by the template itself, or the `{"problem": …}` it has."""
+    """See `template_answer`."""
     _limit_resources()
-    template = question.pop("template")
-    try:
-        prompt = render(_compiled(template), **question)
-    except Refused as error:
-        said = str(error)[:MAX_REFUSAL_CHARS]
-        return {"refused": " ".join(said.split())}
-    except RecursionError:
-        return {"problem": "it calls itself without end"}
-    except Exception as error:
-        # A template may raise anything: syntax errors, missing filters, type errors of its own.
-        return {"problem": reason_of(error)}
-    if len(prompt) > MAX_PROMPT_CHARS:
-        return {"problem": f"it makes a prompt of more than {MAX_PROMPT_CHARS} characters"}
-    return {"prompt": prompt}
+    return template_answer(_compiled, question.pop("template"), question)
 
 
 @lru_cache(maxsize=TEMPLATES_KEPT)

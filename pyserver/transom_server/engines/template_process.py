@@ -13,20 +13,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from transom_models.errors import TransomError
+from transom_api.template_answer import TemplateFailed, check_template, prompt_of
 
 # For systems without a limit on processor time, and for a machine that swaps.
 TIMEOUT_SECONDS: Final = 60
-# The longest published templates are below 50 KiB.
-MAX_TEMPLATE_BYTES: Final = 1024 * 1024
-
-
-class TemplateFailed(TransomError):
-    """The model's chat template cannot be rendered."""
-
-
-class TemplateRefused(TransomError):
-    """The template refuses this conversation; the text is its own."""
 
 
 class TemplateProcess:
@@ -50,10 +40,7 @@ class TemplateProcess:
     ) -> str:
         """The prompt, as `transom_api.chat_template.render` makes it. Raises `TemplateFailed` or
         `TemplateRefused`."""
-        if len(template.encode()) > MAX_TEMPLATE_BYTES:
-            raise TemplateFailed(
-                f"the model's chat template is longer than {MAX_TEMPLATE_BYTES} bytes"
-            )
+        check_template(template)
         question = {
             "template": template,
             "messages": [dict(message) for message in messages],
@@ -65,11 +52,7 @@ class TemplateProcess:
         }
         with self._lock:
             answer = self._ask(json.dumps(question))
-        if "refused" in answer:
-            raise TemplateRefused(f"the model's chat template refuses this: {answer['refused']}")
-        if "problem" in answer:
-            raise TemplateFailed(f"the model's chat template fails: {answer['problem']}")
-        return answer["prompt"]
+        return prompt_of(answer)
 
     def close(self) -> None:
         """End the process; nothing is rendered after that."""

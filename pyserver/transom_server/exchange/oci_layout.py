@@ -2,7 +2,7 @@
 
     oci-layout               {"imageLayoutVersion":"1.0.0"}
     index.json               a descriptor for each model, named by the annotation `ref.name`
-    blobs/sha256/<hex>       every blob of them, once
+    blobs/sha256/<hex>       every blob of them, once; or in pieces (`blob_pieces.py`)
 
 Only these paths are ever opened; nothing that a layout says becomes part of one, and every byte is
 checked against its digest. Writing is `layout_export.py`'s. Knows no HTTP.
@@ -31,6 +31,7 @@ from transom_models.manifest import (
 )
 from transom_models.media_types import ANNOTATION_REF_NAME
 from transom_models.name import InvalidName, ModelName
+from transom_server.exchange.blob_pieces import join_pieces, size_of_pieces
 from transom_server.exchange.counting import Counting
 from transom_server.exchange.layout_tar import TarReader
 from transom_server.exchange.regular_file import open_regular
@@ -113,10 +114,15 @@ def read_layout(source: LayoutSource) -> list[LayoutModel]:
     Raises `InvalidLayout` and `InvalidManifest`, which name what is missing or lies.
     """
     _read_version(source)
-    models = [_read_model(source, row) for row in read_index(source).manifests]
+    models = read_rows(source, read_index(source).manifests)
     if not models:
         raise InvalidLayout(f"{source.where} holds no model")
     return models
+
+
+def read_rows(source: LayoutSource, rows: Sequence[Descriptor]) -> list[LayoutModel]:
+    """The models of some rows of its index. Raises as `read_layout`."""
+    return [_read_model(source, row) for row in rows]
 
 
 def names_of(models: Sequence[LayoutModel], name: str | None, where: str) -> list[ModelName]:
@@ -185,7 +191,7 @@ def import_layout(
             for part in model.parts:
                 if part.digest in sizes:
                     del sizes[part.digest]
-                    with _opened(source, part.digest) as file:
+                    with open_blob(source, part.digest) as file:
                         store.put_blob(file, part.digest, counting.advance)
             digests.append(store.put_index(name, model.data))
     return digests
@@ -233,7 +239,7 @@ def _read_document(source: LayoutSource, row: Descriptor) -> bytes:
     if row.size > MAX_MANIFEST_BYTES:
         raise InvalidManifest(f"{source.where} has a manifest of {row.size} bytes")
     _require(source, row)
-    data = _read_small(source, _blob_name(row.digest), MAX_MANIFEST_BYTES)
+    data = _read_small(source, blob_name(row.digest), MAX_MANIFEST_BYTES)
     if Digest.of(data) != row.digest:
         raise InvalidLayout(f"{source.where}: blob {row.digest} is damaged")
     return data
@@ -241,7 +247,7 @@ def _read_document(source: LayoutSource, row: Descriptor) -> bytes:
 
 def _require(source: LayoutSource, row: Descriptor) -> None:
     try:
-        size = source.size(_blob_name(row.digest))
+        size = blob_size(source, row.digest)
     except FileNotFoundError:
         raise InvalidLayout(f"{source.where} lacks blob {row.digest}") from None
     if size != row.size:
@@ -261,11 +267,24 @@ def _read_small(source: LayoutSource, name: str, cap: int) -> bytes:
     return data
 
 
-@contextmanager
-def _opened(source: LayoutSource, digest: Digest) -> Iterator[BinaryIO]:
-    with source.open(_blob_name(digest)) as file:
-        yield file
+def open_blob(source: LayoutSource, digest: Digest) -> BinaryIO:
+    """A blob to read, unchecked; the caller closes it. Raises `FileNotFoundError`."""
+    name = blob_name(digest)
+    try:
+        return source.open(name)
+    except FileNotFoundError:
+        return join_pieces(source.open, name)
 
 
-def _blob_name(digest: Digest) -> str:
+def blob_size(source: LayoutSource, digest: Digest) -> int:
+    """Its size in bytes. Raises `FileNotFoundError`."""
+    name = blob_name(digest)
+    try:
+        return source.size(name)
+    except FileNotFoundError:
+        return size_of_pieces(source.size, name)
+
+
+def blob_name(digest: Digest) -> str:
+    """Where a layout has a blob that is in one file."""
     return f"blobs/sha256/{digest.hex}"

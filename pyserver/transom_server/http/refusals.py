@@ -10,7 +10,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import Error
 
-from transom_server.dialects import ANTHROPIC_HEADER, dialect_of, error_of
+from transom_api.dialects import ANTHROPIC_HEADER, dialect_of, error_of
 from transom_server.request_log import new_request
 
 # Of a request's first line, kept for those that cannot be read: any address of ours is shorter.

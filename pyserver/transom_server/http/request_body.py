@@ -18,13 +18,12 @@ from typing import Any, BinaryIO, Final, Literal, cast
 from waitress.parser import ParsingError
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from transom_api.addresses import MAX_BODY_BYTES
 from transom_models.manifest import MAX_BLOB_BYTES
 from transom_server.http.file_sending import SendingChannel
 from transom_server.http.refusals import AddressParser, RefusalTask
 from transom_server.store.partial_file import make_folders
 
-# Of a body that is no blob: a conversation with a few pictures in it.
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 # Of a body in memory; a thousand of them are half a gigabyte.
 MEMORY_BYTES: Final = 512 * 1024
 RECEIVE_BYTES: Final = 256 * 1024

@@ -1,5 +1,5 @@
-"""`/api/create` where weights have to be converted or quantized: our own command line in a process
-of its own, so that the server stays small and never imports the compiler.
+"""`/api/create` where weights are converted, quantized or compiled: our own command line in a
+process of its own, so that the server stays small and never imports the compiler.
 
 The command gets a folder of links to blobs under plain names, and a Modelfile; it can name nothing
 else. Knows the command and its event lines (docs/formats/events.md), not what it does.
@@ -25,7 +25,16 @@ from transom_server.store.work import work_folder
 from transom_server.transfer.status import SUCCESS, Cancelled, Report, Status
 
 # The words of Ollama for what the command's phases do.
-_WORDS: Final = {"convert": "converting model", "quantize": "quantizing", "keep": "writing layers"}
+_WORDS: Final = {
+    "convert": "converting model",
+    "quantize": "quantizing",
+    "read": "reading weights",
+    "repack": "packing weights",
+    "texts": "writing tokenizer and template",
+    "libraries": "compiling for browsers",
+    "seal": "writing manifest",
+    "keep": "writing layers",
+}
 _COMMAND: Final = "import sys; from transom_cli.main import main; main()"
 # A cancelled command cleans up by itself, and is killed when it does not.
 _END_SECONDS: Final = 10.0
@@ -44,6 +53,8 @@ class Conversion:
     files: Mapping[str, Digest]
     adapters: Mapping[str, Digest]
     quantize: str | None
+    compiles: bool = False
+    """Also for browsers; a model that none can run becomes native alone, with a note."""
 
 
 def create_in_child(
@@ -63,6 +74,8 @@ def create_in_child(
                     error = str(event.get("message"))
                 elif event.get("event") == "report":
                     error = ""
+                    for note in _notes(event):
+                        report(Status(note))
                 elif (status := _status(event)) is not None:
                     report(status)
     if cancelled.is_set():
@@ -88,7 +101,8 @@ def _write(store: Store, wanted: Conversion, folder: Path) -> Path:
     adapters = [f"./adapter/{label}" for label in wanted.adapters if label.endswith(".gguf")]
     if len(adapters) < len(wanted.adapters):
         adapters = ["./adapter"]  # PEFT's, whose parts are one thing
-    said = replace(wanted.modelfile, base=base, adapters=tuple(adapters), platforms=("native",))
+    platforms = () if wanted.compiles else ("native",)
+    said = replace(wanted.modelfile, base=base, adapters=tuple(adapters), platforms=platforms)
     path = folder / "Modelfile"
     path.write_text(write_modelfile(said))
     return path
@@ -144,14 +158,23 @@ def _events(stdout: Any) -> Iterator[dict[str, Any]]:
             yield event
 
 
+def _notes(event: Mapping[str, Any]) -> list[str]:
+    """What a person should know of what was made."""
+    notes = event.get("notes")
+    return [f"note: {note}" for note in notes] if isinstance(notes, list) else []
+
+
 def _status(event: Mapping[str, Any]) -> Status | None:
     phase = event.get("phase")
-    if event.get("event") not in ("phase", "progress") or not isinstance(phase, str):
+    if event.get("event") not in ("phase", "progress", "items") or not isinstance(phase, str):
         return None
     if phase == SUCCESS:
         return None  # of a part; the end is told by the report
-    total, done = event.get("total_bytes"), event.get("done_bytes", 0)
     text = _WORDS.get(phase, phase)
+    if event.get("event") == "items":
+        # Ollama's lines count bytes only, and these are no bytes.
+        return Status(f"{text}: {event.get('done')} of {event.get('total')}")
+    total, done = event.get("total_bytes"), event.get("done_bytes", 0)
     if isinstance(total, int) and isinstance(done, int):
         return Status(text, None, total, done)
     return Status(text)

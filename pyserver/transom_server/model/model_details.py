@@ -4,11 +4,11 @@ Knows the store and what its blobs hold; not how it is printed or sent.
 """
 
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from transom_api.ollama.capabilities import template_capabilities
 from transom_models import media_types
 from transom_models.errors import TransomError
 from transom_models.licence import Licence, licence_of
@@ -22,15 +22,6 @@ from transom_server.model.model_texts import ModelTexts, gguf_of, layers_of, rea
 from transom_server.store import Store, StoredModel
 
 _LOG = logging.getLogger(__name__)
-
-# Variables that a chat template reads only if it can do the thing.
-_TOOLS: Final = re.compile(r"\btools\b|\.Tools\b")
-_THINKING: Final = re.compile(r"<think>|reasoning_content|enable_thinking|\.Thinking\b")
-_INSERT: Final = re.compile(r"\bsuffix\b|\.Suffix\b")
-# A Go template that became Jinja prepares all of it in front; what its body uses counts.
-_TRANSLATED: Final = "{#- Translated from a Go template"
-_BODY_TOOLS: Final = re.compile(r"go_tools\(|(?<!set )\bgo\.tools\b")
-_BODY_THINKING: Final = re.compile(r"<think>|\b(item_\d+|turn)\.thinking\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +108,18 @@ def licence_of_model(store: Store, model: StoredModel) -> Licence:
     return licence_of(annotations, texts)
 
 
+def capabilities_of(store: Store, model: StoredModel) -> tuple[str, ...]:
+    """What it can do, in Ollama's words; reads the header of its GGUF. Raises as `look_at`."""
+    manifests = [store.get_manifest(row) for row in model.index.manifests]
+    native = _native_of(manifests)
+    gguf = _gguf(store, native, media_types.OLLAMA_MODEL, 0)
+    projector = _gguf(store, native, media_types.OLLAMA_PROJECTOR, 0)
+    browsers = _browsers_of(model, manifests)
+    texts = _texts_of(store, native, manifests, browsers, gguf)
+    browser = _config(store, browsers[0]) if browsers else None
+    return _capabilities(gguf, projector, browser, texts)
+
+
 def look_at(store: Store, name: ModelName, most_items: int = 0) -> ModelView:
     """All there is to tell of a model; `most_items` of each array of the GGUF's metadata.
 
@@ -125,19 +128,12 @@ def look_at(store: Store, name: ModelName, most_items: int = 0) -> ModelView:
     """
     model = store.get_index(name)
     manifests = [store.get_manifest(row) for row in model.index.manifests]
-    natives = [m for m in manifests if layers_of(m, media_types.OLLAMA_MODEL)]
-    browsers = [
-        store.get_manifest(row)
-        for row in model.index.manifests
-        if row.platform is not None and row.platform.os == "browser"
-    ]
-    native = natives[0] if natives else None
+    browsers = _browsers_of(model, manifests)
+    native = _native_of(manifests)
     gguf = _gguf(store, native, media_types.OLLAMA_MODEL, most_items)
     projector = _gguf(store, native, media_types.OLLAMA_PROJECTOR, most_items)
     browser = next((_config(store, manifest) for manifest in browsers), None)
-    texts = read_texts(store, native or manifests[0]) if manifests else ModelTexts()
-    if texts.template is None and gguf is None and browsers:
-        texts = read_texts(store, browsers[0])
+    texts = _texts_of(store, native, manifests, browsers, gguf)
     details = details_of(store, model)
     sizes = {part.digest: part.size for part in store.descriptors(model)}
     config = {} if native is None else _config(store, native)
@@ -159,6 +155,32 @@ def look_at(store: Store, name: ModelName, most_items: int = 0) -> ModelView:
         projector=projector,
         browser=browser,
     )
+
+
+def _native_of(manifests: Sequence[Manifest]) -> Manifest | None:
+    return next((m for m in manifests if layers_of(m, media_types.OLLAMA_MODEL)), None)
+
+
+def _browsers_of(model: StoredModel, manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Those of `manifests`, which are the model's, that are for browsers."""
+    return [
+        manifest
+        for row, manifest in zip(model.index.manifests, manifests, strict=True)
+        if row.platform is not None and row.platform.os == "browser"
+    ]
+
+
+def _texts_of(
+    store: Store,
+    native: Manifest | None,
+    manifests: Sequence[Manifest],
+    browsers: Sequence[Manifest],
+    gguf: GgufFacts | None,
+) -> ModelTexts:
+    texts = read_texts(store, native or manifests[0]) if manifests else ModelTexts()
+    if texts.template is None and gguf is None and browsers:
+        return read_texts(store, browsers[0])
+    return texts
 
 
 def _gguf(store: Store, manifest: Manifest | None, kind: str, most_items: int) -> GgufFacts | None:
@@ -250,12 +272,7 @@ def _capabilities(
         found.append("vision")
     if hears:
         found.append("audio")
-    is_translated = template.startswith(_TRANSLATED)
-    tools = _BODY_TOOLS if is_translated else _TOOLS
-    thinking = _BODY_THINKING if is_translated else _THINKING
-    for word, pattern in (("tools", tools), ("insert", _INSERT), ("thinking", thinking)):
-        if pattern.search(template):
-            found.append(word)
+    found += template_capabilities(template)
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transom_models.errors import TransomError
+from transom_server.settings.embed_origins import InvalidEmbedOrigin, read_embed_origins
 from transom_server.settings.table import SETTINGS, parts
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Config:
     port: int
     web_dir: Path | None
     origins: tuple[OriginRule, ...] | None
+    embed_origins: tuple[str, ...]
     hosts: tuple[str, ...]
     writable: bool
     writable_with_key: bool
@@ -115,6 +117,7 @@ class Config:
             port=_port(texts["port"]),
             web_dir=_folder(texts["web_dir"], "TRANSOM_WEB_DIR") if texts["web_dir"] else None,
             origins=None if texts["origins"] == "*" else read_origins(texts["origins"]),
+            embed_origins=_embed_origins(texts["embed_origins"]),
             hosts=_hosts(texts["hosts"]),
             # Through a proxy others can connect, wherever it stands.
             writable=_is_loopback(texts["host"]) and not texts["trusted_proxies"]
@@ -154,6 +157,13 @@ def read_origins(text: str) -> tuple[OriginRule, ...]:
         scheme, host, port = origin
         rules.append(OriginRule(scheme, host, port))
     return tuple(rules)
+
+
+def _embed_origins(text: str) -> tuple[str, ...]:
+    try:
+        return read_embed_origins(text)
+    except InvalidEmbedOrigin as error:
+        raise InvalidSetting(f"TRANSOM_EMBED_ORIGINS: {error}") from None
 
 
 def split_origin(text: str) -> tuple[str, str, int | None] | None:

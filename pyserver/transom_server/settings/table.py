@@ -68,6 +68,14 @@ SETTINGS: Final = (
         live=True,
     ),
     Setting(
+        "embed_origins",
+        "TRANSOM_EMBED_ORIGINS",
+        "",
+        "Sites, as `https://blog.example`, that may [use the visitor's models](embedding.md)"
+        " in a frame, once the visitor agrees.",
+        live=True,
+    ),
+    Setting(
         "hosts",
         "TRANSOM_HOSTS",
         "",

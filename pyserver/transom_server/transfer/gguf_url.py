@@ -23,7 +23,8 @@ from transom_models.errors import TransomError
 from transom_models.licence import licence_of
 from transom_models.modelfile import Modelfile
 from transom_models.name import InvalidName, ModelName
-from transom_server.model.creation import create_model, fresh_base_from_gguf
+from transom_server.model.base import fresh_base_from_gguf
+from transom_server.model.creation import create_model
 from transom_server.store import Store
 from transom_server.transfer.address import Address, InvalidAddress
 from transom_server.transfer.downloads import Downloads

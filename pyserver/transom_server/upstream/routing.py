@@ -22,13 +22,14 @@ from transom_api.engine import (
     TokenEvent,
 )
 from transom_api.fields import InvalidField
+from transom_api.operations import AskedModel
 from transom_api.prompting import Plan
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.engines.loaded import LoadedModels
 from transom_server.engines.native import Loaded, NativeModels
 from transom_server.engines.native_model import NativeModel
-from transom_server.engines.native_tasks import Asked, NativeTasks
+from transom_server.engines.native_tasks import NativeTasks
 from transom_server.engines.waiting import Overloaded
 from transom_server.store import Store
 from transom_server.upstream.client import UpstreamFailed
@@ -208,7 +209,12 @@ class RoutedTasks:
         self._turns = _Turns(upstreams, store)
 
     def embed(
-        self, asked: Asked, inputs: Sequence[Input], cancelled: Cancelled, *, cuts: bool = False
+        self,
+        asked: AskedModel,
+        inputs: Sequence[Input],
+        cancelled: Cancelled,
+        *,
+        cuts: bool = False,
     ) -> tuple[Embeddings, float]:
         """See `NativeTasks`."""
 
@@ -223,7 +229,7 @@ class RoutedTasks:
         return self._turns.ask(asked.model, elsewhere, here)
 
     def rerank(
-        self, asked: Asked, query: str, documents: Sequence[str], cancelled: Cancelled
+        self, asked: AskedModel, query: str, documents: Sequence[str], cancelled: Cancelled
     ) -> Ranking:
         """See `NativeTasks`."""
         return self._turns.ask(

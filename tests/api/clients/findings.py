@@ -18,7 +18,7 @@ PICTURES = sorted(Path(sys.argv[2]).glob("*.png"))
 # More than any answer takes here, and less than the one that is cancelled would.
 SECONDS = 60.0
 
-QUESTION = "What is 2+2? Answer short."
+QUESTION = "Name the seven colours of the rainbow in one line."
 TOWN_QUESTION = "Which town, and what is its sky like? Answer in JSON."
 WEATHER_QUESTION = "What is the weather in Oulu?"
 WEATHER_ANSWER = "It is sunny in Oulu, 21 degrees."

@@ -13,7 +13,7 @@ export const PICTURES = readdirSync(folder)
   .sort()
   .map((name) => readFileSync(join(folder, name)).toString("base64"));
 
-export const QUESTION = "What is 2+2? Answer short.";
+export const QUESTION = "Name the seven colours of the rainbow in one line.";
 export const TOWN_QUESTION = "Which town, and what is its sky like? Answer in JSON.";
 export const WEATHER_QUESTION = "What is the weather in Oulu?";
 export const WEATHER_ANSWER = "It is sunny in Oulu, 21 degrees.";

@@ -17,7 +17,7 @@ async function complete(messages, maxTokens) {
   const report = await window.transom.ask(messages[0].content, { temperature: 0, maxTokens });
   const firstAt = startedAt + report.timeToFirstTokenSeconds * 1000;
   const step = 1000 / report.decodeTokensPerSecond;
-  const tokenTimes = report.tokenIds.map((_, index) =>
+  const tokenTimes = Array.from({ length: report.completionTokens }, (_, index) =>
     index === 0 ? firstAt : firstAt + index * step,
   );
   return { promptTokens: report.promptTokens, cachedTokens: report.cachedTokens, tokenTimes };

@@ -4,11 +4,14 @@
  * Knows the protocol and nothing else. A worker that dies (out of memory, a script error) rejects
  * everything that waits for it, so that nobody waits for ever.
  */
+import type { CompleteEvent, EngineCalls, OpenedModel } from "../api-protocol.ts";
 import { TransomError, fromWireError } from "../errors.ts";
 import type {
   Addressed,
   ChatRequest,
+  Completion,
   Done,
+  DownloadReport,
   EmbedRequest,
   Embeddings,
   Fit,
@@ -18,6 +21,7 @@ import type {
   LoadProgress,
   LoadReport,
   LoadRequest,
+  PickedFile,
   Progress,
   RequestKind,
   Requests,
@@ -97,9 +101,41 @@ export class EngineClient {
     };
   }
 
+  /**
+   * Continue a prompt as the API asks for it; resolves after the last event, or soon after the signal.
+   *
+   * @param onEvents called with all events that came together.
+   */
+  async complete(
+    completion: Completion,
+    onEvents: (events: readonly CompleteEvent[]) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { id, reply } = this.#send("complete", completion, (message) => {
+      if (message.kind === "completing") {
+        onEvents(message.events);
+      }
+    });
+    await this.#until(reply, id, signal);
+  }
+
+  /** What a loaded model tells of itself. */
+  open(model: string): Promise<OpenedModel> {
+    return this.#ask("open", { model });
+  }
+
+  tokenize(request: EngineCalls["tokenize"]["payload"]): Promise<readonly number[]> {
+    return this.#ask("tokenize", request);
+  }
+
+  detokenize(request: EngineCalls["detokenize"]["payload"]): Promise<string> {
+    return this.#ask("detokenize", request);
+  }
+
   /** One vector for each text, in order. */
-  embed(request: EmbedRequest & Addressed): Promise<Embeddings> {
-    return this.#ask("embed", request);
+  embed(request: EmbedRequest & Addressed, signal?: AbortSignal): Promise<Embeddings> {
+    const { id, reply } = this.#send("embed", request, () => undefined);
+    return this.#until(reply, id, signal);
   }
 
   /** Free a model's GPU memory; no error when it is not loaded. */
@@ -110,6 +146,24 @@ export class EngineClient {
   /** Whether a model will fit, before a byte of its weights. */
   fit(request: LoadRequest): Promise<Fit> {
     return this.#ask("fit", request);
+  }
+
+  /**
+   * Bring a model's files into storage, without loading it.
+   *
+   * @param signal stops it; `aborted` then, and what has come is there for the next time.
+   */
+  async download(
+    request: LoadRequest,
+    onProgress: (progress: LoadProgress) => void,
+    signal?: AbortSignal,
+  ): Promise<DownloadReport> {
+    const { id, reply } = this.#send("download", request, (message) => {
+      if (message.kind === "loading") {
+        onProgress(message.progress);
+      }
+    });
+    return this.#until(reply, id, signal);
   }
 
   /** What this browser keeps. */
@@ -142,9 +196,39 @@ export class EngineClient {
     };
   }
 
+  /** `sha256:…` of a file of this device, whatever its size; it stays where it is. */
+  async digest(
+    file: PickedFile,
+    onProgress: (progress: ImportProgress) => void,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    const { id, reply } = this.#send("digest", file, (message) => {
+      if (message.kind === "importing") {
+        onProgress(message.progress);
+      }
+    });
+    return this.#until(reply, id, signal);
+  }
+
   /** The worker has been ended: everybody who waits hears it. */
   end(): void {
     this.#die("The engine worker was ended.");
+  }
+
+  /** A request's reply; the worker is told when its signal comes. */
+  async #until<T>(reply: Promise<T>, id: number, signal: AbortSignal | undefined): Promise<T> {
+    const abort = () => {
+      this.#abort(id);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted === true) {
+      abort();
+    }
+    try {
+      return await reply;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
   }
 
   #abort(id: number): void {
@@ -185,6 +269,7 @@ export class EngineClient {
       case "loading":
       case "importing":
       case "piece":
+      case "completing":
         waiting?.onProgress(message);
         return;
       case "reply":

@@ -1,10 +1,19 @@
+import { SERVED_BY_HEADER } from "../api-protocol.ts";
+import { keyedFetch } from "./api-key.ts";
+
 /** What an image layout calls one of its models. */
 const REF_NAME = "org.opencontainers.image.ref.name";
 
 /** The models that this page's server offers; none on a static host, which is no error. */
-export async function listModels(baseUrl: string): Promise<string[]> {
+export async function listModels(
+  baseUrl: string,
+  fetch = keyedFetch({ baseUrl, host: "server" }),
+): Promise<string[]> {
   try {
-    const response = await fetch(new URL("v1/models", baseUrl));
+    const response = await fetch(new URL("v1/models", baseUrl), {
+      // Past the service worker, which also knows what this browser has.
+      headers: { [SERVED_BY_HEADER]: "server" },
+    });
     const list = (await response.json()) as { data?: { id?: unknown }[] };
     return (list.data ?? []).map(({ id }) => id).filter((id) => typeof id === "string");
   } catch {

@@ -5,6 +5,7 @@
  * worker. A new one loads the models again, from storage, and is told the tokens that an answer has
  * already. Whoever waits sees a pause.
  */
+import type { CompleteEvent, CompleteRequest, EngineCalls, OpenedModel } from "../api-protocol.ts";
 import { TransomError } from "../errors.ts";
 import type {
   Addressed,
@@ -22,7 +23,21 @@ import type { EngineClient, Generation } from "./engine-client.ts";
 const MAX_REVIVALS = 3;
 const REVIVED: ReadonlySet<TransomError["code"]> = new Set(["device-lost", "engine-crashed"]);
 
-export type Client = Pick<EngineClient, "load" | "unload" | "generate" | "embed">;
+export type Client = Pick<
+  EngineClient,
+  "load" | "unload" | "generate" | "complete" | "embed" | "open" | "tokenize" | "detokenize"
+>;
+
+/** A model that an engine has. */
+export interface LoadedModel {
+  request: LoadRequest;
+  report: LoadReport;
+}
+
+interface Loading {
+  report: Promise<LoadReport>;
+  listeners: ((progress: LoadProgress) => void)[];
+}
 
 /** A worker's client, and how to end the worker; what waits for it must hear that. */
 export interface Started<C extends Client> {
@@ -30,12 +45,14 @@ export interface Started<C extends Client> {
   end: () => void;
 }
 
-export class SteadyEngine<C extends Client> implements Client {
+export class SteadyEngine<C extends Client> implements Omit<Client, "complete"> {
   readonly #start: () => Started<C>;
   readonly #onRevival: (isOver: boolean) => void;
   #started: Started<C>;
   /** What is loaded, by name, the one loaded last at the end. */
-  readonly #loaded = new Map<string, LoadRequest>();
+  readonly #loaded = new Map<string, LoadedModel>();
+  /** Loads on their way, by source. */
+  readonly #loading = new Map<string, Loading>();
   #revival: Promise<void> | null = null;
 
   /** @param onRevival called when a worker has died, and when another has taken its place. */
@@ -45,12 +62,35 @@ export class SteadyEngine<C extends Client> implements Client {
     this.#started = start();
   }
 
+  /** What is loaded, by the name in its report, the one loaded last at the end. */
+  get loaded(): ReadonlyMap<string, LoadedModel> {
+    return this.#loaded;
+  }
+
   /** The worker of this moment, for requests that are easily made again. */
   get current(): C {
     return this.#started.client;
   }
 
-  async load(
+  /** Whoever wants what is being loaded already, by the page or by the API, waits for the same one. */
+  load(request: LoadRequest, onProgress: (progress: LoadProgress) => void): Promise<LoadReport> {
+    const key = JSON.stringify(request.source);
+    const running = this.#loading.get(key);
+    if (running !== undefined) {
+      running.listeners.push(onProgress);
+      return running.report;
+    }
+    const listeners = [onProgress];
+    const report = this.#load(request, (progress) => {
+      for (const listener of listeners) {
+        listener(progress);
+      }
+    }).finally(() => this.#loading.delete(key));
+    this.#loading.set(key, { report, listeners });
+    return report;
+  }
+
+  async #load(
     request: LoadRequest,
     onProgress: (progress: LoadProgress) => void,
   ): Promise<LoadReport> {
@@ -58,7 +98,7 @@ export class SteadyEngine<C extends Client> implements Client {
     for (const name of [...report.unloaded, report.model]) {
       this.#loaded.delete(name);
     }
-    this.#loaded.set(report.model, request);
+    this.#loaded.set(report.model, { request, report });
     return report;
   }
 
@@ -97,9 +137,63 @@ export class SteadyEngine<C extends Client> implements Client {
     };
   }
 
-  embed(request: EmbedRequest & Addressed): Promise<Embeddings> {
+  /** See `EngineClient.complete`: each choice goes on where it was. */
+  complete(
+    request: CompleteRequest,
+    onEvents: (events: readonly CompleteEvent[]) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const answered = Array.from({ length: request.choices }, () => ({
+      tokenIds: [] as number[],
+      isOver: false,
+    }));
+    let tokens = 0;
     return this.#steadily(
-      ({ client }) => client.embed(request),
+      ({ client }) =>
+        client.complete(
+          tokens === 0 ? { request } : { request, answered },
+          (events) => {
+            for (const event of events) {
+              const choice = answered[event.choice];
+              if (event.kind === "token") {
+                choice?.tokenIds.push(...event.tokenIds);
+                tokens += event.tokenIds.length;
+              } else if (choice !== undefined) {
+                choice.isOver = true;
+              }
+            }
+            onEvents(events);
+          },
+          signal,
+        ),
+      () => tokens,
+    );
+  }
+
+  embed(request: EmbedRequest & Addressed, signal?: AbortSignal): Promise<Embeddings> {
+    return this.#steadily(
+      ({ client }) => client.embed(request, signal),
+      () => 0,
+    );
+  }
+
+  open(model: string): Promise<OpenedModel> {
+    return this.#steadily(
+      ({ client }) => client.open(model),
+      () => 0,
+    );
+  }
+
+  tokenize(request: EngineCalls["tokenize"]["payload"]): Promise<readonly number[]> {
+    return this.#steadily(
+      ({ client }) => client.tokenize(request),
+      () => 0,
+    );
+  }
+
+  detokenize(request: EngineCalls["detokenize"]["payload"]): Promise<string> {
+    return this.#steadily(
+      ({ client }) => client.detokenize(request),
       () => 0,
     );
   }
@@ -123,7 +217,7 @@ export class SteadyEngine<C extends Client> implements Client {
         }
         // Of several requests that die together, the first one sees to it.
         if (started === this.#started) {
-          this.#revival = this.#revive([...this.#loaded.values()]);
+          this.#revival = this.#revive([...this.#loaded.values()].map(({ request }) => request));
         }
         try {
           await this.#revival;

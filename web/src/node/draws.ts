@@ -48,9 +48,12 @@ async function openProgram(folder: string, library: string): Promise<BatchRuntim
   const bundle = new BundleFolder(folder, new ByteMeter(() => 0));
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
   const machine = { adapter, deviceMemory: null, maxBufferSize, maxStorageBufferBindingSize };
-  const { choice, shards } = await survey(bundle, machine, overrides, undefined);
-  const program = new ProgramModel(await bundle.readFile(choice.file), device);
-  for (const shard of shards) {
+  const found = await survey(bundle, machine, overrides, undefined);
+  if (found.program === null) {
+    throw new TransomError("invalid-request", `${library} is no program.`);
+  }
+  const program = new ProgramModel(found.program, device);
+  for (const shard of found.shards) {
     await program.upload(shard, await bundle.readFile(shard.file));
   }
   return program.start(program.metadata.contextWindowSize);

@@ -10,6 +10,7 @@
  *   &threads=4                so many on the processor
  *   &force=1                  load also what does not fit into memory, by our estimate
  *   &memory=2048              megabytes of GPU memory that models may take
+ *   &where=browser            who answers (`client/place.ts`)
  */
 import { TransomError } from "../errors.ts";
 import type { BundleSource, LoadRequest } from "../protocol.ts";

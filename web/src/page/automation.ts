@@ -3,7 +3,9 @@
  *
  * What a program asks shows on the screen like what a person asks. Vectors are for programs only.
  */
-import type { AnswerReport, PartialAnswer } from "../client/chat-session.ts";
+import type { AskOptions } from "../client/api-client.ts";
+import type { AnswerReport, PartialAnswer } from "../chat/answer.ts";
+import type { House } from "../client/house.ts";
 import type { EngineClient } from "../client/engine-client.ts";
 import type {
   Addressed,
@@ -15,12 +17,18 @@ import type {
   LoadProgress,
   LoadReport,
 } from "../protocol.ts";
+import type { Opened } from "./opening.ts";
 
 export interface Automation {
-  /** Resolves when the model can answer; rejects with what the page shows. */
-  readonly ready: Promise<LoadReport>;
-  /** Ask once the model is ready, within the conversation on the screen. */
-  ask(text: string, options?: ChatRequest["options"]): Promise<AnswerReport>;
+  /** Resolves when the model can answer, here or at the server; rejects with what the page shows. */
+  readonly ready: Promise<Opened>;
+  /** Who answers; null where the page's address makes no sense. */
+  readonly house: House | null;
+  /**
+   * Ask once the model is ready, within the conversation on the screen. Token ids come with
+   * `logprobs: true` only.
+   */
+  ask(text: string, options?: AskOptions): Promise<AnswerReport>;
   /** One vector for each text, once an embedding model is ready; nothing shows on the screen. */
   embed(texts: readonly string[], options?: Omit<EmbedRequest, "texts">): Promise<Embeddings>;
   /** The running or last answer, as far as it came. */
@@ -37,7 +45,9 @@ export interface Automation {
     unload(model: string): Promise<void>;
     fit(address: string): Promise<Fit>;
     /** Answer without showing it. */
-    generate(request: ChatRequest & Addressed): Promise<Done & PartialAnswer>;
+    generate(
+      request: ChatRequest & Addressed,
+    ): Promise<Done & Pick<PartialAnswer, "text" | "tokenIds">>;
   };
   readonly storage: Pick<EngineClient, "stored" | "pin" | "remove">;
 }

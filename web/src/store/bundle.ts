@@ -1,11 +1,11 @@
 /**
- * Reads a bundle: index, one manifest, and its files, each verified before anyone sees it.
- *
- * `openBundle` is for the network with a blob store in front. Node has its own `BundleReader` over
- * a folder; whoever loads a model cannot tell the difference.
+ * Reads a bundle from the network, with a blob store in front: index, one manifest, and its files,
+ * each verified before anyone sees it.
  */
 import { TransomError } from "../errors.ts";
+import type { BundleReader, Kept, Measured } from "./bundle-reader.ts";
 import { type DownloadOptions, downloadAhead, downloadDocument, downloadFile } from "./download.ts";
+import { streamOf } from "./joined-pieces.ts";
 import type { Location } from "./location.ts";
 import {
   type Descriptor,
@@ -19,59 +19,21 @@ import {
 } from "./manifest.ts";
 import type { ByteMeter } from "./progress.ts";
 import type { ModelName, Room, Shelf } from "./shelf.ts";
-import { PIECE_BYTES, piecesOf } from "./pieces.ts";
+import { PIECE_BYTES } from "./pieces.ts";
 import type { BlobStore, PieceStore } from "./store.ts";
 import {
   type Bytes,
   type Digest,
+  type Promised,
   type VerifiedBytes,
   type VerifiedFile,
   checkDigest,
   checkFile,
   digestMismatch,
+  digestOf,
   fileOf,
   verifyBlob,
 } from "./verify.ts";
-
-export interface BundleReader {
-  readonly name: string;
-  readIndex(): Promise<Index>;
-  readManifest(row: Descriptor): Promise<Manifest>;
-  /** What of these files is here, and how much there is room for. */
-  measure(files: readonly FileDescriptor[]): Promise<Measured>;
-  /**
-   * Before the first of these files is read: see that there is room to keep them.
-   *
-   * @param others what another engine would need: what is here of it stays.
-   */
-  prepare(files: readonly FileDescriptor[], others?: readonly FileDescriptor[]): Promise<Kept>;
-  readFile(file: FileDescriptor): Promise<VerifiedBytes>;
-  /** A file that may be too large for memory: it stays where it is kept, if it is. */
-  openFile(file: FileDescriptor): Promise<VerifiedFile>;
-  /**
-   * Bring a file nearer, without holding it in memory.
-   *
-   * @returns false where that cannot be done, or not for this file.
-   */
-  fetchAhead(file: FileDescriptor): Promise<boolean>;
-}
-
-/** Bytes of a model's files, and of the place for them. */
-export interface Measured {
-  storedBytes: number;
-  missingBytes: number;
-  /** Null where nothing will be kept, or nothing is to come. */
-  freeBytes: number | null;
-  /** What more would be free without the models that may leave. */
-  evictableBytes: number;
-}
-
-/** What will be there at the next visit. */
-export interface Kept {
-  isKept: boolean;
-  /** Models that had to leave. */
-  removed: readonly string[];
-}
 
 /** Where files are kept: blobs, which model needs them, and how much there is room for. */
 export interface Keeping {
@@ -91,8 +53,18 @@ export interface OpenOptions extends Network {
   onProgress?: (file: string | null) => void;
 }
 
+/** What downloads of this worker have learned of hosts. */
+const RANGES = new Map<string, boolean>();
+
 export function openBundle(location: Location, options: OpenOptions): BundleReader {
   return new HttpBundle(location, options);
+}
+
+/** Where the last visit's index is here, its host gets one chance to have another one. */
+const IMPATIENCE = { attempts: 1, timeoutMs: 5_000 };
+
+interface KeptIndex extends Promised {
+  bytes: Bytes;
 }
 
 class HttpBundle implements BundleReader {
@@ -102,6 +74,11 @@ class HttpBundle implements BundleReader {
   #store: BlobStore | null;
   /** The index and manifest that were kept: the model needs them like its files. */
   readonly #documents: Descriptor[] = [];
+  /** The model's own index, which opens it when its host does not answer. */
+  #index: KeptIndex | null = null;
+  #isOffline = false;
+  /** Larger files lie in pieces; null: none do. */
+  #maxFileBytes: number | null = null;
   /** Bytes that the network brought of files that were not here. */
   readonly #arrived = new Map<Digest, number>();
 
@@ -113,12 +90,15 @@ class HttpBundle implements BundleReader {
   }
 
   async readIndex(): Promise<Index> {
-    // A tag moves: always ask the server, which answers 304 when nothing changed.
-    const { indexUrl: url, reference } = this.#location;
+    const kept = await this.#keptIndex();
     try {
-      const index = parseIndex(await this.#document(`model ${this.name}`, url, "no-cache"));
-      return reference === null ? index : await this.#indexInLayout(index, reference);
+      return await this.#askForIndex(kept === null ? {} : IMPATIENCE);
     } catch (error) {
+      if (kept !== null && error instanceof TransomError && error.code === "network") {
+        this.#isOffline = true;
+        this.#index = kept;
+        return parseIndex(kept.bytes);
+      }
       if (error instanceof TransomError && error.code === "model-not-found") {
         throw new TransomError(
           "model-not-found",
@@ -131,21 +111,43 @@ class HttpBundle implements BundleReader {
     }
   }
 
+  /** A tag moves: always ask the server, which answers 304 when nothing changed. */
+  async #askForIndex(patience: Pick<DownloadOptions, "attempts" | "timeoutMs">): Promise<Index> {
+    const { indexUrl: url, reference } = this.#location;
+    const bytes = await this.#document(`model ${this.name}`, url, "no-cache", patience);
+    const index = parseIndex(bytes);
+    if (reference !== null) {
+      return this.#indexInLayout(index, reference);
+    }
+    this.#index = { digest: await digestOf(bytes), size: bytes.byteLength, bytes };
+    return index;
+  }
+
+  /** The index of the last visit, where it is here. */
+  async #keptIndex(): Promise<KeptIndex | null> {
+    const shelf = this.#options.keeping?.shelf;
+    const record = await shelf?.find(this.#location.id).catch(() => null);
+    const promised = record?.blobs.find(({ digest }) => digest === record.index);
+    const bytes = promised === undefined ? null : await this.#fromStore(promised);
+    return promised === undefined || bytes === null ? null : { ...promised, bytes };
+  }
+
   /** A layout's own index has a row for each model; that row names the model's index by digest. */
   async #indexInLayout(layout: Index, reference: string): Promise<Index> {
     const row = layout.manifests.find(({ annotations }) => annotations.get(REF_NAME) === reference);
     if (row === undefined) {
       throw new TransomError("model-not-found", `${this.name} is not in the layout's index.`);
     }
-    this.#documents.push(row);
+    this.#maxFileBytes = layout.maxFileBytes;
     const cached = await this.#fromStore(row);
     if (cached !== null) {
+      this.#index = { digest: row.digest, size: row.size, bytes: cached };
       return parseIndex(cached);
     }
     const url = this.#location.manifestUrl(row);
     const bytes = await this.#document(`model ${this.name}`, url, "default");
     const index = await verifyBlob(`the index of ${this.name}`, bytes, row);
-    await this.#keep(row, index);
+    this.#index = { digest: row.digest, size: row.size, bytes: index };
     return parseIndex(index);
   }
 
@@ -189,9 +191,10 @@ class HttpBundle implements BundleReader {
   ): Promise<Kept> {
     const { keeping } = this.#options;
     if (keeping === null) {
-      return { isKept: false, removed: [] };
+      return { isKept: false, isOffline: false, removed: [] };
     }
     const { shelf, room } = keeping;
+    const isOffline = this.#isOffline;
     try {
       const { id, name }: ModelName = this.#location;
       const missing = await shelf.missingBytes(files);
@@ -202,12 +205,17 @@ class HttpBundle implements BundleReader {
           staying.push(file);
         }
       }
-      await shelf.use({ id, name }, [...this.#documents, ...files, ...staying]);
-      return { isKept: true, removed };
+      const index = this.#index;
+      const documents = [...(index === null ? [] : [index]), ...this.#documents];
+      await shelf.use({ id, name }, [...documents, ...files, ...staying], index?.digest);
+      if (index !== null) {
+        await this.#keep(index, index.bytes);
+      }
+      return { isKept: true, isOffline, removed };
     } catch {
       // The model runs all the same; the next visit downloads it again, and the page says so.
       this.#store = null;
-      return { isKept: false, removed: [] };
+      return { isKept: false, isOffline, removed: [] };
     }
   }
 
@@ -220,6 +228,7 @@ class HttpBundle implements BundleReader {
     const urls = this.#location.blobUrls(file);
     return downloadAhead(file.title, urls, file.size, pieces, {
       ...this.#network(),
+      isInPieces: this.#isInPieces(file),
       onBytes: (bytes) => {
         this.#arrived.set(file.digest, bytes);
         meter.arrived(file.title, bytes);
@@ -318,6 +327,7 @@ class HttpBundle implements BundleReader {
     return downloadFile(file.title, this.#location.blobUrls(file), file.size, pieces, {
       ...this.#network(),
       cache,
+      isInPieces: this.#isInPieces(file),
       onBytes: (bytes) => {
         this.#arrived.set(file.digest, ahead + bytes);
         meter.arrived(file.title, ahead + bytes);
@@ -326,13 +336,25 @@ class HttpBundle implements BundleReader {
     });
   }
 
-  #document(name: string, url: string, cache: RequestCache): Promise<Bytes> {
-    return downloadDocument(name, url, MAX_MANIFEST_BYTES, { ...this.#network(), cache });
+  #document(
+    name: string,
+    url: string,
+    cache: RequestCache,
+    patience: Pick<DownloadOptions, "attempts" | "timeoutMs"> = {},
+  ): Promise<Bytes> {
+    const options = { ...this.#network(), ...patience, cache };
+    return downloadDocument(name, url, MAX_MANIFEST_BYTES, options);
+  }
+
+  #isInPieces({ size }: FileDescriptor): boolean {
+    return this.#maxFileBytes !== null && size > this.#maxFileBytes;
   }
 
   #network(): DownloadOptions {
     const { fetch, pause, signal, origin, pieceBytes } = this.#options;
     return {
+      // Static hosts may have none; servers of ours do.
+      ...(this.#location.reference !== null && { ranges: RANGES }),
       ...(fetch && { fetch }),
       ...(pause && { pause }),
       ...(signal && { signal }),
@@ -351,7 +373,7 @@ class HttpBundle implements BundleReader {
     return (await this.#store?.open(file.digest))?.size === file.size;
   }
 
-  async #fromStore(promised: Descriptor): Promise<VerifiedBytes | null> {
+  async #fromStore(promised: Promised): Promise<VerifiedBytes | null> {
     const bytes = await this.#store?.get(promised.digest);
     if (bytes === null || bytes === undefined) {
       return null;
@@ -364,74 +386,12 @@ class HttpBundle implements BundleReader {
     return null;
   }
 
-  async #keep(promised: Descriptor, bytes: VerifiedBytes): Promise<void> {
+  async #keep(promised: Promised, bytes: Bytes): Promise<void> {
     try {
       await this.#store?.put(promised.digest, bytes);
     } catch {
       // No room. The load goes on; the next visit downloads again what did not fit.
       this.#store = null;
     }
-  }
-}
-
-/** What lies in pieces, from the first byte on. Errs where a piece is missing. */
-function streamOf(
-  pieces: PieceStore,
-  { size }: FileDescriptor,
-  pieceBytes: number,
-): ReadableStream<Bytes> {
-  const all = piecesOf(size, pieceBytes).values();
-  return new ReadableStream({
-    async pull(controller) {
-      const next = all.next();
-      if (next.done) {
-        controller.close();
-        return;
-      }
-      const { index, start, end } = next.value;
-      const bytes = await pieces.get(index);
-      if (bytes?.byteLength !== end - start) {
-        throw new TransomError("internal", `piece ${index} is gone`);
-      }
-      controller.enqueue(bytes);
-    },
-  });
-}
-
-/**
- * Read files in order, the next one on its way while the caller uses this one.
- *
- * Where files can be fetched ahead to a disk, one is in memory at a time; elsewhere two are.
- */
-export async function* readAhead(
-  bundle: BundleReader,
-  files: readonly FileDescriptor[],
-): AsyncGenerator<{ file: FileDescriptor; bytes: VerifiedBytes }> {
-  let ahead = settled(fetchNext(bundle, files[0]));
-  for (const [index, file] of files.entries()) {
-    const before = await ahead;
-    if ("error" in before) {
-      throw before.error;
-    }
-    const bytes = before.value ?? (await bundle.readFile(file));
-    ahead = settled(fetchNext(bundle, files[index + 1]));
-    yield { file, bytes };
-  }
-}
-
-/** The file itself where it cannot wait elsewhere; null where it does. */
-async function fetchNext(
-  bundle: BundleReader,
-  file: FileDescriptor | undefined,
-): Promise<VerifiedBytes | null> {
-  return file === undefined || (await bundle.fetchAhead(file)) ? null : bundle.readFile(file);
-}
-
-/** A failure waits as a value, so that nobody has to be listening yet. */
-async function settled<T>(work: Promise<T>): Promise<{ value: T } | { error: unknown }> {
-  try {
-    return { value: await work };
-  } catch (error) {
-    return { error };
   }
 }

@@ -275,7 +275,7 @@ async function keep(
     await keeping.using(id, async () => {
       await shelf.makeRoom(await shelf.missingBytes(parts), room, { id, name });
       throwIfAborted(signal);
-      await shelf.use({ id, name }, parts);
+      await shelf.use({ id, name }, parts, found.digest);
       const totalBytes = parts.reduce((sum, { size }) => sum + size, 0);
       let doneBytes = 0;
       for (const part of parts) {

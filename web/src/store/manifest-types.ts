@@ -25,6 +25,7 @@ export const MEDIA_TYPES = {
 export const ANNOTATIONS = {
   title: "org.opencontainers.image.title",
   refName: "org.opencontainers.image.ref.name",
+  maxFile: "dev.transom.layout.max-file",
   licenses: "org.opencontainers.image.licenses",
   schedule: "dev.transom.schedule",
 } as const;

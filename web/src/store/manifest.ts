@@ -21,6 +21,7 @@ export { MEDIA_TYPES };
 export const TITLE = ANNOTATIONS.title;
 /** What an image layout calls one of its models. */
 export const REF_NAME = ANNOTATIONS.refName;
+const MAX_FILE = ANNOTATIONS.maxFile;
 export const LICENSES = ANNOTATIONS.licenses;
 export const SCHEDULE = ANNOTATIONS.schedule;
 
@@ -46,6 +47,8 @@ export interface FileDescriptor extends Descriptor {
 
 export interface Index {
   manifests: readonly Descriptor[];
+  /** Of an image layout whose host takes small files only: larger blobs lie in pieces. */
+  maxFileBytes: number | null;
   annotations: ReadonlyMap<string, string>;
 }
 
@@ -58,13 +61,29 @@ export interface Manifest {
 /** @throws TransomError `invalid-index` naming the field. */
 export function parseIndex(bytes: Uint8Array): Index {
   const root = open(bytes, "index", "invalid-index", MEDIA_TYPES.index);
+  const annotations = readAnnotations(root);
   return {
+    maxFileBytes: readMaxFile(root, annotations),
     manifests: root
       .field("manifests")
       .array(LIMITS.descriptors)
       .map((row) => readDescriptor(row, MAX_MANIFEST_BYTES)),
-    annotations: readAnnotations(root),
+    annotations,
   };
+}
+
+function readMaxFile(root: Reader, annotations: ReadonlyMap<string, string>): number | null {
+  const text = annotations.get(MAX_FILE);
+  if (text === undefined) {
+    return null;
+  }
+  const bytes = /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (bytes < MAX_MANIFEST_BYTES) {
+    throw root
+      .field("annotations")
+      .error(`needs a number of bytes from 4 MiB on under ${MAX_FILE}`);
+  }
+  return bytes;
 }
 
 /**

@@ -46,7 +46,7 @@ export async function request(
 export class Watchdog {
   readonly #controller = new AbortController();
   readonly #stallMs: number;
-  readonly #caller: AbortSignal | undefined;
+  #caller: AbortSignal | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(stallMs: number, caller: AbortSignal | undefined) {
@@ -66,6 +66,13 @@ export class Watchdog {
       const seconds = Math.round(this.#stallMs / 1000);
       this.#controller.abort(new TransomError("network", `nothing arrived for ${seconds} s`));
     }, this.#stallMs);
+  }
+
+  /** Another caller may stop it from now on, and the one before no more. */
+  follow(caller: AbortSignal | undefined): void {
+    this.#caller?.removeEventListener("abort", this.#onCallerAbort);
+    this.#caller = caller;
+    caller?.addEventListener("abort", this.#onCallerAbort);
   }
 
   stop(): void {

@@ -1,6 +1,7 @@
 /** A bundle's source, wherever it is, as something to read from. */
 import type { BundleSource } from "../protocol.ts";
-import { type BundleReader, type OpenOptions, openBundle } from "./bundle.ts";
+import { type OpenOptions, openBundle } from "./bundle.ts";
+import type { BundleReader } from "./bundle-reader.ts";
 import { locate } from "./location.ts";
 import { StoredBundle, importedId } from "./stored-bundle.ts";
 import { isDigest } from "./verify.ts";

@@ -36,9 +36,11 @@ export class OpfsStore implements BlobStore {
   /** The store of this origin; null where the browser has no such file system, or lets nobody in. */
   static async open(storage: Pick<StorageManager, "getDirectory">): Promise<OpfsStore | null> {
     try {
+      if (!hasStreams()) {
+        return null;
+      }
       const root = await (await storage.getDirectory()).getDirectoryHandle(FOLDER, CREATE);
       const blobs = await root.getDirectoryHandle(BLOBS, CREATE);
-      await requireStreams(blobs);
       return new OpfsStore(root, blobs, await root.getDirectoryHandle(PIECES, CREATE));
     } catch {
       return null;
@@ -164,9 +166,10 @@ async function namesIn(folder: FileSystemDirectoryHandle): Promise<string[]> {
   return names;
 }
 
-/** Some browsers have the file system, but not the streams that replace a file as a whole. */
-async function requireStreams(folder: FileSystemDirectoryHandle): Promise<void> {
-  const name = "probe";
-  await write(folder, name, new Uint8Array(0));
-  await remove(folder, name);
+/**
+ * Some browsers have the file system, but not the streams that replace a file as a whole. Asked
+ * without a file to try it on: two that open the store at once would take it from each other.
+ */
+function hasStreams(): boolean {
+  return "createWritable" in FileSystemFileHandle.prototype;
 }

@@ -7,7 +7,8 @@
 
 /**
  * Small enough to be fetched again without tears, large enough that asking for it costs nothing.
- * Our server hashes a range of up to 16 MiB for whoever wants to check it.
+ * Our server hashes a range of up to 16 MiB for whoever wants to check it. An export for hosts that
+ * take small files only cuts large ones like this (`transom_server/exchange/blob_pieces.py`).
  */
 export const PIECE_BYTES = 4 * 1024 * 1024;
 
@@ -26,6 +27,11 @@ export function piecesOf(size: number, pieceBytes: number = PIECE_BYTES): Piece[
     pieces.push({ index: pieces.length, start, end: Math.min(size, start + pieceBytes) });
   }
   return pieces;
+}
+
+/** Where a piece is that is a file of its own. */
+export function pieceAddress(file: string, { index }: Piece): string {
+  return `${file}.${String(index).padStart(3, "0")}`;
 }
 
 /** The sha256 of a `Content-Digest` header (RFC 9530), null where it names none that we can read. */

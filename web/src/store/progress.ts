@@ -5,10 +5,7 @@
  * from the cache count as done but say nothing about the network.
  */
 
-/** Long enough to be calm, short enough to notice a stall. */
-const WINDOW_SECONDS = 5;
-/** A rate from less than this much time is noise. */
-const SHORTEST_SPAN_SECONDS = 0.25;
+import { Rate } from "../rate.ts";
 
 export interface ByteFigures {
   doneBytes: number;
@@ -20,7 +17,7 @@ export interface ByteFigures {
 }
 
 export class ByteMeter {
-  readonly #now: () => number;
+  readonly #rate: Rate;
   #totalBytes = 0;
   #fromCache = 0;
   #finished = 0;
@@ -28,11 +25,10 @@ export class ByteMeter {
   readonly #whole = new Set<string>();
   /** Bytes so far of files that are still on their way. */
   readonly #partial = new Map<string, number>();
-  readonly #samples: { at: number; bytes: number }[] = [];
 
   /** @param now seconds on a clock that never goes back. */
   constructor(now: () => number) {
-    this.#now = now;
+    this.#rate = new Rate(now);
   }
 
   expect(totalBytes: number): void {
@@ -64,7 +60,7 @@ export class ByteMeter {
   figures(): ByteFigures {
     const bytesDownloaded = this.#downloadedBytes();
     const doneBytes = bytesDownloaded + this.#fromCache;
-    const bytesPerSecond = this.#rate();
+    const bytesPerSecond = this.#rate.perSecond();
     const bytesLeft = Math.max(0, this.#totalBytes - doneBytes);
     return {
       doneBytes,
@@ -85,20 +81,6 @@ export class ByteMeter {
   }
 
   #sample(): void {
-    const at = this.#now();
-    this.#samples.push({ at, bytes: this.#downloadedBytes() });
-    while (this.#samples.length > 2 && (this.#samples[0]?.at ?? at) < at - WINDOW_SECONDS) {
-      this.#samples.shift();
-    }
-  }
-
-  #rate(): number {
-    const first = this.#samples[0];
-    const last = this.#samples.at(-1);
-    if (first === undefined || last === undefined) {
-      return 0;
-    }
-    const span = this.#now() - first.at;
-    return span < SHORTEST_SPAN_SECONDS ? 0 : Math.max(0, last.bytes - first.bytes) / span;
+    this.#rate.sample(this.#downloadedBytes());
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Which models this origin keeps, and which blobs each needs.
  *
- *     model -> { name, digests, bytes, lastUsed, isPinned }
+ *     model -> { name, digests, bytes, lastUsed, isPinned, index }
  *
  * Who needs a blob is counted from these records each time, so there is no counter to go wrong:
  * forgetting a model frees the blobs that no other record names. Records are a small JSON file
@@ -29,6 +29,8 @@ export interface ModelName {
 export interface ModelRecord extends ModelName {
   /** Each once. */
   blobs: readonly Promised[];
+  /** Which of them is its index, to open it without its host; null where version 0.5.0 kept none. */
+  index: Digest | null;
   /** Milliseconds since 1970. */
   lastUsed: number;
   /** Kept when room is made for others. */
@@ -60,6 +62,8 @@ export interface ModelSize extends ModelName {
   lastUsed: number;
   isPinned: boolean;
   isInUse: boolean;
+  /** Its digest; null as in `ModelRecord`. */
+  index: Digest | null;
 }
 
 export class Shelf {
@@ -77,12 +81,17 @@ export class Shelf {
    * A model is used now, and needs these blobs; what an older version of it needed goes. Said before
    * the first blob is fetched.
    */
-  use({ id, name }: ModelName, blobs: readonly Promised[]): Promise<void> {
+  use(
+    { id, name }: ModelName,
+    blobs: readonly Promised[],
+    index: Digest | null = null,
+  ): Promise<void> {
     return this.#tabs.alone(async () => {
       const records = await this.#read();
       const before = records.get(id);
       const isPinned = before?.isPinned ?? false;
-      records.set(id, { id, name, blobs: distinct(blobs), lastUsed: this.#now(), isPinned });
+      const lastUsed = this.#now();
+      records.set(id, { id, name, blobs: distinct(blobs), index, lastUsed, isPinned });
       await this.#blobs.writeRecords(toBytes(records.values()));
       await this.#deleteUnneeded(before?.blobs ?? [], records);
     });
@@ -101,6 +110,11 @@ export class Shelf {
       await this.#blobs.writeRecords(toBytes(records.values()));
       return record;
     });
+  }
+
+  /** What is recorded of a model; null when it is not here. */
+  async find(id: string): Promise<ModelRecord | null> {
+    return (await this.#read()).get(id) ?? null;
   }
 
   /** @throws TransomError `model-not-found`. */
@@ -122,7 +136,7 @@ export class Shelf {
       blobs.reduce((bytes, { digest }) => bytes + (here.get(digest) ?? 0), 0);
     return [...records.values()]
       .toSorted((one, other) => other.lastUsed - one.lastUsed)
-      .map(({ id, name, blobs, lastUsed, isPinned }) => ({
+      .map(({ id, name, blobs, lastUsed, isPinned, index }) => ({
         id,
         name,
         totalBytes: sum(blobs),
@@ -131,6 +145,7 @@ export class Shelf {
         lastUsed,
         isPinned,
         isInUse: inUse.has(id),
+        index,
       }));
   }
 
@@ -329,11 +344,12 @@ function sum(blobs: readonly Promised[]): number {
 }
 
 function toBytes(records: Iterable<ModelRecord>): Bytes {
-  const models = [...records].map(({ id, name, blobs, lastUsed, isPinned }) => ({
+  const models = [...records].map(({ id, name, blobs, lastUsed, isPinned, index }) => ({
     name: id,
     title: name,
     lastUsed,
     isPinned: isPinned ? 1 : 0,
+    ...(index !== null && { index }),
     blobs: blobs.map(({ digest, size }) => ({ digest, size })),
   }));
   return new TextEncoder().encode(JSON.stringify({ models }));
@@ -350,17 +366,28 @@ function fromBytes(bytes: Bytes): ModelRecord[] {
       name: readName(row),
       lastUsed: row.field("lastUsed").integer(0, Number.MAX_SAFE_INTEGER),
       isPinned: row.field("isPinned").integer(0, 1) === 1,
+      index: readIndexDigest(row),
       blobs: row
         .field("blobs")
         .array(MAX_BLOBS)
-        .map((blob) => {
-          const digest = blob.field("digest").string(MAX_NAME_LENGTH);
-          if (!isDigest(digest)) {
-            throw blob.field("digest").error("is no digest");
-          }
-          return { digest, size: blob.field("size").integer(0, Number.MAX_SAFE_INTEGER) };
-        }),
+        .map((blob) => ({
+          digest: readDigest(blob.field("digest")),
+          size: blob.field("size").integer(0, Number.MAX_SAFE_INTEGER),
+        })),
     }));
+}
+
+function readDigest(field: Reader): Digest {
+  const digest = field.string(MAX_NAME_LENGTH);
+  if (!isDigest(digest)) {
+    throw field.error("is no digest");
+  }
+  return digest;
+}
+
+function readIndexDigest(row: Reader): Digest | null {
+  const index = row.field("index");
+  return index.isMissing ? null : readDigest(index);
 }
 
 /** Version 0.4.0 wrote no names for people. */

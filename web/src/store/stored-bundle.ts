@@ -3,7 +3,8 @@
  * The network is never asked. Its id is the digest of its index.
  */
 import { TransomError } from "../errors.ts";
-import type { BundleReader, Keeping, Kept, Measured } from "./bundle.ts";
+import type { Keeping } from "./bundle.ts";
+import type { BundleReader, Kept, Measured } from "./bundle-reader.ts";
 import {
   type Descriptor,
   type FileDescriptor,
@@ -79,7 +80,7 @@ export class StoredBundle implements BundleReader {
   }
 
   prepare(): Promise<Kept> {
-    return Promise.resolve({ isKept: true, removed: [] });
+    return Promise.resolve({ isKept: true, isOffline: false, removed: [] });
   }
 
   async readFile(file: FileDescriptor): Promise<VerifiedBytes> {

@@ -1,32 +1,25 @@
 /** A loaded model that talks: messages in, text pieces out. Template and tokenizer over an engine. */
+import type { CompleteEvent } from "../api-protocol.ts";
 import { TransomError } from "../errors.ts";
 import type {
   ChatRequest,
+  Completion,
   Constraint,
   Done,
   GenerateRequest,
   Message,
   OutputFormat,
   Sampling,
-  TokenLogprobs,
 } from "../protocol.ts";
+import { AnswerText } from "./answer-text.ts";
 import type { ChatConfig } from "./chat-config.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import type { ChatTokenizer } from "./chat-tokenizer.ts";
+import { type CompletionParts, completeText, newSeed } from "./completion.ts";
 import { ConstraintMaker } from "./constraint.ts";
-import type { TokenEngine } from "./token-engine.ts";
 import { type ModelDefaults, NO_DEFAULTS, withDefaults } from "./model-defaults.ts";
-import { StopTexts } from "./stop-texts.ts";
-
-export interface TextEvent {
-  /** Null for the text that was left when the answer ended inside a character. */
-  tokenId: number | null;
-  /** The text that became complete with this token; may be empty. */
-  text: string;
-  /** Only where the request asked for them, as the logits. */
-  logprobs?: TokenLogprobs;
-  logits?: Float32Array;
-}
+import { type TextEvent, speak } from "./speaking.ts";
+import type { TokenEngine } from "./token-engine.ts";
 
 export class ChatModel {
   readonly #engine: TokenEngine;
@@ -148,9 +141,7 @@ export class ChatModel {
       ...(topLogprobs === undefined ? {} : { topLogprobs }),
       ...(constraint === undefined ? {} : { constraint }),
     };
-    return parameters.stops.length === 0
-      ? this.complete(request, onEvent, signal)
-      : this.#completeToStop(request, parameters.stops, onEvent, signal);
+    return this.complete(request, onEvent, signal, parameters.stops);
   }
 
   /**
@@ -177,73 +168,41 @@ export class ChatModel {
     }
   }
 
-  /** `complete`, up to the first of the texts in `stops`, which is not part of the answer. */
-  async #completeToStop(
-    request: GenerateRequest,
-    stops: readonly string[],
-    onEvent: (event: TextEvent) => void,
-    signal: AbortSignal | undefined,
-  ): Promise<Done> {
-    const stopTexts = new StopTexts(stops);
-    const decoder = this.#tokenizer.startDecoding();
-    for (const tokenId of request.answeredTokenIds ?? []) {
-      stopTexts.push(decoder.push(tokenId));
-    }
-    const found = new AbortController();
-    const signals = signal === undefined ? [found.signal] : [found.signal, signal];
-    const done = await this.complete(
-      request,
-      (event) => {
-        // The engine looks at the signal between tokens; what a decoder still had is past the end.
-        if (found.signal.aborted) {
-          return;
-        }
-        const { text, isEnd } = stopTexts.push(event.text);
-        onEvent({ ...event, text });
-        if (isEnd) {
-          found.abort();
-        }
-      },
-      AbortSignal.any(signals),
-    );
-    const rest = stopTexts.finish();
-    if (rest !== "") {
-      onEvent({ tokenId: null, text: rest });
-    }
-    return found.signal.aborted ? { ...done, finishReason: "stop" } : done;
-  }
-
-  /** Continue token ids; what `chat` does after the template. */
+  /**
+   * Continue token ids; what `chat` does after the template.
+   *
+   * @param stops texts that end the answer and are no part of it.
+   */
   async complete(
     request: GenerateRequest,
     onEvent: (event: TextEvent) => void,
     signal?: AbortSignal,
+    stops: readonly string[] = [],
   ): Promise<Done> {
-    const decoder = this.#tokenizer.startDecoding();
-    for (const tokenId of request.answeredTokenIds ?? []) {
-      // Said already; what the decoder holds back of it was not.
-      decoder.push(tokenId);
-    }
-    const done = await this.#engine.generate(
-      request,
-      (event) => {
-        onEvent({ ...event, text: decoder.push(event.tokenId) });
-      },
-      signal,
-    );
-    const rest = decoder.finish();
-    if (rest !== "") {
-      onEvent({ tokenId: null, text: rest });
-    }
-    return done;
+    const text = new AnswerText(this.#tokenizer.startDecoding(), stops);
+    return speak(this.#engine, request, text, onEvent, signal);
+  }
+
+  /**
+   * Continue a text, as the API asks for it (`completion.ts`).
+   *
+   * @param onEvent called for each token and each end, in each choice's order.
+   */
+  completeText(
+    completion: Completion,
+    onEvent: (event: CompleteEvent) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const parts: CompletionParts = {
+      engine: this.#engine,
+      tokenizer: this.#tokenizer,
+      stopTokenIds: this.stopTokenIds,
+      constrain: (format) => this.constrain(format),
+    };
+    return completeText(parts, completion, onEvent, signal);
   }
 
   dispose(): void {
     this.#engine.dispose();
   }
-}
-
-/** A seed nobody chose: 32 random bits. */
-function newSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }

@@ -1,5 +1,5 @@
 /** Which engine gets a model: WebGPU wherever it can run it, else the processor. Pure. */
-import { TransomError } from "../errors.ts";
+import { type ErrorCode, TransomError } from "../errors.ts";
 import type { LoadRequest } from "../protocol.ts";
 
 /** What stands in the way of WebGPU for good, in words for the status line. */
@@ -13,28 +13,29 @@ const OBSTACLES: Partial<Record<TransomError["code"], string>> = {
 /**
  * Do something with a model on one of the engines.
  *
- * @param onProcessor gets the reason why not on the graphics adapter; null: it was asked for.
+ * @param onProcessor gets the reason why not on the graphics adapter, in words and as a code; null: it
+ *   was asked for.
  * @throws TransomError why not on WebGPU and, where the processor cannot either, why not there.
  */
 export async function onBestEngine<T>(
   overrides: LoadRequest["overrides"],
   onWebGpu: () => Promise<T>,
-  onProcessor: (reason: string | null) => Promise<T>,
+  onProcessor: (reason: string | null, code: ErrorCode | null) => Promise<T>,
 ): Promise<T> {
   if (overrides.engine === "cpu") {
-    return onProcessor(null);
+    return onProcessor(null, null);
   }
   try {
     return await onWebGpu();
   } catch (error) {
     const reason = error instanceof TransomError ? OBSTACLES[error.code] : undefined;
-    if (reason === undefined || asksForWebGpu(overrides)) {
+    if (!(error instanceof TransomError) || reason === undefined || asksForWebGpu(overrides)) {
       throw error;
     }
     try {
-      return await onProcessor(reason);
+      return await onProcessor(reason, error.code);
     } catch (second) {
-      throw both(error as TransomError, second);
+      throw both(error, second);
     }
   }
 }

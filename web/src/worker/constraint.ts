@@ -11,6 +11,7 @@ import { ebnfGrammar } from "./grammar/ebnf.ts";
 import { schemaGrammar } from "./grammar/json-schema.ts";
 import { Grammar, type Node, choice, text } from "./grammar/node.ts";
 import { regexNode } from "./grammar/regex.ts";
+import { StepWatch } from "./grammar/step-watch.ts";
 import { structuralTag } from "./grammar/structural-tag.ts";
 import { type Source, type TokenMatcher, Xgrammar } from "./grammar/xgrammar.ts";
 
@@ -27,10 +28,20 @@ export class ConstraintMaker {
   readonly #stripsFirstSpace: boolean;
   /** All tokens that have a text, and those that end an answer. */
   readonly #freeMask: Int32Array;
+  readonly #now: () => number;
   #host: Promise<Xgrammar> | null = null;
 
-  /** @param vocabularySize places in the logits; models pad it beyond what their tokenizer has. */
-  constructor(table: TokenBytes, vocabularySize: number, stopTokenIds: readonly number[]) {
+  /**
+   * @param vocabularySize places in the logits; models pad it beyond what their tokenizer has.
+   * @param now milliseconds.
+   */
+  constructor(
+    table: TokenBytes,
+    vocabularySize: number,
+    stopTokenIds: readonly number[],
+    now = () => performance.now(),
+  ) {
+    this.#now = now;
     this.#tokens = Array.from({ length: vocabularySize }, (_, id) => table.bytesOrNone(id));
     this.#stopTokenIds = stopTokenIds;
     this.#stripsFirstSpace = table.stripsFirstSpace;
@@ -49,7 +60,8 @@ export class ConstraintMaker {
     this.#host ??= Xgrammar.load(vocabulary);
     try {
       const matcher = (await this.#host).start(source);
-      return new TokenConstraint(matcher, this.#tokens, this.#freeMask, this.#stopTokenIds);
+      const watch = new StepWatch(this.#now);
+      return new TokenConstraint(matcher, watch, this.#tokens, this.#freeMask, this.#stopTokenIds);
     } catch (error) {
       this.#host = null;
       throw error;
@@ -93,6 +105,7 @@ const SPACED = "transom_spaced_root";
 
 class TokenConstraint implements Constraint {
   readonly #matcher: TokenMatcher;
+  readonly #watch: StepWatch;
   readonly #tokens: readonly Uint8Array[];
   readonly #freeMask: Int32Array;
   readonly #stopTokenIds: ReadonlySet<number>;
@@ -101,11 +114,13 @@ class TokenConstraint implements Constraint {
 
   constructor(
     matcher: TokenMatcher,
+    watch: StepWatch,
     tokens: readonly Uint8Array[],
     freeMask: Int32Array,
     stopTokenIds: readonly number[],
   ) {
     this.#matcher = matcher;
+    this.#watch = watch;
     this.#tokens = tokens;
     this.#freeMask = freeMask;
     this.#stopTokenIds = new Set(stopTokenIds);
@@ -113,7 +128,8 @@ class TokenConstraint implements Constraint {
 
   nextMask(): Int32Array | null {
     if (this.#mask === undefined) {
-      const mask = this.#matcher.mask();
+      const mask = this.#watch.measure(() => this.#matcher.mask());
+      this.#watch.endStep();
       if (mask.every((word) => word === 0)) {
         throw new TransomError(
           "invalid-request",
@@ -133,7 +149,7 @@ class TokenConstraint implements Constraint {
       return true;
     }
     this.#mask = undefined;
-    if (!this.#matcher.accept(tokenId)) {
+    if (!this.#watch.measure(() => this.#matcher.accept(tokenId))) {
       throw new TransomError(
         "invalid-request",
         `The answer does not keep to its format: token ${tokenId} may not follow.`,

@@ -18,6 +18,7 @@ export interface TokenizerJson {
 type TokenToBytes = (token: string) => Uint8Array;
 
 const NO_BYTES = new Uint8Array(0);
+const NONE: ReadonlySet<number> = new Set();
 const SPACE = 0x20;
 
 /** What tokens stand for. */
@@ -26,6 +27,8 @@ export interface TokenBytes {
   readonly size: number;
   /** Encoding puts a space in front of a text; decoding takes it away. */
   readonly stripsFirstSpace: boolean;
+  /** Tokens that have no text but a name, and how that is spelled. */
+  readonly specials: ReadonlyMap<number, Uint8Array>;
   /** The token's bytes; none for ids that no token has. */
   bytesOrNone(tokenId: number): Uint8Array;
   /** @throws TransomError for an id outside the vocabulary. */
@@ -36,6 +39,7 @@ export interface TokenBytes {
 export class TokenTable implements TokenBytes {
   readonly #bytes: (Uint8Array | undefined)[] = [];
   readonly stripsFirstSpace: boolean;
+  readonly specials: ReadonlyMap<number, Uint8Array>;
 
   /** @throws TransomError `invalid-bundle` for a decoder that we would have to guess about. */
   constructor(tokenizer: TokenizerJson) {
@@ -44,13 +48,19 @@ export class TokenTable implements TokenBytes {
     const toBytes = chooseDecoding(types);
     this.stripsFirstSpace = types.has("Strip");
     const encoder = new TextEncoder();
+    const specials = new Map<number, Uint8Array>();
     for (const { id, content, special } of tokenizer.added_tokens) {
-      this.#bytes[id] = special ? NO_BYTES : encoder.encode(content);
+      const bytes = encoder.encode(content);
+      this.#bytes[id] = special ? NO_BYTES : bytes;
+      if (special) {
+        specials.set(id, bytes);
+      }
     }
-    for (const [token, id] of tokenIds(tokenizer.model.vocab)) {
+    this.specials = specials;
+    eachToken(tokenizer.model.vocab, (token, id) => {
       // Added tokens are written as they are, in no alphabet.
       this.#bytes[id] ??= toBytes(token);
-    }
+    });
   }
 
   /** One more than the largest id. */
@@ -73,24 +83,43 @@ export class TokenTable implements TokenBytes {
   }
 }
 
+export interface DecodingOptions {
+  /** Special tokens that are written out as they are spelled; none if left out. */
+  shown?: ReadonlySet<number>;
+  /** The text goes on behind another one, so its first space is its own; false if left out. */
+  isContinuation?: boolean;
+}
+
 /** One answer's text. */
 export class Detokenizer {
   readonly #table: TokenBytes;
+  readonly #shown: ReadonlySet<number>;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  #isFirst = true;
+  #stripsSpace: boolean;
 
-  constructor(table: TokenBytes) {
+  constructor(table: TokenBytes, { shown = NONE, isContinuation = false }: DecodingOptions = {}) {
     this.#table = table;
+    this.#shown = shown;
+    this.#stripsSpace = table.stripsFirstSpace && !isContinuation;
+  }
+
+  /** What a token brings to the text, by itself; none for ids that no token has. */
+  bytesOf(tokenId: number): Uint8Array {
+    return this.#spelled(tokenId) ?? this.#table.bytesOrNone(tokenId);
+  }
+
+  #spelled(tokenId: number): Uint8Array | undefined {
+    return this.#shown.has(tokenId) ? this.#table.specials.get(tokenId) : undefined;
   }
 
   /** The text that became complete with this token; often empty for emoji and CJK. */
   push(tokenId: number): string {
-    let bytes = this.#table.bytesOf(tokenId);
+    let bytes = this.#spelled(tokenId) ?? this.#table.bytesOf(tokenId);
     // Encoding put a space in front of the text; only the first token can hold it.
-    if (this.#isFirst && this.#table.stripsFirstSpace && bytes[0] === SPACE) {
+    if (this.#stripsSpace && bytes[0] === SPACE) {
       bytes = bytes.subarray(1);
     }
-    this.#isFirst = false;
+    this.#stripsSpace = false;
     return this.#decoder.decode(bytes, { stream: true });
   }
 
@@ -100,9 +129,20 @@ export class Detokenizer {
   }
 }
 
-/** Token and id of each entry of a model's vocabulary. */
-export function tokenIds(vocab: TokenizerJson["model"]["vocab"]): [string, number][] {
-  return Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab);
+/** Each entry of a model's vocabulary: there may be a quarter of a million, so no list is made. */
+export function eachToken(
+  vocab: TokenizerJson["model"]["vocab"],
+  visit: (token: string, id: number) => void,
+): void {
+  if (Array.isArray(vocab)) {
+    vocab.forEach(([token], id) => {
+      visit(token, id);
+    });
+    return;
+  }
+  for (const token of Object.keys(vocab)) {
+    visit(token, vocab[token] ?? 0);
+  }
 }
 
 function chooseDecoding(types: ReadonlySet<string>): TokenToBytes {
@@ -122,23 +162,24 @@ function chooseDecoding(types: ReadonlySet<string>): TokenToBytes {
  * Latin-1 stand for themselves; the others take the code points from 256 on, in order.
  */
 function byteLevelDecoding(): TokenToBytes {
-  const byteOf = new Map<string, number>();
+  const byteOf = new Array<number | undefined>(512).fill(undefined);
   let next = 256;
   for (let byte = 0; byte < 256; byte++) {
     const isVisible =
       (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xff && byte !== 0xad);
-    byteOf.set(String.fromCodePoint(isVisible ? byte : next++), byte);
+    byteOf[isVisible ? byte : next++] = byte;
   }
   return (token) => {
-    const bytes: number[] = [];
-    for (const character of token) {
-      const byte = byteOf.get(character);
+    // Each of its characters is one UTF-16 unit; half of any other is in no alphabet either.
+    const bytes = new Uint8Array(token.length);
+    for (let at = 0; at < token.length; at++) {
+      const byte = byteOf[token.charCodeAt(at)];
       if (byte === undefined) {
         throw new TransomError("invalid-bundle", `Token ${token} is not in the byte alphabet.`);
       }
-      bytes.push(byte);
+      bytes[at] = byte;
     }
-    return Uint8Array.from(bytes);
+    return bytes;
   };
 }
 

@@ -3,46 +3,63 @@ import { TransomError } from "../errors.ts";
 import type { Embeddings, EmbedRequest } from "../protocol.ts";
 import type { ChatTokenizer } from "./chat-tokenizer.ts";
 import type { EncoderRuntime } from "./runtime.ts";
+import { requireTokens } from "./token-text.ts";
+import { WaitingLine } from "./waiting-line.ts";
+
+type EmbeddingTokenizer = Pick<ChatTokenizer, "encodeWhole" | "vocabularySize">;
 
 export class EmbeddingModel {
   readonly #runtime: EncoderRuntime;
-  readonly #tokenizer: Pick<ChatTokenizer, "encodeWhole">;
-  #isBusy = false;
+  readonly #tokenizer: EmbeddingTokenizer;
+  readonly #line = new WaitingLine();
 
-  constructor(runtime: EncoderRuntime, tokenizer: Pick<ChatTokenizer, "encodeWhole">) {
+  constructor(runtime: EncoderRuntime, tokenizer: EmbeddingTokenizer) {
     this.#runtime = runtime;
     this.#tokenizer = tokenizer;
   }
 
   /**
-   * One vector for each text, in order.
+   * One vector for each text, in order; requests wait for each other.
    *
    * A text that is too long is an error, never cut: a vector of its beginning would look as good as
    * any. All lengths are checked before the first text runs.
    *
-   * @throws TransomError `context-overflow` naming the text, `busy`, or what the runtime throws.
+   * @param signal looked at between two texts.
+   * @throws TransomError `context-overflow` naming the text, `invalid-request` for a token that there
+   *   is not, `aborted`, or what the runtime throws.
    */
-  async embed({ texts, normalize = true }: EmbedRequest): Promise<Embeddings> {
-    if (this.#isBusy) {
-      throw new TransomError("busy", "Texts are being embedded already; wait for them.");
+  async embed(request: EmbedRequest, signal?: AbortSignal): Promise<Embeddings> {
+    const embeddings = await this.#line.enter(() => this.#embed(request, signal), signal);
+    return embeddings ?? stopped();
+  }
+
+  async #embed(
+    { texts, normalize = true }: EmbedRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<Embeddings> {
+    const tokenIds: (readonly number[])[] = [];
+    for (const [index, text] of texts.entries()) {
+      const ids = await this.#idsOf(text);
+      this.#checkLength(ids.length, index, texts.length);
+      tokenIds.push(ids);
     }
-    this.#isBusy = true;
-    try {
-      const tokenIds: number[][] = [];
-      for (const [index, text] of texts.entries()) {
-        const ids = await this.#tokenizer.encodeWhole(text);
-        this.#checkLength(ids.length, index, texts.length);
-        tokenIds.push(ids);
+    const vectors: Float32Array[] = [];
+    for (const ids of tokenIds) {
+      if (signal?.aborted === true) {
+        stopped();
       }
-      const vectors: Float32Array[] = [];
-      for (const ids of tokenIds) {
-        const vector = await this.#runtime.encode(ids);
-        vectors.push(normalize ? toUnitLength(vector) : vector);
-      }
-      return { vectors, tokenCounts: tokenIds.map(({ length }) => length) };
-    } finally {
-      this.#isBusy = false;
+      const vector = await this.#runtime.encode(ids);
+      vectors.push(normalize ? toUnitLength(vector) : vector);
     }
+    return { vectors, tokenCounts: tokenIds.map(({ length }) => length) };
+  }
+
+  #idsOf(text: EmbedRequest["texts"][number]): readonly number[] | Promise<readonly number[]> {
+    if (typeof text === "string") {
+      return this.#tokenizer.encodeWhole(text);
+    }
+    requireTokens(this.#tokenizer.vocabularySize, text);
+    return text;
   }
 
   dispose(): void {
@@ -62,6 +79,10 @@ export class EmbeddingModel {
       throw new TransomError("invalid-request", `${which} has no tokens.`);
     }
   }
+}
+
+function stopped(): never {
+  throw new TransomError("aborted", "Nobody waits for these vectors any more.");
 }
 
 /** The vector over its Euclidean length; a vector of zeros, which has no direction, as it is. */

@@ -1,28 +1,37 @@
 /**
  * The engine contract of DESIGN 4.6 on one model: prefill in chunks, decode, stop, abort.
  *
- * One request at a time; `scheduling/batch-engine.ts` takes many, on models that have a program.
+ * One request at a time, the others wait in line; `scheduling/batch-engine.ts` runs many together, on
+ * models that have a program.
  * Knows token ids only; text, templates and messages are above it, GPU and wasm below it. The KV
  * cache is kept between calls: a prompt that continues what is in it costs only its new tokens.
  */
-import { TransomError } from "../errors.ts";
-import type { Done, FinishReason, GenerateRequest, TokenEvent } from "../protocol.ts";
+import type {
+  Done,
+  FinishReason,
+  GenerateRequest,
+  TokenEvent,
+  TokenLogprobs,
+} from "../protocol.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { type Fitted, fitPrompt, requireRoom, shift } from "./overflow.ts";
 import { checkPrefilled, checkRequest } from "./request-check.ts";
 import type { ModelRuntime } from "./runtime.ts";
 import { Sampler } from "./sampler.ts";
 import type { TokenEngine } from "./token-engine.ts";
+import { WaitingLine } from "./waiting-line.ts";
 
 export class Engine implements TokenEngine {
   readonly #runtime: ModelRuntime;
   /** The tokens whose keys and values are in the KV cache, in order. */
   #cachedIds: number[] = [];
-  #isBusy = false;
+  readonly #line = new WaitingLine();
 
   constructor(runtime: ModelRuntime) {
     this.#runtime = runtime;
   }
+
+  readonly parallel = 1;
 
   get contextWindowSize(): number {
     return this.#runtime.contextWindowSize;
@@ -36,7 +45,8 @@ export class Engine implements TokenEngine {
   ): Promise<Done> {
     checkRequest(request);
     const fitted = fitPrompt(request, this.contextWindowSize);
-    return this.#alone(() => this.#run(request, fitted, onToken, signal));
+    const done = await this.#alone(() => this.#run(request, fitted, onToken, signal), signal);
+    return done ?? notBegun(request);
   }
 
   async score(
@@ -63,20 +73,17 @@ export class Engine implements TokenEngine {
     this.#runtime.dispose();
   }
 
-  async #alone<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#isBusy) {
-      throw new TransomError("busy", "The engine is answering already; stop that answer first.");
-    }
-    this.#isBusy = true;
-    try {
-      return await work();
-    } catch (error) {
-      // Nobody knows how far the KV cache got: the next prompt starts from nothing.
-      this.#cachedIds = [];
-      throw error;
-    } finally {
-      this.#isBusy = false;
-    }
+  /** @returns null where the signal came before its turn. */
+  #alone<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T | null> {
+    return this.#line.enter(async () => {
+      try {
+        return await work();
+      } catch (error) {
+        // Nobody knows how far the KV cache got: the next prompt starts from nothing.
+        this.#cachedIds = [];
+        throw error;
+      }
+    }, signal);
   }
 
   async #run(
@@ -102,6 +109,7 @@ export class Engine implements TokenEngine {
       : {
           finishReason: "abort" as const,
           stopTokenId: null,
+          stopLogprobs: undefined,
           completionTokens: answeredTokenIds.length,
           lastTokenAt: 0,
           forgotten: 0,
@@ -111,6 +119,7 @@ export class Engine implements TokenEngine {
     return {
       finishReason: answer.finishReason,
       stopTokenId: answer.stopTokenId,
+      ...(answer.stopLogprobs === undefined ? {} : { stopLogprobs: answer.stopLogprobs }),
       promptTokens: promptTokenIds.length,
       cachedTokens: Math.min(kept, promptTokenIds.length),
       completionTokens: answer.completionTokens,
@@ -161,6 +170,7 @@ export class Engine implements TokenEngine {
   ): Promise<{
     finishReason: FinishReason;
     stopTokenId: number | null;
+    stopLogprobs: TokenLogprobs | undefined;
     completionTokens: number;
     lastTokenAt: number;
     forgotten: number;
@@ -172,9 +182,10 @@ export class Engine implements TokenEngine {
     let completionTokens = answered;
     let lastTokenAt = 0;
     let forgotten = 0;
-    const end = (finishReason: FinishReason, stopTokenId: number | null = null) => ({
+    const end = (finishReason: FinishReason, stop: TokenEvent | null = null) => ({
       finishReason,
-      stopTokenId,
+      stopTokenId: stop?.tokenId ?? null,
+      stopLogprobs: stop?.logprobs,
       completionTokens,
       lastTokenAt,
       forgotten,
@@ -189,7 +200,7 @@ export class Engine implements TokenEngine {
         return end("abort");
       }
       if (stopTokenIds.has(event.tokenId)) {
-        return end("stop", event.tokenId);
+        return end("stop", event);
       }
       lastTokenAt = performance.now();
       onToken(event, completionTokens - answered);
@@ -236,4 +247,16 @@ export class Engine implements TokenEngine {
     this.#runtime.forward(tokenIds);
     this.#cachedIds.push(...tokenIds);
   }
+}
+
+/** Whoever asked left the line before its turn. */
+function notBegun({ promptTokenIds, answeredTokenIds = [] }: GenerateRequest): Done {
+  return {
+    finishReason: "abort",
+    stopTokenId: null,
+    promptTokens: promptTokenIds.length,
+    cachedTokens: 0,
+    completionTokens: answeredTokenIds.length,
+    timings: { timeToFirstTokenSeconds: 0, prefillSeconds: 0, decodeSeconds: 0 },
+  };
 }

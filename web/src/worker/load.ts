@@ -13,25 +13,35 @@ import type {
   LoadRequest,
   Task,
 } from "../protocol.ts";
-import { type BundleReader, readAhead } from "../store/bundle.ts";
+import { type BundleReader, readAhead } from "../store/bundle-reader.ts";
 import type { FunctionHints } from "../store/function-hints.ts";
-import { LICENSES, MEDIA_TYPES, type Manifest, layerOf } from "../store/manifest.ts";
+import {
+  type FileDescriptor,
+  LICENSES,
+  MEDIA_TYPES,
+  type Manifest,
+  layerOf,
+} from "../store/manifest.ts";
 import type { ByteMeter } from "../store/progress.ts";
 import type { ShardRecord } from "../store/tensor-cache.ts";
-import { openGpu } from "../support.ts";
+import type { VerifiedBytes } from "../store/verify.ts";
+import { describeAdapter, findAdapter, openDevice, requireWebGpu } from "../support.ts";
 import { parseTask } from "./chat-config.ts";
 import type { LibraryChoice } from "./choose.ts";
 import { ChatModel } from "./chat-model.ts";
+import type { ChatTokenizer } from "./chat-tokenizer.ts";
 import { EmbeddingModel } from "./embedding-model.ts";
 import { Engine } from "./engine.ts";
 import { requireMatch } from "./library-metadata.ts";
+import { readLicence } from "./licence.ts";
 import { Tracker } from "./load-tracker.ts";
+import { type ModelFacts, factsOf } from "./model-facts.ts";
 import { ProgramModel } from "./program/program-model.ts";
 import type { BatchRuntime } from "./runtime.ts";
 import { BatchEngine } from "./scheduling/batch-engine.ts";
 import { PrefixKeeper, type PrefixStore } from "./scheduling/prefix-store.ts";
-import { requireFit, survey } from "./survey.ts";
-import { readTalk } from "./talk.ts";
+import { type Machine, type Survey, requireFit, survey } from "./survey.ts";
+import { type Talk, readTalk } from "./talk.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import { TvmEncoder } from "./tvm-encoder.ts";
 import { TvmLibrary } from "./tvm-library.ts";
@@ -57,6 +67,8 @@ export interface LoadEnvironment {
 export interface LoadedModel {
   model: ChatModel | EmbeddingModel;
   report: LoadReport;
+  facts: ModelFacts;
+  tokenizer: ChatTokenizer;
   /**
    * Free all that it holds on the GPU. Each model has a device of its own: destroying it frees every
    * buffer, whoever made it, and a device that is lost takes one model along.
@@ -99,92 +111,123 @@ export async function loadModel(
   const bundle = await environment.openBundle(tracker.meter, tracker.report);
 
   tracker.enter("adapter");
-  const { device, adapter } = await openGpu(environment.gpu);
+  const finding = findAdapter(requireWebGpu(environment.gpu));
+  const { memoryBudgetBytes } = environment;
+  const machine = finding.then((adapter) => machineOf(adapter, environment));
+  const surveying = survey(bundle, machine, overrides, memoryBudgetBytes);
+  surveying.catch(() => undefined);
+  const adapter = await finding;
+  tracker.enter("manifest");
+  const opening = openDevice(adapter);
   try {
-    return await loadOn(device, adapter, bundle, overrides, environment, tracker);
+    const [device, found] = await Promise.all([opening, surveying]);
+    return await loadOn(device, describeAdapter(adapter), bundle, found, environment, tracker);
   } catch (error) {
-    // Whatever was uploaded goes with it.
-    device.destroy();
+    // Whatever was uploaded goes with it, and a device that nobody waits for any more.
+    void opening.then(
+      (device) => {
+        device.destroy();
+      },
+      () => undefined,
+    );
     throw error;
   }
+}
+
+function machineOf(adapter: GPUAdapter, { deviceMemory = null }: LoadEnvironment): Machine {
+  // Those of the device: it is asked for all that there is.
+  const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+  return {
+    adapter: describeAdapter(adapter),
+    deviceMemory,
+    maxBufferSize,
+    maxStorageBufferBindingSize,
+  };
 }
 
 async function loadOn(
   device: GPUDevice,
   adapter: AdapterReport,
   bundle: BundleReader,
-  overrides: LoadRequest["overrides"],
+  { manifest, choice, program, files, configBytes, shards, fit }: Survey,
   environment: LoadEnvironment,
   tracker: Tracker,
 ): Promise<LoadedModel> {
-  tracker.enter("manifest");
-  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
-  const { deviceMemory = null, memoryBudgetBytes, isForced = false } = environment;
-  const machine = { adapter, deviceMemory, maxBufferSize, maxStorageBufferBindingSize };
-  const { manifest, choice, files, configBytes, shards, fit } = await survey(
-    bundle,
-    machine,
-    overrides,
-    memoryBudgetBytes,
-  );
+  const { functionHints = null, prefixes = null, isForced = false } = environment;
   tracker.meter.expect(files.reduce((sum, file) => sum + file.size, 0));
   tracker.fits(fit);
   requireFit(fit, isForced);
   const unloaded = environment.admit?.(bundle.name, fit) ?? [];
-  const kept = await bundle.prepare(files);
+  const areHere = fit.downloadBytes === 0;
+  // Hashed by another thread while this one makes a tokenizer.
+  const weights = readAhead(bundle, filesOf(shards), areHere);
+  const preparing = heard(bundle.prepare(files));
+  if (!areHere) {
+    // Room is made before anything comes.
+    await preparing;
+  }
 
   tracker.enter("library");
   const task = parseTask(configBytes);
-  const tokenizer = new Tokenizer(await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tokenizer)));
-  const talk = task === "chat" ? await readTalk(bundle, manifest, configBytes, tokenizer) : null;
-  const file = await bundle.readFile(choice.file);
-  const { functionHints = null, prefixes = null } = environment;
   const hinted = (await functionHints?.of(choice.file.digest)) ?? [];
   const library =
-    choice.product === "program"
-      ? new ProgramModel(file, device, hinted, (names) => {
+    program !== null
+      ? new ProgramModel(program, device, hinted, (names) => {
           void functionHints?.note(choice.file.digest, names);
         })
-      : await TvmLibrary.start(file, device);
+      : await TvmLibrary.start(await bundle.readFile(choice.file), device);
   requireMatch(
     library.metadata.params,
     shards.flatMap(({ tensors }) => tensors),
   );
   requireTask(library, task);
-
+  // The driver compiles while the rest comes.
+  const pipelines = heard(
+    choice.pipelines === "ahead"
+      ? library.buildPipelines((fraction) => {
+          tracker.pipelines(fraction);
+        })
+      : Promise.resolve(),
+  );
+  tracker.enter("weights");
+  const learning = heard(readTongue(bundle, manifest, configBytes, task));
+  if (!areHere) {
+    // What is wrong with the small files is told before the large ones come.
+    await learning;
+  }
+  // Nobody wants the rest of the weights then.
+  learning.catch(() => weights.return(undefined));
+  const [{ tokenizer, talk }, licence, kept] = await Promise.all([
+    learning,
+    readLicence(bundle, manifest),
+    preparing,
+    // Both go on together; a failure of one must not leave the other's unheard.
+    pipelines,
+    uploadShards(weights, shards, library, tracker),
+  ]);
   // A publisher may want less than the library could hold: the KV cache is memory.
   const contextWindowSize = Math.min(
     library.metadata.contextWindowSize,
     talk?.config.contextWindowSize ?? Infinity,
     talk?.defaults.parameters.contextWindowSize ?? Infinity,
   );
-
-  tracker.enter("weights");
-  const pipelines =
-    choice.pipelines === "ahead"
-      ? library.buildPipelines((fraction) => {
-          tracker.pipelines(fraction);
-        })
-      : Promise.resolve();
-  // Both go on together; a failure of one must not leave the other's unheard.
-  await Promise.all([pipelines, uploadShards(bundle, shards, library, tracker)]);
-  const model =
+  const engine =
     talk === null
+      ? null
+      : library instanceof ProgramModel
+        ? startBatches(library.start(contextWindowSize), prefixes, manifest, choice)
+        : new Engine(new TvmRuntime(library, contextWindowSize));
+  const model =
+    talk === null || engine === null
       ? new EmbeddingModel(new TvmEncoder(requireLibrary(library)), tokenizer)
-      : new ChatModel(
-          library instanceof ProgramModel
-            ? startBatches(library.start(contextWindowSize), prefixes, manifest, choice)
-            : new Engine(new TvmRuntime(library, contextWindowSize)),
-          tokenizer,
-          talk.template,
-          talk.config,
-          talk.defaults,
-        );
+      : new ChatModel(engine, tokenizer, talk.template, talk.config, talk.defaults);
   await library.settle();
 
   tracker.enter("ready");
   return {
     model,
+    tokenizer,
+    facts: { ...factsOf(tokenizer, talk, engine), licence },
     report: {
       model: bundle.name,
       task,
@@ -208,20 +251,45 @@ async function loadOn(
   };
 }
 
-async function uploadShards(
+/** What the model reads and writes; `talk` is null of one that embeds. */
+async function readTongue(
   bundle: BundleReader,
+  manifest: Manifest,
+  configBytes: VerifiedBytes,
+  task: Task,
+): Promise<{ tokenizer: Tokenizer; talk: Talk | null }> {
+  const tokenizer = new Tokenizer(await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tokenizer)));
+  const talk = task === "chat" ? await readTalk(bundle, manifest, configBytes, tokenizer) : null;
+  return { tokenizer, talk };
+}
+
+function filesOf(shards: readonly ShardRecord[]): FileDescriptor[] {
+  return shards.map(({ file }) => file);
+}
+
+/** The same work; its failure may wait until somebody asks for it. */
+function heard<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined);
+  return work;
+}
+
+async function uploadShards(
+  files: AsyncIterable<{ file: FileDescriptor; bytes: VerifiedBytes }>,
   shards: readonly ShardRecord[],
   library: TvmLibrary | ProgramModel,
   tracker: Tracker,
 ): Promise<void> {
   const byTitle = new Map(shards.map((shard) => [shard.file.title, shard]));
-  const files = shards.map(({ file }) => file);
-  for await (const { file, bytes } of readAhead(bundle, files)) {
+  // What the GPU still takes of one shard while the next is read: its bytes are given away by then.
+  let staged = Promise.resolve();
+  for await (const { file, bytes } of files) {
+    await staged;
     const shard = byTitle.get(file.title);
     if (shard !== undefined) {
-      await library.upload(shard, bytes);
+      staged = heard(library.upload(shard, bytes));
     }
   }
+  await staged;
   if (tracker.hasPipelinesLeft) {
     tracker.enter("pipelines");
   }

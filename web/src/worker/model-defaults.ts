@@ -21,6 +21,8 @@ export interface ModelParameters {
   stops: readonly string[];
   /** Names that this engine has no use for. */
   unused: readonly string[];
+  /** All of them, as a Modelfile says them; `stop` is a list. */
+  written: Readonly<Record<string, unknown>>;
 }
 
 export interface ModelDefaults {
@@ -38,6 +40,7 @@ export const NO_DEFAULTS: ModelDefaults = {
     contextWindowSize: null,
     stops: [],
     unused: [],
+    written: {},
   },
 };
 
@@ -110,6 +113,7 @@ function readParameters(bytes: Uint8Array): ModelParameters {
   const number = (name: keyof ParamsJson, least: number, most: number) =>
     optional(name, (field) => field.number(least, most));
   const topK = optional("top_k", wholeNumber);
+  const stops = optional("stop", readStops) ?? [];
   return {
     sampling: said({
       temperature: number("temperature", 0, 100),
@@ -125,8 +129,12 @@ function readParameters(bytes: Uint8Array): ModelParameters {
     }),
     maxTokens: maxTokens === null || maxTokens < 1 ? null : maxTokens,
     contextWindowSize: optional("num_ctx", (field) => field.integer(1, Number.MAX_SAFE_INTEGER)),
-    stops: optional("stop", readStops) ?? [],
+    stops,
     unused: root.keys().filter((name) => !USED.has(name)),
+    written: {
+      ...Object.fromEntries(root.keys().map((name) => [name, root.field(name).raw()])),
+      ...(stops.length > 0 && { stop: stops }),
+    },
   };
 }
 

@@ -1,11 +1,12 @@
 /** The models of one engine worker: loads them side by side within a budget, and hands them out. */
-import type { Fit, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
+import type { DownloadReport, Fit, LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
 import type { Keeping } from "../store/bundle.ts";
 import type { FunctionHints } from "../store/function-hints.ts";
 import { idOf, openSource } from "../store/open-source.ts";
 import { ByteMeter } from "../store/progress.ts";
 import { describeAdapter, findAdapter } from "../support.ts";
 import { onBestEngine } from "./choose-engine.ts";
+import { downloadModel } from "./download.ts";
 import { type LoadEnvironment, type LoadedModel, loadModel } from "./load.ts";
 import { Rack } from "./rack.ts";
 import type { PrefixStore } from "./scheduling/prefix-store.ts";
@@ -100,6 +101,31 @@ export class Models {
     );
   }
 
+  /** Bring a model's files in; it is not loaded then. What is stopped goes on the next time. */
+  async download(
+    { source, overrides, memoryBudgetBytes }: LoadRequest,
+    onProgress: (progress: LoadProgress) => void,
+    signal: AbortSignal,
+  ): Promise<DownloadReport> {
+    const { gpu, deviceMemory, origin } = this.#surroundings;
+    const keeping = await this.#surroundings.openKeeping();
+    await keeping?.shelf.sweep().catch(() => undefined);
+    const work = () =>
+      downloadModel(
+        overrides,
+        {
+          gpu,
+          deviceMemory,
+          memoryBudgetBytes,
+          signal,
+          openBundle: (meter, onFile) =>
+            openSource(source, { keeping, meter, onProgress: onFile, origin, signal }),
+        },
+        onProgress,
+      );
+    return keeping === null ? work() : keeping.using(idOf(source), work);
+  }
+
   async #load(
     id: string,
     request: LoadRequest,
@@ -143,10 +169,10 @@ export class Models {
       const loaded = await onBestEngine(
         overrides,
         () => loadModel(overrides, environment, onProgress),
-        async (reason) => {
+        async (reason, code) => {
           // Its code comes when it is needed, and only then.
           const { loadGguf } = await import("./llama/load-gguf.ts");
-          return loadGguf(reason, overrides, environment, onProgress);
+          return loadGguf({ reason, code }, overrides, environment, onProgress);
         },
       );
       this.#rack.fill(loaded.report.model, loaded);

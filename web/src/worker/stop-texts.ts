@@ -10,14 +10,17 @@ export class StopTexts {
 
   /**
    * The part of the answer that is certain now: what may begin a stop text is held back. At the
-   * end, where one was found, neither it nor what follows is part of the answer.
+   * end, where one was found (`stop`), neither it nor what follows is part of the answer.
    */
-  push(text: string): { text: string; isEnd: boolean } {
+  push(text: string): { text: string; stop: string | null } {
     const whole = this.#held + text;
-    const end = this.#firstStop(whole);
-    const kept = end === null ? this.#beginsStop(whole) : 0;
+    const found = this.#firstStop(whole);
+    const kept = found === null ? this.#beginsStop(whole) : 0;
     this.#held = whole.slice(whole.length - kept);
-    return { text: whole.slice(0, end ?? whole.length - kept), isEnd: end !== null };
+    return {
+      text: whole.slice(0, found?.place ?? whole.length - kept),
+      stop: found?.stop ?? null,
+    };
   }
 
   /** What was held back, once no more text comes. */
@@ -27,10 +30,13 @@ export class StopTexts {
     return rest;
   }
 
-  /** Where the earliest stop text begins, or null. */
-  #firstStop(text: string): number | null {
-    const places = this.#stops.map((stop) => text.indexOf(stop)).filter((place) => place >= 0);
-    return places.length === 0 ? null : Math.min(...places);
+  /** The stop text that begins first, of several at one place the one named first. */
+  #firstStop(text: string): { stop: string; place: number } | null {
+    const [first] = this.#stops
+      .map((stop) => ({ stop, place: text.indexOf(stop) }))
+      .filter(({ place }) => place >= 0)
+      .toSorted((one, other) => one.place - other.place);
+    return first ?? null;
   }
 
   /** How many characters at the end are the beginning of a stop text. */

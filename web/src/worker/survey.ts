@@ -5,7 +5,7 @@
 import { TransomError } from "../errors.ts";
 import { inMegabytes } from "../figures.ts";
 import type { AdapterReport, Fit, FitProblem, LoadRequest } from "../protocol.ts";
-import type { BundleReader, Measured } from "../store/bundle.ts";
+import type { BundleReader, Measured } from "../store/bundle-reader.ts";
 import {
   type FileDescriptor,
   MEDIA_TYPES,
@@ -16,10 +16,11 @@ import {
 import { type ShardRecord, parseTensorCache } from "../store/tensor-cache.ts";
 import type { VerifiedBytes } from "../store/verify.ts";
 import { type Budget, type MachineFacts, budgetOf } from "./budget.ts";
+import { licencesOf } from "./licence.ts";
 import { type LibraryChoice, chooseLibrary, chooseVariant } from "./choose.ts";
 import { type Estimate, estimate } from "./memory-estimate.ts";
 import { readDefaults } from "./model-defaults.ts";
-import { parseProgram } from "./program/program.ts";
+import { type Program, parseProgram } from "./program/program.ts";
 
 /** Layers that every load reads; of libraries and programs it reads one each. */
 const READ_WHOLE: ReadonlySet<string> = new Set([
@@ -47,36 +48,46 @@ export interface Survey {
   files: readonly FileDescriptor[];
   configBytes: VerifiedBytes;
   shards: readonly ShardRecord[];
+  /** Null: the choice is a library. */
+  program: Program | null;
   fit: Fit;
 }
 
-/** @throws TransomError `no-variant`, or what reading throws; what does not fit is no error here. */
+/**
+ * @param facing the machine, or a promise of it: the index is asked for meanwhile.
+ * @throws TransomError `no-variant`, or what reading throws; what does not fit is no error here.
+ */
 export async function survey(
   bundle: BundleReader,
-  machine: Machine,
+  facing: Machine | Promise<Machine>,
   overrides: LoadRequest["overrides"],
   memoryBudgetBytes: number | undefined,
 ): Promise<Survey> {
-  const row = chooseVariant(await bundle.readIndex(), machine.adapter, overrides);
+  const asking = bundle.readIndex();
+  // Without a machine nobody waits for it.
+  asking.catch(() => undefined);
+  const machine = await facing;
+  const row = chooseVariant(await asking, machine.adapter, overrides);
   const manifest = await bundle.readManifest(row);
   const choice = chooseLibrary(manifest, machine.adapter, overrides);
   const files = neededFiles(manifest, choice);
   const measured = await bundle.measure(files);
-  const configBytes = await bundle.readFile(manifest.config);
-  const tensorCache = await bundle.readFile(layerOf(manifest, MEDIA_TYPES.tensorCache));
-  const shards = parseTensorCache(tensorCache, manifest);
   const params = optionalLayerOf(manifest, MEDIA_TYPES.params);
-  const { parameters } = readDefaults({
-    system: null,
-    messages: null,
-    params: params === null ? null : await bundle.readFile(params),
-  });
+  const [configBytes, tensorCache, paramsBytes, programBytes] = await Promise.all([
+    bundle.readFile(manifest.config),
+    bundle.readFile(layerOf(manifest, MEDIA_TYPES.tensorCache)),
+    params === null ? null : bundle.readFile(params),
+    // A library says what it needs only when it runs.
+    choice.product === "program" ? bundle.readFile(choice.file) : null,
+  ]);
+  const shards = parseTensorCache(tensorCache, manifest);
+  const { parameters } = readDefaults({ system: null, messages: null, params: paramsBytes });
+  const program = programBytes === null ? null : parseProgram(programBytes);
   const variant = row.platform?.variant ?? "";
   const memory = estimate({
     shards,
     config: configBytes,
-    // A library says what it needs only when it runs.
-    program: choice.product === "program" ? parseProgram(await bundle.readFile(choice.file)) : null,
+    program,
     dtypeBytes: variant === "f16" ? F16_BYTES : F32_BYTES,
     bufferBytes: Math.min(machine.maxBufferSize, machine.maxStorageBufferBindingSize),
     contextWindow: parameters.contextWindowSize ?? Infinity,
@@ -92,7 +103,7 @@ export async function survey(
     budgetReason: budget.reason,
     problems: problemsOf(memory, budget, measured, machine),
   };
-  return { manifest, choice, files, configBytes, shards, fit };
+  return { manifest, choice, files, configBytes, shards, program, fit };
 }
 
 /** @throws TransomError for the first problem that refuses the load. */
@@ -101,7 +112,8 @@ export function requireFit({ problems }: Fit, isForced: boolean): void {
     ({ refusal }) => refusal === "always" || (refusal === "unless-forced" && !isForced),
   );
   if (problem !== undefined) {
-    throw new TransomError(problem.code, problem.message);
+    const { code, message, facts } = problem;
+    throw new TransomError(code, message, { facts });
   }
 }
 
@@ -120,6 +132,7 @@ export function problemsOf(
       message:
         `This graphics adapter takes buffers of ${limit} bytes at most; ` +
         `the model's ${largest.name} has ${largest.sizeBytes}.`,
+      facts: { limitBytes: limit, tensor: largest.name, neededBytes: largest.sizeBytes },
       refusal: "always",
     });
   }
@@ -130,6 +143,7 @@ export function problemsOf(
         `The model takes about ${inMegabytes(totalBytes)} of graphics memory, and there are ` +
         `about ${inMegabytes(budget.bytes)} (${budget.reason}); choose a smaller model, or load ` +
         "it all the same.",
+      facts: { neededBytes: totalBytes, budgetBytes: budget.bytes },
       refusal: "unless-forced",
     });
   }
@@ -140,6 +154,7 @@ export function problemsOf(
         `This browser has no room to keep the model: ${inMegabytes(missingBytes)} are to come, ` +
         `and there is room for ${inMegabytes(freeBytes + evictableBytes)}; free disk space, or ` +
         "remove models that are pinned.",
+      facts: { missingBytes, roomBytes: freeBytes + evictableBytes },
       refusal: "never",
     });
   }
@@ -148,5 +163,5 @@ export function problemsOf(
 
 function neededFiles(manifest: Manifest, choice: LibraryChoice): FileDescriptor[] {
   const others = manifest.layers.filter(({ mediaType }) => READ_WHOLE.has(mediaType));
-  return [manifest.config, choice.file, ...others];
+  return [manifest.config, choice.file, ...others, ...licencesOf(manifest)];
 }

@@ -3,12 +3,14 @@ import type { Done, GenerateRequest, TokenEvent } from "../protocol.ts";
 
 export interface TokenEngine {
   readonly contextWindowSize: number;
+  /** How many requests it answers at once; the others wait. */
+  readonly parallel: number;
 
   /**
    * Generate until a stop token, the length limit, or abort.
    *
    * @param onToken called for each token of the answer; stop tokens are not part of it.
-   * @throws TransomError `context-overflow`, `invalid-request`, `busy`, or what the runtime throws.
+   * @throws TransomError `context-overflow`, `invalid-request`, or what the runtime throws.
    */
   generate(
     request: GenerateRequest,
@@ -23,7 +25,7 @@ export interface TokenEngine {
    *   later one as a decode step of its own.
    * @param onLogits called for each position from `prefilled` on, in order, with the logits after
    *   the tokens before it. They are valid until it returns.
-   * @throws TransomError `context-overflow`, `invalid-request`, `busy`, or what the runtime throws.
+   * @throws TransomError `context-overflow`, `invalid-request`, or what the runtime throws.
    */
   score(
     tokenIds: readonly number[],

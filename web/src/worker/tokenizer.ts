@@ -3,7 +3,13 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 
 import { TransomError, describe } from "../errors.ts";
 import type { ChatTokenizer } from "./chat-tokenizer.ts";
-import { Detokenizer, TokenTable, type TokenizerJson } from "./detokenizer.ts";
+import {
+  type DecodingOptions,
+  Detokenizer,
+  TokenTable,
+  type TokenizerJson,
+  eachToken,
+} from "./detokenizer.ts";
 import { type NormalizerJson, exactNormalizer } from "./normalizer.ts";
 import { type PreTokenizerJson, withUnicodeClasses } from "./pre-tokenizer.ts";
 
@@ -11,9 +17,12 @@ type Normalizer = HuggingFaceTokenizer["normalizer"];
 
 export class Tokenizer implements ChatTokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
+  /** The same without special tokens: their names are text like any other. */
+  readonly #plain: () => HuggingFaceTokenizer;
   readonly #json: TokenizerJson;
   readonly #stripped: RegExp | null;
   #table: TokenTable | null = null;
+  #vocabularySize: number | null = null;
 
   /** @throws TransomError `invalid-bundle` when the file is not a tokenizer that we can run. */
   constructor(bytes: Uint8Array) {
@@ -23,16 +32,22 @@ export class Tokenizer implements ChatTokenizer {
       const preTokenizer = json.pre_tokenizer ? withUnicodeClasses(json.pre_tokenizer) : null;
       // White space is stripped here, by llama.cpp's idea of it.
       const addedTokens = json.added_tokens.map((token) => ({ ...token, rstrip: false }));
-      this.#tokenizer = new HuggingFaceTokenizer(
-        { ...json, added_tokens: addedTokens, pre_tokenizer: preTokenizer },
-        {},
-      );
       this.#stripped = stripPattern(json.added_tokens);
       const normalize = exactNormalizer(json.normalizer);
-      if (normalize !== null) {
-        // The library only ever calls it.
-        this.#tokenizer.normalizer = normalize as unknown as Normalizer;
-      }
+      const build = (added: typeof addedTokens) => {
+        const built = new HuggingFaceTokenizer(
+          { ...json, added_tokens: added, pre_tokenizer: preTokenizer },
+          {},
+        );
+        if (normalize !== null) {
+          // The library only ever calls it.
+          built.normalizer = normalize as unknown as Normalizer;
+        }
+        return built;
+      };
+      this.#tokenizer = build(addedTokens);
+      let plain: HuggingFaceTokenizer | null = null;
+      this.#plain = () => (plain ??= build(addedTokens.filter(({ special }) => !special)));
       this.#json = json;
     } catch (error) {
       if (error instanceof TransomError) {
@@ -58,6 +73,12 @@ export class Tokenizer implements ChatTokenizer {
     return this.#tokenizer.encode(this.#strip(text), { add_special_tokens: true }).ids;
   }
 
+  encodeAs(text: string, special: boolean, around: boolean): number[] {
+    const tokenizer = special ? this.#tokenizer : this.#plain();
+    const stripped = special ? this.#strip(text) : text;
+    return tokenizer.encode(stripped, { add_special_tokens: around }).ids;
+  }
+
   #strip(text: string): string {
     return this.#stripped === null ? text : text.replace(this.#stripped, "$1");
   }
@@ -73,8 +94,13 @@ export class Tokenizer implements ChatTokenizer {
    * @throws TransomError `invalid-bundle` when the file names none that we know; a model that does
    * not speak needs none.
    */
-  startDecoding(): Detokenizer {
-    return new Detokenizer(this.table);
+  startDecoding(options?: DecodingOptions): Detokenizer {
+    return new Detokenizer(this.table, options);
+  }
+
+  get vocabularySize(): number {
+    this.#vocabularySize ??= sizeOf(this.#json);
+    return this.#vocabularySize;
   }
 
   /** The bytes of each token. @throws as `startDecoding` does. */
@@ -97,6 +123,15 @@ function stripPattern(added: TokenizerJson["added_tokens"]): RegExp | null {
   tokens.sort((a, b) => b.length - a.length);
   const escaped = tokens.map((token) => token.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   return new RegExp(`(${escaped.join("|")})[ \\t\\n\\v\\f\\r]+`, "gu");
+}
+
+/** One more than the largest id. */
+function sizeOf({ added_tokens: added, model }: TokenizerJson): number {
+  let largest = added.reduce((most, { id }) => Math.max(most, id), -1);
+  eachToken(model.vocab, (_token, id) => {
+    largest = Math.max(largest, id);
+  });
+  return largest + 1;
 }
 
 function requireTokenizerJson(json: unknown): asserts json is TokenizerJson & {

@@ -3,6 +3,7 @@
  *
  * Everything runs in the background of the loop, so that an abort gets in between two tokens.
  */
+import type { CompleteEvent } from "../api-protocol.ts";
 import { toWireError } from "../errors.ts";
 import type {
   ImportProgress,
@@ -14,9 +15,13 @@ import type {
 import { FunctionHints } from "../store/function-hints.ts";
 import { openKeeping } from "../store/keeping.ts";
 import { PrefixCache } from "../store/prefix-cache.ts";
+import { digestOfFile } from "../store/verify.ts";
+import { gather } from "./gathering.ts";
 import { requireChat, requireEmbedding } from "./load.ts";
+import { openedModel } from "./model-facts.ts";
 import { Models } from "./models.ts";
 import { importInto, listStored, pin, remove } from "./storage.ts";
+import { textOf } from "./token-text.ts";
 
 /** More often than this nobody can read progress. */
 const PROGRESS_INTERVAL_MS = 100;
@@ -47,6 +52,21 @@ async function load(id: number, payload: Requests["load"]["payload"]) {
   });
 }
 
+function download(id: number, payload: Requests["download"]["payload"]) {
+  const send = throttled((progress: LoadProgress) => {
+    post({ kind: "loading", id, progress });
+  });
+  return stoppable(id, (signal) =>
+    models.download(
+      payload,
+      (progress) => {
+        send(progress, `${progress.phase} ${progress.fit === null}`);
+      },
+      signal,
+    ),
+  );
+}
+
 function generate(id: number, { model: name, ...request }: Requests["generate"]["payload"]) {
   return models.use(name, (model) =>
     stoppable(id, (signal) =>
@@ -61,8 +81,26 @@ function generate(id: number, { model: name, ...request }: Requests["generate"][
   );
 }
 
-function embed({ model: name, ...request }: Requests["embed"]["payload"]) {
-  return models.use(name, (model) => requireEmbedding(model).embed(request));
+function complete(id: number, completion: Requests["complete"]["payload"]) {
+  const events = gather<CompleteEvent>((together) => {
+    post({ kind: "completing", id, events: together });
+  });
+  return models.use(completion.request.model, (model) =>
+    stoppable(id, async (signal) => {
+      try {
+        await requireChat(model).completeText(completion, events.push, signal);
+      } finally {
+        events.flush();
+      }
+      return null;
+    }),
+  );
+}
+
+function embed(id: number, { model: name, ...request }: Requests["embed"]["payload"]) {
+  return models.use(name, (model) =>
+    stoppable(id, (signal) => requireEmbedding(model).embed(request, signal)),
+  );
 }
 
 function importFiles(id: number, payload: Requests["import"]["payload"]) {
@@ -77,6 +115,18 @@ function importFiles(id: number, payload: Requests["import"]["payload"]) {
       },
       signal,
     ),
+  );
+}
+
+function digest(id: number, { path, content }: Requests["digest"]["payload"]) {
+  const send = throttled((progress: ImportProgress) => {
+    post({ kind: "importing", id, progress });
+  });
+  return stoppable(id, (signal) =>
+    digestOfFile(content, (doneBytes) => {
+      signal.throwIfAborted();
+      send({ file: path, doneBytes, totalBytes: content.size }, path);
+    }),
   );
 }
 
@@ -96,16 +146,32 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
       return load(request.id, request.payload);
     case "generate":
       return generate(request.id, request.payload);
+    case "complete":
+      return complete(request.id, request.payload);
+    case "open":
+      return models.use(request.payload.model, ({ facts, report }) =>
+        Promise.resolve(openedModel(facts, report)),
+      );
+    case "tokenize": {
+      const { model: name, text, special, around } = request.payload;
+      return models.use(name, async ({ tokenizer }) => tokenizer.encodeAs(text, special, around));
+    }
+    case "detokenize": {
+      const { model: name, tokens } = request.payload;
+      return models.use(name, ({ tokenizer }) => Promise.resolve(textOf(tokenizer.table, tokens)));
+    }
     case "abort":
       running.get(request.payload.requestId)?.abort();
       return null;
     case "embed":
-      return embed(request.payload);
+      return embed(request.id, request.payload);
     case "unload":
       models.unload(request.payload.model);
       return null;
     case "fit":
       return models.fit(request.payload);
+    case "download":
+      return download(request.id, request.payload);
     case "stored":
       return listStored();
     case "pin":
@@ -114,6 +180,8 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
       return remove(request.payload.id);
     case "import":
       return importFiles(request.id, request.payload);
+    case "digest":
+      return digest(request.id, request.payload);
   }
 }
 

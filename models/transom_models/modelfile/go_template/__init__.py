@@ -8,8 +8,6 @@ has one; `add_bos_token` says that the tokenizer would put BOS in front. Pure.
 from typing import Final
 
 from transom_models.modelfile.go_template.errors import UntranslatableTemplate
-from transom_models.modelfile.go_template.parser import parse
-from transom_models.modelfile.go_template.writer import write
 
 # Ollama's longest are about 16 KiB; the page takes no Jinja of more than 256 KiB.
 MAX_TEMPLATE_CHARS: Final = 64 * 1024
@@ -24,6 +22,10 @@ def translate(source: str, first_line: int = 1) -> str:
             "TEMPLATE",
             f"{len(source)} characters, over the cap of {MAX_TEMPLATE_CHARS}",
         )
+    # Few models have one, and the page's Python would start a tenth of a second later.
+    from transom_models.modelfile.go_template.parser import parse
+    from transom_models.modelfile.go_template.writer import write
+
     return write(parse(source, first_line), first_line)
 
 

@@ -40,8 +40,15 @@ const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
 };
 const UNHELD = [
   ...["not", "if", "dependentRequired", "dependentSchemas", "unevaluatedProperties"],
-  ...["unevaluatedItems", "uniqueItems", "contains", "multipleOf"],
+  ...["unevaluatedItems", "uniqueItems", "contains", "multipleOf", "$dynamicRef"],
 ];
+/** Values with which such a keyword says nothing. */
+const SAYS_NOTHING: Readonly<Record<string, unknown>> = {
+  not: false,
+  uniqueItems: false,
+  unevaluatedItems: true,
+  unevaluatedProperties: true,
+};
 const TYPES = ["object", "array", "string", "number", "boolean", "null"];
 
 export interface SchemaGrammar {
@@ -150,7 +157,7 @@ class SchemaReader {
   /** The options of a schema that refers to no other. */
   #plain(schema: Schema, depth: number): Node[] {
     for (const keyword of UNHELD) {
-      if (keyword in schema && schema[keyword] !== false) {
+      if (keyword in schema && schema[keyword] !== SAYS_NOTHING[keyword]) {
         this.unheld.add(keyword);
       }
     }
@@ -325,6 +332,9 @@ class SchemaReader {
       return null;
     }
     const naming = schema["propertyNames"];
+    if (naming === false) {
+      return null;
+    }
     const key =
       isSchema(naming) && names.length === 0
         ? this.#node({ ...naming, type: "string" }, depth + 1, null)

@@ -4,7 +4,7 @@
  */
 import { TransomError } from "../../errors.ts";
 import type { Fit } from "../../protocol.ts";
-import type { BundleReader } from "../../store/bundle.ts";
+import type { BundleReader } from "../../store/bundle-reader.ts";
 import {
   type Descriptor,
   type FileDescriptor,
@@ -13,6 +13,7 @@ import {
   type Manifest,
   layersOf,
 } from "../../store/manifest.ts";
+import { licencesOf } from "../licence.ts";
 
 /** wllama's C library counts a file's bytes in 31 bits. */
 export const MOST_GGUF_BYTES = 2 ** 31 - 1;
@@ -63,12 +64,13 @@ export async function findGguf(bundle: BundleReader): Promise<GgufBundle> {
   const browser = browserRow === undefined ? null : await bundle.readManifest(browserRow);
   const all = browser === null ? native.layers : [browser.config, ...browser.layers];
   const isText = (file: FileDescriptor) => file === browser?.config || TEXTS.has(file.mediaType);
+  const isLicence = ({ mediaType }: FileDescriptor) => mediaType === MEDIA_TYPES.license;
   return {
     native,
     gguf,
     browser,
-    files: [...all.filter(isText), gguf],
-    others: browser === null ? [] : all.filter((file) => !isText(file)),
+    files: [...all.filter(isText), ...licencesOf(browser ?? native), gguf],
+    others: browser === null ? [] : all.filter((file) => !isText(file) && !isLicence(file)),
   };
 }
 
@@ -102,6 +104,7 @@ export async function fitOf(bundle: BundleReader, found: GgufBundle): Promise<Fi
             message:
               `${bundle.name} has ${gigabytes(size)} GB; on the processor a page runs models of ` +
               `up to ${gigabytes(MOST_GGUF_BYTES)} GB. Choose a smaller one, or a browser with WebGPU.`,
+            facts: { fileBytes: size, mostBytes: MOST_GGUF_BYTES },
             refusal: "always",
           },
         ]

@@ -2,7 +2,7 @@
  * What makes a conversation where there is nothing but a GGUF: its own template and tokens, and what
  * a Modelfile has put beside it.
  */
-import type { BundleReader } from "../../store/bundle.ts";
+import type { BundleReader } from "../../store/bundle-reader.ts";
 import { MEDIA_TYPES, type Manifest, optionalLayerOf } from "../../store/manifest.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import { type ModelDefaults, readDefaults } from "../model-defaults.ts";
@@ -44,7 +44,13 @@ export async function readGgufTalk(
   const own = layer === null ? "" : new TextDecoder().decode(layer);
   const source =
     own === "" || GO_TEMPLATE.test(own) ? model.metadata.get("tokenizer.chat_template") : own;
+  const edges = {
+    bos: tokenizer.spelling(bosTokenId),
+    eos: tokenizer.spelling(eosTokenId),
+    addsBos,
+  };
   return {
+    ...edges,
     config: {
       bosTokenId,
       eosTokenId,
@@ -54,14 +60,8 @@ export async function readGgufTalk(
       contextWindowSize: trainedContext,
       vocabularySize: model.vocabularySize,
     },
-    template:
-      source === undefined
-        ? null
-        : new ChatTemplate(source, {
-            bos: tokenizer.spelling(bosTokenId),
-            eos: tokenizer.spelling(eosTokenId),
-            addsBos,
-          }),
+    template: source === undefined ? null : new ChatTemplate(source, edges),
+    source: source ?? null,
     defaults,
   };
 }

@@ -4,7 +4,7 @@
  */
 import { TransomError } from "../../errors.ts";
 import type { ChatTokenizer } from "../chat-tokenizer.ts";
-import { Detokenizer, type TokenBytes } from "../detokenizer.ts";
+import { type DecodingOptions, Detokenizer, type TokenBytes } from "../detokenizer.ts";
 import type { Llama, LlamaModel } from "./llama.ts";
 
 const NO_BYTES = new Uint8Array(0);
@@ -13,6 +13,10 @@ export class GgufTokenizer implements ChatTokenizer {
   readonly #llama: Llama;
   readonly #model: LlamaModel;
   readonly table: TokenBytes;
+
+  get vocabularySize(): number {
+    return this.table.size;
+  }
 
   private constructor(llama: Llama, model: LlamaModel, table: TokenBytes) {
     this.#llama = llama;
@@ -23,7 +27,8 @@ export class GgufTokenizer implements ChatTokenizer {
   /** @param llama with this model loaded. */
   static async open(llama: Llama, model: LlamaModel): Promise<GgufTokenizer> {
     const bytes = await llama.vocabulary(model.vocabularySize);
-    return new GgufTokenizer(llama, model, new GgufTokens(bytes, model));
+    const specials = await findSpecials(llama, model, bytes);
+    return new GgufTokenizer(llama, model, new GgufTokens(bytes, specials, model));
   }
 
   /** Of a whole prompt: llama.cpp puts its first token before one that has none. */
@@ -33,19 +38,28 @@ export class GgufTokenizer implements ChatTokenizer {
     return addsBos && bosTokenId !== null && ids[0] !== bosTokenId ? [bosTokenId, ...ids] : ids;
   }
 
-  async encodeWhole(text: string): Promise<number[]> {
-    const { addsEos, eosTokenId } = this.#model;
-    const ids = await this.encode(text);
-    return addsEos && eosTokenId !== null ? [...ids, eosTokenId] : ids;
+  encodeWhole(text: string): Promise<number[]> {
+    return this.encodeAs(text, true, true);
+  }
+
+  async encodeAs(text: string, special: boolean, around: boolean): Promise<number[]> {
+    const { addsBos, bosTokenId, addsEos, eosTokenId } = this.#model;
+    const ids = await this.#llama.tokenize(text, special);
+    const before = addsBos && bosTokenId !== null && ids[0] !== bosTokenId ? [bosTokenId] : [];
+    const behind = addsEos && eosTokenId !== null ? [eosTokenId] : [];
+    return around ? [...before, ...ids, ...behind] : ids;
   }
 
   /** The token's own spelling; the empty text for none. */
   spelling(tokenId: number | null): string {
-    return tokenId === null ? "" : new TextDecoder().decode(this.table.bytesOf(tokenId));
+    const { specials } = this.table;
+    return tokenId === null
+      ? ""
+      : new TextDecoder().decode(specials.get(tokenId) ?? this.table.bytesOf(tokenId));
   }
 
-  startDecoding(): Detokenizer {
-    return new Detokenizer(this.table);
+  startDecoding(options?: DecodingOptions): Detokenizer {
+    return new Detokenizer(this.table, options);
   }
 }
 
@@ -53,9 +67,15 @@ export class GgufTokenizer implements ChatTokenizer {
 class GgufTokens implements TokenBytes {
   readonly #bytes: readonly Uint8Array[];
   readonly stripsFirstSpace: boolean;
+  readonly specials: ReadonlyMap<number, Uint8Array>;
 
-  constructor(bytes: readonly Uint8Array[], { metadata }: LlamaModel) {
-    this.#bytes = bytes;
+  constructor(
+    bytes: readonly Uint8Array[],
+    specials: ReadonlySet<number>,
+    { metadata }: LlamaModel,
+  ) {
+    this.#bytes = bytes.map((each, id) => (specials.has(id) ? NO_BYTES : each));
+    this.specials = new Map([...specials].map((id) => [id, bytes[id] ?? NO_BYTES]));
     // SentencePiece writes a space before a text, unless the file says otherwise.
     this.stripsFirstSpace =
       metadata.get("tokenizer.ggml.model") === "llama" &&
@@ -77,4 +97,35 @@ class GgufTokens implements TokenBytes {
     }
     return bytes;
   }
+}
+
+/** As names of special tokens look; ordinary ones do, too (`<div>`). */
+const NAME = /^(?:<.+>|\[.+\])$/s;
+/** Vocabularies have a few hundred at most. */
+const MOST_NAMES = 2048;
+
+/**
+ * The tokens that have no text but a name. wllama does not tell them; a name that is read as one token
+ * only where special tokens are asked for is one.
+ */
+async function findSpecials(
+  llama: Llama,
+  { endTokenIds, bosTokenId }: LlamaModel,
+  bytes: readonly Uint8Array[],
+): Promise<ReadonlySet<number>> {
+  const specials = new Set(bosTokenId === null ? endTokenIds : [bosTokenId, ...endTokenIds]);
+  const decoder = new TextDecoder();
+  const names = Array.from(bytes, (each, id) => ({ id, name: decoder.decode(each) }))
+    .filter(({ id, name }) => !specials.has(id) && NAME.test(name))
+    .slice(0, MOST_NAMES);
+  for (const { id, name } of names) {
+    const asSpecial = await llama.tokenize(name, true);
+    if (asSpecial.length === 1 && asSpecial[0] === id) {
+      const asText = await llama.tokenize(name, false);
+      if (asText.length !== 1) {
+        specials.add(id);
+      }
+    }
+  }
+  return specials;
 }

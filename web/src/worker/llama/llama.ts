@@ -124,12 +124,9 @@ export class Llama {
     return Float32Array.from(answer.embeddings);
   }
 
-  /** Token ids of a text, by the GGUF's own tokenizer; special tokens are those that it spells out. */
-  async tokenize(text: string): Promise<number[]> {
-    const { tokens } = await this.#call("tokenize", "tokn_req", "tokn_res", {
-      text,
-      special: true,
-    });
+  /** Token ids of a text, by the GGUF's own tokenizer. @param special also those that it spells out. */
+  async tokenize(text: string, special = true): Promise<number[]> {
+    const { tokens } = await this.#call("tokenize", "tokn_req", "tokn_res", { text, special });
     return Array.from(tokens);
   }
 

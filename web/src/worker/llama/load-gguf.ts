@@ -5,8 +5,8 @@
  * answer is the same wherever it is computed.
  */
 import { TransomError } from "../../errors.ts";
-import type { LoadProgress, LoadReport, LoadRequest } from "../../protocol.ts";
-import type { BundleReader } from "../../store/bundle.ts";
+import type { LoadProgress, LoadReport, LoadRequest, ProcessorReport } from "../../protocol.ts";
+import type { BundleReader } from "../../store/bundle-reader.ts";
 import { LICENSES, MEDIA_TYPES, type Manifest, layerOf } from "../../store/manifest.ts";
 import type { VerifiedFile } from "../../store/verify.ts";
 import { parseTask } from "../chat-config.ts";
@@ -14,8 +14,10 @@ import { ChatModel } from "../chat-model.ts";
 import type { ChatTokenizer } from "../chat-tokenizer.ts";
 import { EmbeddingModel } from "../embedding-model.ts";
 import { Engine } from "../engine.ts";
+import { readLicence } from "../licence.ts";
 import { Tracker } from "../load-tracker.ts";
 import type { LoadEnvironment, LoadedModel } from "../load.ts";
+import { type ModelFacts, factsOf } from "../model-facts.ts";
 import { requireFit } from "../survey.ts";
 import { type Talk, readTalk } from "../talk.ts";
 import { Tokenizer } from "../tokenizer.ts";
@@ -32,8 +34,8 @@ import { threadCount } from "./threads.ts";
 const CONTEXT_WINDOW = 4096;
 
 /** What is loaded, and how long a text it takes. */
-interface Loaded {
-  model: ChatModel | EmbeddingModel;
+interface Loaded extends Pick<LoadedModel, "model" | "tokenizer"> {
+  facts: Omit<ModelFacts, "licence">;
   contextWindowSize: number;
 }
 
@@ -42,7 +44,7 @@ interface Loaded {
  * @throws TransomError naming what is missing or wrong; `no-variant` where there is no GGUF.
  */
 export async function loadGguf(
-  reason: string | null,
+  reason: Pick<ProcessorReport, "reason" | "code">,
   overrides: LoadRequest["overrides"],
   environment: Omit<LoadEnvironment, "gpu">,
   onProgress: (progress: LoadProgress) => void,
@@ -73,11 +75,12 @@ export async function loadGguf(
       const gguf = await openGguf(bundle, found);
       return llama.load(gguf, { contextWindowSize, threads, isEmbedding });
     };
-    const { model, contextWindowSize } =
+    const { model, facts, tokenizer, contextWindowSize } =
       found.browser === null
         ? await loadAlone(bundle, found.native, llama, load)
         : await loadWithTexts(bundle, found.browser, llama, load);
 
+    const licence = await readLicence(bundle, found.browser ?? found.native);
     tracker.enter("ready");
     const task = model instanceof ChatModel ? "chat" : "embedding";
     const report: LoadReport = {
@@ -88,7 +91,7 @@ export async function loadGguf(
       computeDtype: null,
       schedule: null,
       pipelines: null,
-      processor: { threads, reason },
+      processor: { threads, ...reason },
       contextWindowSize,
       licenses: found.native.annotations.get(LICENSES) ?? null,
       gpuBytes: fit.gpuBytes,
@@ -98,6 +101,8 @@ export async function loadGguf(
     };
     return {
       model,
+      facts: { ...facts, licence },
+      tokenizer,
       report,
       dispose: () => {
         model.dispose();
@@ -135,13 +140,14 @@ async function loadWithTexts(
     // A text that is not read from left to right goes in all at once.
     const contextWindowSize = Math.min(batchSize, trainedContext);
     const runtime = new LlamaEncoder(llama, contextWindowSize);
-    return { model: new EmbeddingModel(runtime, tokenizer), contextWindowSize };
+    const model = new EmbeddingModel(runtime, tokenizer);
+    return { model, facts: factsOf(tokenizer, null, null), tokenizer, contextWindowSize };
   }
   const talk = await readTalk(bundle, browser, configBytes, tokenizer);
   const contextWindowSize = contextWindowOf(talk);
   const { vocabularySize } = await load(contextWindowSize, false);
   const runtime = new LlamaRuntime(llama, contextWindowSize, vocabularySize);
-  return { model: chatModel(runtime, tokenizer, talk), contextWindowSize };
+  return { ...talking(runtime, tokenizer, talk), contextWindowSize };
 }
 
 /** A GGUF on its own, as a file picker brings it: llama.cpp knows its tokens and its template. */
@@ -166,11 +172,17 @@ async function loadAlone(
   const talk = await readGgufTalk(bundle, native, defaults, loaded, tokenizer);
   const contextWindowSize = Math.min(wanted, loaded.trainedContext);
   const runtime = new LlamaRuntime(llama, contextWindowSize, loaded.vocabularySize);
-  return { model: chatModel(runtime, tokenizer, talk), contextWindowSize };
+  return { ...talking(runtime, tokenizer, talk), contextWindowSize };
 }
 
-function chatModel(runtime: LlamaRuntime, tokenizer: ChatTokenizer, talk: Talk): ChatModel {
-  return new ChatModel(new Engine(runtime), tokenizer, talk.template, talk.config, talk.defaults);
+function talking(
+  runtime: LlamaRuntime,
+  tokenizer: ChatTokenizer,
+  talk: Talk,
+): Omit<Loaded, "contextWindowSize"> {
+  const engine = new Engine(runtime);
+  const model = new ChatModel(engine, tokenizer, talk.template, talk.config, talk.defaults);
+  return { model, facts: factsOf(tokenizer, talk, engine), tokenizer };
 }
 
 /** Tokens that model and publisher want a conversation to have. */

@@ -7,7 +7,7 @@ import { GpuWatch, explainCrash } from "../gpu-watch.ts";
 import type { LibraryMetadata } from "../library-metadata.ts";
 import { Pipelines } from "./pipelines.ts";
 import { poolTokens } from "./pool-size.ts";
-import { type Program, parseProgram } from "./program.ts";
+import type { Program } from "./program.ts";
 import { ProgramRuntime } from "./program-runtime.ts";
 
 const WORD_BYTES = 4;
@@ -27,17 +27,15 @@ export class ProgramModel {
   /**
    * @param hinted functions that earlier visits used.
    * @param onUse told of all that were used, whenever there is a new one.
-   * @throws TransomError `invalid-bundle` where the file is no program that this engine can run.
    */
   constructor(
-    file: VerifiedBytes,
+    program: Program,
     device: GPUDevice,
     hinted: readonly string[] = [],
     onUse: (functions: readonly string[]) => void = () => undefined,
   ) {
     this.#hinted = hinted;
     this.#onUse = onUse;
-    const program = parseProgram(file);
     const { contextWindowSize, prefillChunkSize, computeDtype, params } = program;
     this.metadata = { task: "chat", contextWindowSize, prefillChunkSize, computeDtype, params };
     this.#program = program;
@@ -62,10 +60,9 @@ export class ProgramModel {
         label: name,
         size: Math.ceil(data.byteLength / WORD_BYTES) * WORD_BYTES,
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST,
-        mappedAtCreation: true,
       });
-      new Uint8Array(buffer.getMappedRange()).set(data);
-      buffer.unmap();
+      // Not mapped at its creation: that is filled with zeros first, and copied once more later.
+      writeBytes(this.#device.queue, buffer, data);
       this.#weights.set(name, buffer);
     }
     // Bounds what the browser has staged to one shard.
@@ -108,5 +105,16 @@ export class ProgramModel {
       this.#hinted,
       this.#onUse,
     );
+  }
+}
+
+/** Into a buffer from its start. A write is of whole words: what is behind them stays zero. */
+function writeBytes(queue: GPUQueue, buffer: GPUBuffer, data: Uint8Array): void {
+  const whole = data.byteLength - (data.byteLength % WORD_BYTES);
+  queue.writeBuffer(buffer, 0, data.buffer, data.byteOffset, whole);
+  if (whole < data.byteLength) {
+    const last = new Uint8Array(WORD_BYTES);
+    last.set(data.subarray(whole));
+    queue.writeBuffer(buffer, whole, last);
   }
 }

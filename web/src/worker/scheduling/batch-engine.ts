@@ -22,6 +22,7 @@ import { Sequence } from "./sequence.ts";
 
 export class BatchEngine implements TokenEngine {
   readonly contextWindowSize: number;
+  readonly parallel: number;
   readonly #runtime: BatchRuntime;
   readonly #prefixes: PrefixKeeper | null;
   readonly #seating: Seating;
@@ -33,11 +34,12 @@ export class BatchEngine implements TokenEngine {
 
   /** @param prefixes keeps beginnings of prompts beyond this visit; null: nothing does. */
   constructor(runtime: BatchRuntime, prefixes: PrefixKeeper | null = null) {
-    const { contextWindowSize, pageSize, pageCount } = runtime.limits;
+    const { contextWindowSize, pageSize, pageCount, maxRows, slots } = runtime.limits;
     this.#runtime = runtime;
     this.#prefixes = prefixes;
     this.#seating = new Seating(runtime);
     this.#pace = new Pace(runtime.limits);
+    this.parallel = Math.min(maxRows, slots);
     // A sequence that is alone must find room for all it may become.
     this.contextWindowSize = Math.min(contextWindowSize, pageSize * pageCount);
   }

@@ -131,21 +131,17 @@ export class Sequence {
   /** A token was chosen to follow. @param window tokens that a sequence may hold. */
   accept(chosen: Chosen, window: number, logits?: Float32Array): Accepted {
     const { tokenId } = chosen;
+    const logprobs =
+      chosen.logprob === null ? {} : { logprobs: { logprob: chosen.logprob, top: chosen.top } };
     if (this.#stopTokenIds.has(tokenId)) {
-      this.end("stop", tokenId);
+      this.end("stop", { tokenId, ...logprobs });
       return "is over";
     }
     this.tokenIds.push(tokenId);
     this.#completionTokens++;
     this.#lastTokenAt = performance.now();
     this.#firstTokenAt ??= this.#lastTokenAt;
-    this.#onToken({
-      tokenId,
-      ...(chosen.logprob === null
-        ? {}
-        : { logprobs: { logprob: chosen.logprob, top: chosen.top } }),
-      ...(logits === undefined ? {} : { logits }),
-    });
+    this.#onToken({ tokenId, ...logprobs, ...(logits === undefined ? {} : { logits }) });
     // Whoever was told may have aborted.
     if (this.isOver) {
       return "is over";
@@ -171,9 +167,9 @@ export class Sequence {
     this.#dropped += dropped;
   }
 
-  end(finishReason: FinishReason, stopTokenId: number | null = null): void {
+  end(finishReason: FinishReason, stop: TokenEvent | null = null): void {
     this.#over(() => {
-      this.#resolve(this.#report(finishReason, stopTokenId));
+      this.#resolve(this.#report(finishReason, stop));
     });
   }
 
@@ -201,12 +197,13 @@ export class Sequence {
     }
   }
 
-  #report(finishReason: FinishReason, stopTokenId: number | null): Done {
+  #report(finishReason: FinishReason, stop: TokenEvent | null): Done {
     const now = performance.now();
     const firstTokenAt = this.#firstTokenAt ?? now;
     return {
       finishReason,
-      stopTokenId,
+      stopTokenId: stop?.tokenId ?? null,
+      ...(stop?.logprobs === undefined ? {} : { stopLogprobs: stop.logprobs }),
       promptTokens: this.request.promptTokenIds.length,
       cachedTokens: this.#cachedTokens ?? 0,
       completionTokens: this.#completionTokens,

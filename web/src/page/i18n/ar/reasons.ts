@@ -1,0 +1,70 @@
+import type { Words } from "../words.ts";
+
+export const reasons: Words["reasons"] = {
+  place: {
+    chosen: "كما اخترت",
+    "on-device": "النماذج تعمل على هذا الجهاز",
+    "no-server": "لا خادم خلف هذه الصفحة",
+    "no-adapter": "ليس في هذا المتصفح بطاقة رسوميات للنماذج",
+    processor: "لا بطاقة رسوميات ولا خادم",
+    "no-page": "لا صفحة من Transom مفتوحة في هذا المتصفح",
+    "not-reached": "تعذّر الوصول إلى الخادم",
+    closed: "أُغلقت الصفحة التي كانت تجيب",
+    late: "يستغرق الأمر أطول مما تنتظره المتصفحات",
+    files: "ملفات النماذج محفوظة عنده",
+    "too-large": "الطلب أكبر من اللازم",
+  },
+  briefly: {
+    "no-webgpu": "لا يوجد WebGPU هنا",
+    "no-adapter": "لا توجد بطاقة رسوميات لـ WebGPU",
+    "no-service-worker": "ليس للصفحة عامل خدمة",
+    "adapter-too-small": "بطاقة الرسوميات أصغر من اللازم",
+    "model-not-found": "النموذج ليس هنا",
+    "no-variant": "لا نسخة من النموذج لبطاقة الرسوميات هذه",
+    network: "فشل التنزيل",
+    "digest-mismatch": "أحد الملفات تالف",
+    "context-overflow": "المحادثة أطول مما يتسع له النموذج",
+    busy: "طلبات كثيرة تنتظر",
+    "device-lost": "فُقدت بطاقة الرسوميات",
+    "gpu-error": "أبلغت بطاقة الرسوميات عن خطأ",
+    "out-of-memory": "ذاكرة الرسوميات لا تكفي",
+    "no-room": "لا مكان في المتصفح",
+    "engine-crashed": "تعطّل المحرّك",
+    "not-loaded": "النموذج غير محمَّل",
+  },
+  errors: {
+    "no-webgpu": "ليس في هذا المتصفح WebGPU.",
+    "no-adapter": "لا يجد المتصفح بطاقة رسوميات لـ WebGPU.",
+    "no-service-worker": "لا يسمح هذا المتصفح للصفحة بعامل خدمة، وعن طريقه تأتي الإجابات.",
+    "adapter-too-small": "بطاقة الرسوميات هذه أصغر مما يحتاج إليه النموذج.",
+    "no-model": "لم يُختر أي نموذج.",
+    "model-not-found": "تعذّر العثور على هذا النموذج.",
+    "no-variant": "ليس للنموذج ملفات تناسب هذا الجهاز.",
+    network: "فشل الاتصال أو انقطع.",
+    "digest-mismatch": "تلف ملف في الطريق.",
+    "invalid-index": "فهرس النموذج غير سليم.",
+    "invalid-manifest": "بيان النموذج غير سليم.",
+    "invalid-bundle": "ملفات النموذج غير سليمة.",
+    "context-overflow": "المحادثة أطول من نافذة سياق النموذج.",
+    "invalid-request": "لا يمكن تنفيذ هذا الطلب هكذا.",
+    "not-loaded": "النموذج غير محمَّل.",
+    busy: "تنتظر الآن طلبات كثيرة؛ حاول بعد قليل.",
+    aborted: "أُوقف.",
+    "device-lost": "فُقدت بطاقة الرسوميات؛ يُعاد تحميل النموذج.",
+    "gpu-error": "أبلغت بطاقة الرسوميات عن خطأ.",
+    "out-of-memory": "الذاكرة لا تكفي.",
+    "no-room": "لا يتسع هذا المتصفح لذلك.",
+    "engine-crashed": "تعطّل المحرّك.",
+    internal: "حدث خطأ ما.",
+  },
+  detailed: {
+    "adapter-too-small": ({ limitBytes, tensor, neededBytes }) =>
+      `أكبر ما تقبله بطاقة الرسوميات هذه ${limitBytes}، وفي النموذج ⁨${tensor}⁩ بحجم ${neededBytes}.`,
+    "out-of-memory": ({ neededBytes, budgetBytes, ...facts }) =>
+      "fileBytes" in facts
+        ? `حجم النموذج ${facts.fileBytes}؛ وعلى المعالج تشغّل الصفحة نماذج حتى ${facts.mostBytes}. اختر نموذجًا أصغر، أو متصفحًا فيه WebGPU.`
+        : `يحتاج النموذج إلى نحو ${neededBytes} من ذاكرة الرسوميات، والمتاح نحو ${budgetBytes}. اختر نموذجًا أصغر، أو حمّله رغم ذلك.`,
+    "no-room": ({ missingBytes, roomBytes }) =>
+      `لا مكان في هذا المتصفح لحفظ النموذج: بقي ${missingBytes}، والمكان يتسع لـ ${roomBytes}. أفسح مكانًا، أو أزل نماذج مثبَّتة.`,
+  },
+};

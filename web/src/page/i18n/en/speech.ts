@@ -1,0 +1,26 @@
+export const speech = {
+  dictate: "Speak your question",
+  stopDictating: "Stop listening",
+  listening: "Listening",
+  askTitle: "Speak to the maker of your browser?",
+  ask: "This browser does not turn speech into text by itself. It sends what the microphone hears to servers of its maker, who turn it into text. What you then ask the model stays where it always does.",
+  agree: "Send my speech",
+  refuse: "No",
+  onDevice: "Speech becomes text on this device.",
+  downloadTitle: "Speech on this device",
+  download:
+    "This browser can turn speech into text by itself. For that it first downloads a language pack from its maker; afterwards nothing that you say leaves this device.",
+  downloadAgree: "Download",
+  downloading: "The language pack is being downloaded",
+  failures: {
+    "not-allowed": "The microphone was not allowed. Allow it in the browser's site settings.",
+    "service-not-allowed": "This browser does not allow speech recognition here.",
+    "no-speech": "Nothing was heard.",
+    "audio-capture": "There is no microphone.",
+    network: "The browser could not reach its maker's servers for speech recognition.",
+    "language-not-supported": "This browser does not understand this language.",
+    other: "Speech recognition failed.",
+  },
+  readAloud: "Read aloud",
+  stopReading: "Stop reading",
+};

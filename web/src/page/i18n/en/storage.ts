@@ -1,0 +1,45 @@
+const plural = new Intl.PluralRules("en");
+
+export const storage = {
+  title: "Storage of this browser",
+  none: "No model is kept in this browser yet.",
+  kept: (n: number) =>
+    plural.select(n) === "one"
+      ? "One model is kept in this browser."
+      : `${n} models are kept in this browser.`,
+  inUse: (used: string, quota: string) => `${used} of ${quota} are in use.`,
+  staying: "Models stay until you delete them.",
+  leaving: "The browser may remove models when the disk is full.",
+  used: (part: string) => `${part} used`,
+  models: "Models in this browser",
+  keepModels: "Keep models",
+  keepModelsText: "Ask the browser not to remove them by itself.",
+  browserDecides: "The browser decides by itself: use this page often, or add a bookmark.",
+  persisted: "The browser keeps models until you delete them.",
+  incomplete: (done: string, total: string) => `incomplete: ${done} of ${total}`,
+  shared: (total: string, shared: string) => `${total}, ${shared} of it shared`,
+  beingLoaded: "being loaded",
+  usedRecently: "used in the last 24 hours",
+  usedYesterday: "used yesterday",
+  usedDaysAgo: (days: number) => `used ${days} days ago`,
+  order:
+    "When room is needed, the model that was used longest ago goes first. Pinned models and those in use never do.",
+  goesFirst: "goes first when room is needed",
+  goesAs: (place: number) => `goes as number ${place} when room is needed`,
+  stays: "stays",
+  pin: "Pin",
+  pinOf: (name: string) => `Keep ${name} when room is made for others`,
+  pinned: (name: string) => `${name} stays.`,
+  unpinned: (name: string) => `${name} may leave.`,
+  delete: "Delete",
+  deleteOf: (name: string) => `Delete ${name}`,
+  deleteYes: (bytes: string) => `Delete ${bytes}`,
+  deleteShared: (bytes: string) => `${bytes} stay, because other models need them.`,
+  cancel: "Cancel",
+  deleted: (name: string, bytes: string) => `${name} is deleted; ${bytes} are free.`,
+  resume: "Resume",
+  resumeOf: (name: string) => `Resume the download of ${name}`,
+  importFile: "Import a file",
+  importFolder: "Import a folder",
+  imported: (names: string) => `${names}: here now.`,
+};

@@ -1,0 +1,20 @@
+/** What the page is built with, and under which terms; tests/web/app/settings.test.tsx compares it. */
+export const LIBRARIES: readonly (readonly [name: string, licence: string])[] = [
+  ["@huggingface/jinja", "MIT"],
+  ["@huggingface/tokenizers", "Apache-2.0"],
+  ["@mlc-ai/web-runtime", "Apache-2.0"],
+  ["@mlc-ai/web-xgrammar", "Apache-2.0"],
+  ["@modelcontextprotocol/sdk", "MIT"],
+  ["@preact/signals", "MIT"],
+  ["@wllama/wllama", "MIT"],
+  ["dompurify", "MPL-2.0 OR Apache-2.0"],
+  ["highlight.js", "BSD-3-Clause"],
+  ["idb", "ISC"],
+  ["mammoth", "BSD-2-Clause"],
+  ["marked", "MIT"],
+  ["pdfjs-dist", "Apache-2.0"],
+  ["preact", "MIT"],
+  ["pyodide", "MPL-2.0"],
+  ["temml", "MIT"],
+  ["zod", "MIT"],
+];
