@@ -23,6 +23,7 @@ from tvm.target import Target
 
 from transom_compile.graph import stored_parameters
 from transom_compile.kernels.attention import PAGE_SIZE
+from transom_compile.kernels.linear_spec import SUBGROUP_THREADS
 from transom_compile.kernels.paged_cache import SLOTS
 from transom_compile.library_request import LibraryRequest
 from transom_compile.lower import (
@@ -36,7 +37,7 @@ from transom_compile.lower import (
 from transom_compile.passes import tir_pipeline
 from transom_compile.passes.fuse_norms import FuseNorms
 from transom_compile.passes.hand_on_norms import HandOnNorms
-from transom_compile.passes.select_kernels import SelectKernels
+from transom_compile.passes.select_kernels import INSTEAD, SelectKernels
 from transom_compile.program_graph import MAX_ROWS, ProgramSizes, build_program_module
 from transom_compile.wgsl import Shader, shaders
 from transom_models.architecture import CacheSpec, load_architecture
@@ -73,7 +74,7 @@ def build_program(
         "select": [
             FuseNorms(request.schedule),
             HandOnNorms(request.schedule),
-            SelectKernels(request.schedule),
+            SelectKernels(request.schedule, alternatives=True),
         ],
         "schedule": schedule_passes(),
         # Choosers change shared buffers as they go, so they are not written as dataflow.
@@ -107,6 +108,11 @@ def _generate(module: Any, target: Any) -> str:
         for binding in block.bindings
         if isinstance(binding.value, relax.Call) and isinstance(binding.value.op, ir.GlobalVar)
     }
+    called |= {
+        module.get_global_var(_instead(module[kernel]))
+        for kernel in called
+        if _instead(module[kernel])
+    }
     kernels = tvm.IRModule(
         {kernel: module[kernel].with_attr("global_symbol", kernel.name_hint) for kernel in called}
     )
@@ -132,7 +138,8 @@ def _document(
             name = global_var.name_hint
             walk = _Walk(module, sources, storages, name in FORWARD)
             functions[name] = walk.read(function)
-    used = {step["kernel"] for function in functions.values() for step in function["steps"]}
+    steps = [step for function in functions.values() for step in function["steps"]]
+    used = {step["kernel"] for step in (*steps, *(step.get("instead", step) for step in steps))}
     params = stored_parameters(request.parameters)
     itemsize = ITEM_BYTES[request.compute_dtype]
     return {
@@ -155,17 +162,24 @@ def _document(
         },
         "params": [{"name": p.name, "shape": list(p.shape), "dtype": p.dtype} for p in params],
         "storages": storages,
-        "kernels": {
-            name: {
-                "entry": sources[name].entry,
-                "wgsl": sources[name].text,
-                "writes": [int(binding.written) for binding in sources[name].bindings],
-                "scalars": list(sources[name].scalars),
-            }
-            for name in sorted(used)
-        },
+        "kernels": {name: _kernel(sources[name]) for name in sorted(used)},
         "functions": functions,
     }
+
+
+def _kernel(shader: Shader) -> dict[str, Any]:
+    found = {
+        "entry": shader.entry,
+        "wgsl": shader.text,
+        "writes": [int(binding.written) for binding in shader.bindings],
+        "scalars": list(shader.scalars),
+    }
+    return {**found, "subgroup_size": SUBGROUP_THREADS} if shader.by_subgroup else found
+
+
+def _instead(prim_func: Any) -> str:
+    """The name of the kernel that does the same with subgroups; "" for none."""
+    return str(prim_func.attrs.get(INSTEAD, ""))
 
 
 def _bytes_of(shape: tuple[int, ...], dtype: str) -> int:
@@ -265,14 +279,20 @@ class _Walk:
             scalars.append(extents[scalar] if scalar in extents else _number(tensors[scalar]))
         if shader.scalars[-1] != "packGridDimX":
             raise ValueError(f"{name} does not end with its grid")
-        self._steps.append(
-            {
-                "kernel": name,
-                "buffers": [self._places[tensors[b.name]] for b in shader.bindings],
-                "scalars": scalars,
-                "grid": [_expression(extent, extents) for extent in _grid(prim_func)],
-            }
-        )
+        step = {
+            "kernel": name,
+            "buffers": [self._places[tensors[b.name]] for b in shader.bindings],
+            "scalars": scalars,
+            "grid": [_expression(extent, extents) for extent in _grid(prim_func)],
+        }
+        instead = _instead(prim_func)
+        if instead:
+            other, own = self.sources[instead], self.module[instead]
+            if (other.bindings, other.scalars) != (shader.bindings, shader.scalars):
+                raise ValueError(f"{instead} does not take what {name} takes")
+            grid = [_expression(extent, self._extents(own, args)) for extent in _grid(own)]
+            step["instead"] = {"kernel": instead, "grid": grid}
+        self._steps.append(step)
 
     def _extents(self, prim_func: Any, args: list[Any]) -> dict[str, Any]:
         """Sizes that the kernel leaves open, by this call: numbers, or "n" as the function has."""

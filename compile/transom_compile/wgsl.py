@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from transom_compile.kernels.emit import SUBGROUP_LANE
+
 _HEADER = re.compile(r"(?=// Function: (?:\w+)\n//-+\n// Function: )")
 _KERNEL = re.compile(r"@compute @workgroup_size\(([\d, ]+)\)\s*fn (\w+)\(")
 _STORAGE = re.compile(
@@ -12,6 +14,7 @@ _STORAGE = re.compile(
 )
 _UNIFORM = re.compile(r"struct PODArgs \{([^}]*)\}\n@group\(0\) @binding\((\d+)\) var<uniform>")
 _FIELD = re.compile(r"(\w+)\s*:\s*(\w+)")
+_ENTRY_END = re.compile(r"\n\) \{\n")
 _SUFFIX = "_kernel"
 
 
@@ -34,6 +37,8 @@ class Shader:
     workgroup: tuple[int, ...]
     bindings: tuple[Binding, ...]
     scalars: tuple[str, ...]
+    by_subgroup: bool
+    """Whether its threads hand values to each other: it needs the feature `subgroups`."""
 
 
 def shaders(source: str) -> dict[str, Shader]:
@@ -44,6 +49,7 @@ def shaders(source: str) -> dict[str, Shader]:
         if match is None:
             continue
         name = match[2].removesuffix(_SUFFIX)
+        by_subgroup = f"{SUBGROUP_LANE}()" in text
         storage = _STORAGE.findall(text)
         uniform = _UNIFORM.search(text)
         if (
@@ -56,11 +62,26 @@ def shaders(source: str) -> dict[str, Shader]:
         found[name] = Shader(
             name,
             match[2],
-            text,
+            _with_subgroups(text) if by_subgroup else text,
             tuple(int(extent) for extent in match[1].split(",")),
             tuple(Binding(parameter, access == "read_write") for _, access, parameter in storage),
             tuple(field for field, _ in _FIELD.findall(uniform[1])),
+            by_subgroup,
         )
     if len(found) != source.count("@compute"):
         raise ValueError("a kernel was not told from the next")
     return found
+
+
+def _with_subgroups(text: str) -> str:
+    """TVM knows no subgroups: the lane comes as a parameter of the entry.
+
+    The check of uniformity is off because loop bounds come from buffers here; all threads of a
+    workgroup read the same ones.
+    """
+    signature = f",\n  @builtin(subgroup_invocation_id) {SUBGROUP_LANE} : u32\n) {{\n"
+    text, count = _ENTRY_END.subn(signature, text, count=1)
+    if count != 1:
+        raise ValueError("an entry is not as TVM 0.27 writes it")
+    text = text.replace(f"{SUBGROUP_LANE}()", f"i32({SUBGROUP_LANE})")
+    return f"enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n{text}"

@@ -45,7 +45,11 @@ export function aliveLock(id: string): string {
 // --- service worker <-> pages -------------------------------------------------------------------
 
 /** service worker -> page. */
-export type ToPage = { kind: "who-leads" } | { kind: "update-ready" };
+export type ToPage =
+  | { kind: "who-leads" }
+  | { kind: "update-ready" }
+  /** To the page that has sent `leave`: all that was on its way has ended. */
+  | { kind: "left" };
 
 /** page -> service worker. `port` is transferred. */
 export type ToServiceWorker =
@@ -56,10 +60,10 @@ export type ToServiceWorker =
   /** The place of a leader has changed. */
   | { kind: "place"; leader: string; place: Place }
   | { kind: "claim" }
-  /** To one that waits: its build takes over, in all pages. */
-  | { kind: "update" }
-  /** To the one before it: browsers wait for what it still answers, so that ends now. */
-  | { kind: "leave" };
+  /** To the one that answers: a newer build is called, and browsers wait for what this one does. */
+  | { kind: "leave" }
+  /** After that to one that waits: its build takes over, in all pages. */
+  | { kind: "update" };
 
 /**
  * Where requests go: what the visitor wants, and what this browser and host have. Kept by the
@@ -95,6 +99,7 @@ export type PlaceReason =
   | "late"
   | "files"
   | "too-large"
+  | "leaving"
   | "cannot";
 
 /** Of a request: "browser" has it answered in this browser or not at all, whatever the visitor wants. */

@@ -110,3 +110,8 @@ export async function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
     });
   }
 }
+
+/** Threads that each subgroup of a device has at least; 0 where kernels cannot use them. */
+export function subgroupThreads({ features, adapterInfo }: GPUDevice): number {
+  return features.has("subgroups") ? adapterInfo.subgroupMinSize : 0;
+}

@@ -128,6 +128,20 @@ def barrier() -> None:
     T.evaluate(tirx.call_intrin("void", "tirx.tvm_storage_sync", "shared"))
 
 
+SUBGROUP_LANE = "subgroup_lane"
+"""The function that `wgsl.py` puts the builtin value in the place of."""
+
+
+def subgroup_lane() -> Expr:
+    """Which thread of its subgroup this one is."""
+    return tirx.call_pure_extern("int32", SUBGROUP_LANE)
+
+
+def from_lane(value: Expr, lane: int) -> Expr:
+    """What one thread of the subgroup has, a float32, for all of them; all must come here."""
+    return tirx.call_pure_extern("float32", "subgroupBroadcast", value, tirx.const(lane, "uint32"))
+
+
 @contextmanager
 def when(condition: Expr) -> Iterator[None]:
     """Statements that run only where the condition holds."""

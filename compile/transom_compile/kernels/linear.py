@@ -20,16 +20,19 @@ from transom_compile.kernels.emit import (
     Expr,
     barrier,
     cast,
+    from_lane,
     kernel,
     launch,
     let,
     local,
     shared,
     store,
+    subgroup_lane,
     when,
 )
 from transom_compile.kernels.linear_spec import (
     FALLBACK_ROWS,
+    SUBGROUP_THREADS,
     Buffers,
     LinearSpec,
     Phase,
@@ -49,6 +52,8 @@ LANES = 8
 FALLBACK_TILES = MappingProxyType({Phase.DECODE: 1, Phase.BATCH: 2, Phase.PREFILL: 4})
 """Tokens for which `fallback` unpacks a word once. Two for batches: a tile of four takes twice the
 time where there are only two, and for up to eight saves SwiftShader a tenth at most."""
+SUBGROUP_BATCH_TILE = 4
+"""The same where subgroups fetch x, which then is no longer what takes the time: unpacking is."""
 
 
 def linear(spec: LinearSpec, schedule: str) -> object:
@@ -64,6 +69,9 @@ def fallback(spec: LinearSpec) -> object:
     Each word is unpacked once for all tokens of the tile, each x prepared once for all its rows.
     Tile sizes are measured on SwiftShader and llvmpipe (`docs/log.md`). Without shared memory every
     thread would norm the row for itself, which costs more than a kernel of its own.
+
+    All threads want the same x at the same time, and llvmpipe fetches it once for each of them.
+    `by_subgroup`, each fetches one element of a piece and gets the others' from them.
     """
     if spec.norm is not None and not spec.sums:
         raise ValueError(f"{spec.name}: the fallback schedule has no fused norm")
@@ -71,6 +79,8 @@ def fallback(spec: LinearSpec) -> object:
     halves, out_rows = spec.halves, spec.out_rows
     single = spec.single
     tile = FALLBACK_TILES[spec.phase]
+    if spec.by_subgroup and spec.phase == Phase.BATCH:
+        tile = SUBGROUP_BATCH_TILE
     own_rows = FALLBACK_ROWS // halves
     threads, blocks = fallback_grid(out_rows, own_rows)
     with kernel(spec.name) as made:
@@ -79,6 +89,7 @@ def fallback(spec: LinearSpec) -> object:
         with launch(grid=grid, threads=(threads,)) as (block, (tx,)):
             parts = own_rows * halves * tile
             acc = _zeros(parts)
+            lane = let(subgroup_lane() % SUBGROUP_THREADS) if spec.by_subgroup else None
             first = let((block[0] * threads + tx) * own_rows)
             last = cast("int32", n) - 1 if not single else 0
             # Rows and tokens past the end repeat the last one and are dropped at the store.
@@ -95,11 +106,11 @@ def fallback(spec: LinearSpec) -> object:
                     piece = let(g * pieces + p)
                     picked = [b.weight.piece(header, p) for header in headers]
                     for t, token in enumerate(tokens):
-                        prepared = b.weight.prepare(_piece_of_x(b.x, token, piece))
+                        prepared = b.weight.prepare(_piece_of_x(b.x, token, piece, lane))
                         for i, weights in enumerate(picked):
                             at = i * tile + t
                             store(acc, at, acc[at] + weights.dot(prepared))
-            scale = _handed_scale(spec, b)
+            scale = _handed_scale(spec, b, lane)
             handing = None
             if b.handed is not None and b.next_norm is not None:
                 handing = _Handing(b.handed, b.next_norm, out_rows, _zeros(1))
@@ -136,14 +147,17 @@ class _Handing:
         store(self.handed, [0, 0, self.rows + thread], self.squares[0])
 
 
-def _handed_scale(spec: LinearSpec, b: Buffers) -> Expr | None:
+def _handed_scale(spec: LinearSpec, b: Buffers, lane: Expr | None) -> Expr | None:
     """One over the root mean square of x, from the sums that came with it."""
     if spec.norm is None or not spec.sums:
         return None
     total = _zeros(1)
-    with T.serial(spec.sums) as i:
-        store(total, 0, total[0] + b.x[0, 0, spec.cols + i])
-    return let(inverse_root(total[0], spec.cols, spec.norm))
+    shares = SUBGROUP_THREADS if lane is not None and spec.sums % SUBGROUP_THREADS == 0 else 1
+    with T.serial(spec.sums // shares) as i:
+        at = i if shares == 1 else i * shares + lane
+        store(total, 0, total[0] + b.x[0, 0, spec.cols + at])
+    found = total[0] if shares == 1 else _sum(_of_lanes(let(total[0])))
+    return let(inverse_root(let(found), spec.cols, spec.norm))
 
 
 def gpu_lanes(spec: LinearSpec) -> object:
@@ -305,8 +319,15 @@ def _zeros(count: int) -> Buffer:
     return made
 
 
-def _piece_of_x(x: Buffer, token: Expr, piece: Expr) -> list[Expr]:
+def _piece_of_x(x: Buffer, token: Expr, piece: Expr, lane: Expr | None = None) -> list[Expr]:
+    """With `lane`, its own element fetched, and the others' by the subgroup."""
+    if lane is not None:
+        return _of_lanes(let(cast("float32", x[0, token, piece * PIECE + lane])))
     return [let(cast("float32", x[0, token, piece * PIECE + k])) for k in range(PIECE)]
+
+
+def _of_lanes(own: Expr) -> list[Expr]:
+    return [let(from_lane(own, k)) for k in range(SUBGROUP_THREADS)]
 
 
 def _clamped(row: Expr, rows: int) -> Expr:

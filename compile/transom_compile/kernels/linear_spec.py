@@ -5,7 +5,7 @@ Both schedules (`linear.py`) make their kernels of it. Knows shapes and block ty
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from transom_compile.kernels.activations import activate, soft_capped
@@ -19,12 +19,16 @@ from transom_compile.kernels.emit import (
     store,
     symbolic,
 )
-from transom_compile.kernels.weights import WeightReader
+from transom_compile.kernels.weights import PIECE, WeightReader
 
 MOST_NORMED_COLS = 3584
 """A normed row lies in workgroup memory, of which any device has 16 KiB."""
 FALLBACK_ROWS = 8
 """Rows of the weight that a thread of `fallback` owns."""
+
+
+SUBGROUP_THREADS = PIECE
+"""Threads of a subgroup that fetch a piece of x together: each an element of it."""
 
 
 class Phase(StrEnum):
@@ -71,7 +75,8 @@ class LinearSpec:
     `norm`: epsilon of an RMS norm of x, whose weights come after x; for one token of at most
     `MOST_NORMED_COLS`, in schedule "gpu". In schedule "fallback" the product that makes x
     `hands_on` (its own y times the weights of the norm, float32 (1, 1, rows + sums), sums of
-    squares last); then `norm` goes with `sums`, and x is that.
+    squares last); then `norm` goes with `sums`, and x is that. `by_subgroup`, in schedule
+    "fallback": the threads of a subgroup fetch x together (`for_subgroups`).
     """
 
     block_type: str
@@ -84,6 +89,7 @@ class LinearSpec:
     norm: float | None = None
     sums: int = 0
     hands_on: bool = False
+    by_subgroup: bool = False
 
     @property
     def name(self) -> str:
@@ -91,7 +97,8 @@ class LinearSpec:
         normed += "handing_" if self.hands_on else ""
         dtypes = "" if self.in_dtype == self.out_dtype else f"_{self.out_dtype}"
         weight = f"{self.block_type.lower()}_{self.rows}x{self.cols}"
-        return f"linear_{normed}{self.epilogue.name}_{self.phase}_{weight}{dtypes}"
+        shared = "_by_subgroup" if self.by_subgroup else ""
+        return f"linear_{normed}{self.epilogue.name}_{self.phase}_{weight}{dtypes}{shared}"
 
     @property
     def single(self) -> bool:
@@ -143,6 +150,13 @@ def declare(spec: LinearSpec) -> tuple[Expr, Buffers]:
         wide = (1, tokens, spec.out_rows + handed_sums(spec.out_rows))
         handed = buffer_arg("handed", wide, "float32")
     return tokens, Buffers(x, gains, weight, bias, residual, next_norm, y, handed)
+
+
+def for_subgroups(spec: LinearSpec) -> LinearSpec | None:
+    """The same product of `fallback` for devices whose subgroups have `SUBGROUP_THREADS` threads or
+    more; None where a workgroup's threads would not fill them."""
+    threads, _ = fallback_grid(spec.out_rows, FALLBACK_ROWS // spec.halves)
+    return replace(spec, by_subgroup=True) if threads % SUBGROUP_THREADS == 0 else None
 
 
 def finish(spec: LinearSpec, buffers: Buffers, token: Expr, row: Expr, sums: list[Expr]) -> Expr:

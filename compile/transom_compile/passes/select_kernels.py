@@ -20,16 +20,24 @@ from transom_compile.kernels.paged_cache import PagedAttention
 from transom_compile.passes.markers import FEW_ROWS, Marker, marker_of
 from transom_models.rope import Rope
 
+INSTEAD = "transom.instead"
+"""Attribute of a kernel: another one that does the same, for devices with subgroups."""
+
 
 @tvm.transform.module_pass(opt_level=0, name="SelectKernels")
 class SelectKernels:
-    """Rewrites each `call_dps_packed("transom.*")` into `call_tir` of a scheduled PrimFunc."""
+    """Rewrites each `call_dps_packed("transom.*")` into `call_tir` of a scheduled PrimFunc.
 
-    def __init__(self, schedule: str) -> None:
+    With `alternatives`, a kernel that has one for subgroups names it in its attribute `INSTEAD`;
+    nobody calls it.
+    """
+
+    def __init__(self, schedule: str, *, alternatives: bool = False) -> None:
         self.schedule = schedule
+        self.alternatives = alternatives
 
     def transform_module(self, module: Any, _context: Any) -> Any:
-        rewriter = _Rewriter(module, self.schedule)
+        rewriter = _Rewriter(module, self.schedule, self.alternatives)
         for global_var, function in module.functions.items():
             if isinstance(function, relax.Function):
                 rewriter.few_rows = bool(function.attrs.get(FEW_ROWS, 0))
@@ -39,9 +47,10 @@ class SelectKernels:
 
 @mutator
 class _Rewriter(PyExprMutator):
-    def __init__(self, module: Any, schedule: str) -> None:
+    def __init__(self, module: Any, schedule: str, alternatives: bool) -> None:
         super().__init__(module)
         self.schedule = schedule
+        self.alternatives = alternatives
         self.few_rows = False
         self._made: dict[tuple[object, ...], Any] = {}
 
@@ -57,14 +66,30 @@ class _Rewriter(PyExprMutator):
 
     def _kernel(self, marker: Marker) -> Any:
         marker = replace(marker, few_rows=self.few_rows)
-        prim_func = MARKERS[marker.name](marker, self.schedule)
+        if marker.name in PRODUCTS:
+            prim_func = linear.linear(PRODUCTS[marker.name](marker), self.schedule)
+        else:
+            prim_func = MARKERS[marker.name](marker, self.schedule)
         name = str(prim_func.attrs["global_symbol"])
         # Names are for people and leave some attributes out, such as a norm's epsilon, and the size
         # of `inputs`.
         key = (name, *marker.attributes, *(str(tensor.ty) for tensor in marker.tensors))
         if key not in self._made:
+            instead = self._alternative(marker)
+            if instead is not None:
+                prim_func = prim_func.with_attr(INSTEAD, instead)
             self._made[key] = self.builder_.add_func(prim_func.without_attr("global_symbol"), name)
         return self._made[key]
+
+    def _alternative(self, marker: Marker) -> str | None:
+        """The name of another kernel for the same product, where there is one."""
+        if not self.alternatives or self.schedule != "fallback" or marker.name not in PRODUCTS:
+            return None
+        spec = linear_spec.for_subgroups(PRODUCTS[marker.name](marker))
+        if spec is None:
+            return None
+        # Its name for the outside keeps it, though nobody calls it.
+        return str(self.builder_.add_func(linear.fallback(spec), spec.name).name_hint)
 
 
 def _tokens(extent: Any) -> int | None:
@@ -72,30 +97,30 @@ def _tokens(extent: Any) -> int | None:
     return int(extent) if isinstance(extent, tirx.IntImm) else None
 
 
-def _linear(marker: Marker, schedule: str) -> Any:
-    return _product(marker, marker.attributes, schedule)
+def _linear(marker: Marker) -> linear_spec.LinearSpec:
+    return _product(marker, marker.attributes)
 
 
-def _normed_linear(marker: Marker, schedule: str) -> Any:
+def _normed_linear(marker: Marker) -> linear_spec.LinearSpec:
     epsilon, *attributes = marker.attributes
-    return _product(marker, attributes, schedule, norm=float(epsilon))
+    return _product(marker, attributes, norm=float(epsilon))
 
 
-def _handing_linear(marker: Marker, schedule: str) -> Any:
-    return _product(marker, marker.attributes, schedule, hands_on=True)
+def _handing_linear(marker: Marker) -> linear_spec.LinearSpec:
+    return _product(marker, marker.attributes, hands_on=True)
 
 
-def _handed_linear(marker: Marker, schedule: str) -> Any:
+def _handed_linear(marker: Marker) -> linear_spec.LinearSpec:
     epsilon, sums, *attributes = marker.attributes
-    return _product(marker, attributes, schedule, norm=float(epsilon), sums=int(sums))
+    return _product(marker, attributes, norm=float(epsilon), sums=int(sums))
 
 
 def _product(
-    marker: Marker, attributes: Sequence[Any], schedule: str, *, sums: int = 0, **norm: Any
-) -> Any:
+    marker: Marker, attributes: Sequence[Any], *, sums: int = 0, **norm: Any
+) -> linear_spec.LinearSpec:
     block_type, rows, bias, activation, gated, scale, softcap, residual = attributes
     _, tokens, cols = marker.shape(0)
-    spec = linear_spec.LinearSpec(
+    return linear_spec.LinearSpec(
         block_type=block_type,
         rows=int(rows),
         cols=int(cols) - sums,
@@ -113,7 +138,6 @@ def _product(
         sums=sums,
         **norm,
     )
-    return linear.linear(spec, schedule)
 
 
 def _phase(tokens: Any, few_rows: bool) -> linear_spec.Phase:
@@ -249,11 +273,13 @@ def _pool(marker: Marker, _schedule: str) -> Any:
     return encoder.pool(kind, int(marker.shape(0)[-1]), marker.dtype(0))
 
 
-MARKERS: dict[str, Callable[[Marker, str], Any]] = {
+PRODUCTS: dict[str, Callable[[Marker], linear_spec.LinearSpec]] = {
     "linear": _linear,
     "normed_linear": _normed_linear,
     "handing_linear": _handing_linear,
     "handed_linear": _handed_linear,
+}
+MARKERS: dict[str, Callable[[Marker, str], Any]] = {
     "embedding": _embedding,
     "rms_norm": _rms_norm,
     "head_norm": _head_norm,

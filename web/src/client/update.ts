@@ -10,6 +10,8 @@ import { PAGE_LOCK } from "../page-lock.ts";
 
 /** Browsers look for themselves when a page is opened, and some pages stay open for days. */
 const LOOK_INTERVAL_MS = 60 * 60 * 1000;
+/** A busy machine takes its time to start a service worker; older builds' do not say that they leave. */
+const LEAVE_MS = 5000;
 
 export interface UpdateOptions {
   serviceWorkers: ServiceWorkerContainer;
@@ -33,6 +35,7 @@ export function watchUpdates(options: UpdateOptions): Updates {
   // Files of this build stay while this page is open (`sw/precache.ts`).
   void locks.request(PAGE_LOCK + script, { mode: "shared" }, () => new Promise(() => undefined));
 
+  let onLeft: () => void = () => undefined;
   let isTold = false;
   const tell = () => {
     if (!isTold) {
@@ -51,6 +54,8 @@ export function watchUpdates(options: UpdateOptions): Updates {
   serviceWorkers.addEventListener("message", ({ data }: MessageEvent<ToPage | null>) => {
     if (data?.kind === "update-ready") {
       tell();
+    } else if (data?.kind === "left") {
+      onLeft();
     }
   });
   const registered = serviceWorkers.ready;
@@ -67,10 +72,18 @@ export function watchUpdates(options: UpdateOptions): Updates {
   return {
     apply: async () => {
       const { active, waiting } = await registered;
-      if (waiting !== null) {
-        waiting.postMessage({ kind: "update" } satisfies ToServiceWorker);
-        active?.postMessage({ kind: "leave" } satisfies ToServiceWorker);
+      if (waiting === null) {
+        return;
       }
+      // Not the other way round: once the new one is called, Chromium stops the old one as soon as it
+      // has nothing to do, and a message would start it again, for half a minute.
+      const left = new Promise<void>((resolve) => {
+        onLeft = resolve;
+        setTimeout(resolve, LEAVE_MS);
+      });
+      active?.postMessage({ kind: "leave" } satisfies ToServiceWorker);
+      await left;
+      waiting.postMessage({ kind: "update" } satisfies ToServiceWorker);
     },
   };
 }

@@ -37,6 +37,7 @@ const NOT_REACHED = "the server is not reached";
 const UNREACHED = { why: NOT_REACHED, code: "not-reached" } as const;
 const LATE = "It takes longer than browsers wait; ask for a stream, or ask again.";
 const CLOSED = "the page that answers has been closed";
+const LEAVING = "a newer build of the page takes over";
 
 /** What became of asking this browser: `error` is why it could not, in words. */
 type Local =
@@ -67,11 +68,33 @@ export class Answering {
   /**
    * @param target from the API's root: `routing.ts`.
    * @param left aborted when the client has gone, as far as the request's own signal does not tell.
+   * @param leaving aborted while this service worker answers nothing: `leaving.ts`. Ends bodies, too.
    * @throws only what ends the request as a broken connection: nobody waits for it any more.
    */
-  async answer(request: Request, target: string, left: AbortSignal): Promise<Response> {
+  async answer(
+    request: Request,
+    target: string,
+    left: AbortSignal,
+    leaving: AbortSignal,
+  ): Promise<Response> {
+    const gone = AbortSignal.any([request.signal, left]);
+    const over = AbortSignal.any([gone, leaving]);
+    try {
+      over.throwIfAborted();
+      return await unlessAborted(over, this.#answer(request, target, over));
+    } catch (error) {
+      if (gone.aborted || !leaving.aborted) {
+        throw error;
+      }
+      const response = ownError(503, `Ask again in a moment: ${LEAVING}.`, target, request);
+      return signed(response, "browser", "leaving", LEAVING);
+    }
+  }
+
+  async #answer(request: Request, target: string, over: AbortSignal): Promise<Response> {
     const isForHere = request.headers.get(WHERE_HEADER) === "browser";
-    const leader = await this.#leaders.find();
+    const leader = await this.#leaders.find(over);
+    over.throwIfAborted();
     if (leader === null && isForHere) {
       return signed(
         ownError(503, `${NOBODY.why}.`, target, request),
@@ -85,11 +108,11 @@ export class Answering {
         ? NOBODY
         : decide(isForHere ? { ...leader.place, wanted: "browser" } : leader.place);
     if (carriesBlob(target) && leader?.place.hasServer === true && !isForHere) {
-      return this.#passBlob(request, target);
+      return this.#passBlob(request, target, over);
     }
     let kept: KeptRequest;
     try {
-      kept = await keepRequest(request, target, left);
+      kept = await keepRequest(request, target, over);
     } catch (error) {
       if (error instanceof BodyTooLarge) {
         const words = `a body here can have ${MAX_BODY_BYTES} bytes at most`;
@@ -158,21 +181,43 @@ export class Answering {
         case "late":
           return { error: LATE, code: "late", refusal: null };
         case "gone":
-          leader = await this.#leaders.find();
+          leader = await this.#leaders.find(kept.signal);
       }
     }
     return { error: CLOSED, code: "closed", refusal: null };
   }
 
   /** Too large to be kept, and for the server alone: it goes through unread. */
-  async #passBlob(request: Request, target: string): Promise<Response> {
+  async #passBlob(request: Request, target: string, signal: AbortSignal): Promise<Response> {
     try {
-      return signed(await fetch(request), "server", "files", "it keeps the files of models");
+      return signed(
+        await fetch(request, { signal }),
+        "server",
+        "files",
+        "it keeps the files of models",
+      );
     } catch {
-      request.signal.throwIfAborted();
+      signal.throwIfAborted();
       const response = ownError(503, `${NOT_REACHED}.`, target, request);
       return signed(response, "browser", "not-reached", NOT_REACHED);
     }
+  }
+}
+
+/** As the promise says, but no later than the signal. @throws the signal's reason. */
+async function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  let end: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    end = () => {
+      reject(signal.reason as Error);
+    };
+  });
+  signal.addEventListener("abort", end);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    // Signals live as long as they have listeners.
+    signal.removeEventListener("abort", end);
   }
 }
 

@@ -3,6 +3,7 @@
  * other. The body is made as it is read: each `pull` asks for one more chunk.
  */
 import type { HttpAnswer, HttpControl, HttpRequest } from "../api-protocol.ts";
+import { describe } from "../errors.ts";
 import type { KeptRequest } from "./kept-request.ts";
 import type { Leader } from "./leaders.ts";
 
@@ -28,8 +29,7 @@ const CHUNK_MILLISECONDS = 250;
  *
  * @param from this service worker (`life.ts`).
  * @param late aborts the wait for a head.
- * @throws the reason of the request's own signal: nobody waits any more. Later, whoever reads the
- *   response cancels its body.
+ * @throws the reason of the request's own signal: nobody waits any more. Later, that breaks the body.
  */
 export function forward(
   kept: KeptRequest,
@@ -66,10 +66,9 @@ export function forward(
       leave();
     };
     const onAbort = () => {
-      if (!isAnswered) {
-        cancel();
-        reject(kept.signal.reason as Error);
-      }
+      cancel();
+      body.fail(describe(kept.signal.reason));
+      reject(kept.signal.reason as Error);
     };
     const onLate = () => {
       if (head === null) {

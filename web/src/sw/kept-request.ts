@@ -24,16 +24,15 @@ export class BodyTooLarge extends Error {
 }
 
 /**
- * @param left as the request's own signal, where browsers tell less by that.
+ * @param signal aborted when nobody waits for the answer any more.
  * @throws BodyTooLarge; whatever reading the body throws.
  */
 export async function keepRequest(
   request: Request,
   target: string,
-  left: AbortSignal,
+  signal: AbortSignal,
 ): Promise<KeptRequest> {
   const { method, url, headers } = request;
-  const signal = AbortSignal.any([request.signal, left]);
   const body = method === "GET" || method === "HEAD" ? null : await readBody(request);
   return { method, url, target, headers, body, signal };
 }

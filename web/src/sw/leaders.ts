@@ -39,8 +39,9 @@ export class Leaders {
   readonly #waiting = new Set<() => void>();
   #current: Leader | null = null;
   #end = new AbortController();
-  /** One for all who wait. */
+  /** One for all who wait; it ends when none does any more. */
   #search: Promise<Leader | null> | null = null;
+  readonly #searchers = new Set<AbortSignal>();
 
   /** @param askPages sends a message to all pages of the origin, also to those not controlled. */
   constructor(
@@ -70,13 +71,19 @@ export class Leaders {
     }
   }
 
-  /** The page that leads, as soon as one does; null where none is about to. */
-  find(): Promise<Leader | null> {
+  /**
+   * The page that leads, as soon as one does; null where none is about to.
+   *
+   * @param over aborted when nobody waits for it any more.
+   */
+  find(over: AbortSignal): Promise<Leader | null> {
     if (this.#current !== null) {
       return Promise.resolve(this.#current);
     }
+    this.#searchers.add(over);
     this.#search ??= this.#seek().finally(() => {
       this.#search = null;
+      this.#searchers.clear();
     });
     return this.#search;
   }
@@ -84,6 +91,9 @@ export class Leaders {
   async #seek(): Promise<Leader | null> {
     let patience = this.#graceMilliseconds;
     for (let looks = 0; this.#current === null && patience > 0; looks++) {
+      if ([...this.#searchers].every(({ aborted }) => aborted)) {
+        break;
+      }
       if (looks % 4 === 0) {
         await this.#askPages({ kind: "who-leads" });
       }

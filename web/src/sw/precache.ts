@@ -71,8 +71,12 @@ export class Precache {
     }
   }
 
-  /** Null: not of the page, and nobody's business here. */
-  answer(request: Request, event: ExtendableEvent): Promise<Response> | null {
+  /**
+   * Null: not of the page, and nobody's business here.
+   *
+   * @param leaving aborted when nothing may be fetched any more: `leaving.ts`.
+   */
+  answer(request: Request, event: ExtendableEvent, leaving: AbortSignal): Promise<Response> | null {
     const path = this.#pathOf(request);
     if (path === null) {
       return null;
@@ -82,7 +86,7 @@ export class Precache {
       return this.#first.has(document) ? this.#document(request, document, event) : null;
     }
     return this.#first.has(path) || path.startsWith(HASHED_FOLDER)
-      ? this.#file(request, path)
+      ? this.#file(request, path, leaving)
       : null;
   }
 
@@ -137,7 +141,7 @@ export class Precache {
     return withPolicies(kept, path);
   }
 
-  async #file(request: Request, path: string): Promise<Response> {
+  async #file(request: Request, path: string, signal: AbortSignal): Promise<Response> {
     const { caches, fetch } = this.#surroundings;
     const address = this.#scope + path;
     const cache = await caches.open(this.#controller.strategy.cacheName);
@@ -150,9 +154,9 @@ export class Precache {
     const integrity = this.#later.get(path);
     if (integrity === undefined) {
       // Of an older build, or lost: browsers may clear what they keep.
-      return fetch(request);
+      return fetch(request, { signal });
     }
-    const response = await fetch(address, { integrity, credentials: "same-origin" });
+    const response = await fetch(address, { integrity, credentials: "same-origin", signal });
     if (response.ok) {
       await later.put(address, response.clone()).catch(() => undefined);
     }

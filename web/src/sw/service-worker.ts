@@ -10,6 +10,7 @@ import { live } from "../life.ts";
 import { Answering } from "./answering.ts";
 import { watchClient } from "./client-watch.ts";
 import { Leaders } from "./leaders.ts";
+import { Leaving } from "./leaving.ts";
 import { Precache } from "./precache.ts";
 import { apiTarget } from "./routing.ts";
 
@@ -34,7 +35,7 @@ const precache = new Precache(files, {
   fetch: (input, init) => self.fetch(input, init),
 });
 
-let leaving = new AbortController();
+const leaving = new Leaving();
 
 self.addEventListener("install", (event) => {
   event.waitUntil(
@@ -61,12 +62,11 @@ self.addEventListener("fetch", (event) => {
   }
   if (target !== null) {
     const client = watchClient(event.clientId, self.clients);
-    const left = AbortSignal.any([client.left, leaving.signal]);
-    const answer = answering.answer(event.request, target, left);
+    const answer = answering.answer(event.request, target, client.left, leaving.signal);
     event.respondWith(answer.finally(client.stop));
     return;
   }
-  const file = precache.answer(event.request, event);
+  const file = precache.answer(event.request, event, leaving.signal);
   if (file !== null) {
     event.respondWith(file);
   }
@@ -88,9 +88,8 @@ self.addEventListener("message", (event) => {
       event.waitUntil(self.skipWaiting());
       return;
     case "leave":
-      leaving.abort();
-      // It goes on if the other build does not begin after all.
-      leaving = new AbortController();
+      leaving.begin();
+      event.source?.postMessage({ kind: "left" } satisfies ToPage);
       return;
   }
 });

@@ -2,12 +2,13 @@
 import { TransomError } from "../../errors.ts";
 import type { ShardRecord } from "../../store/tensor-cache.ts";
 import type { VerifiedBytes } from "../../store/verify.ts";
+import { subgroupThreads } from "../../support.ts";
 import { widenBf16 } from "../bf16.ts";
 import { GpuWatch, explainCrash } from "../gpu-watch.ts";
 import type { LibraryMetadata } from "../library-metadata.ts";
 import { Pipelines } from "./pipelines.ts";
 import { poolTokens } from "./pool-size.ts";
-import type { Program } from "./program.ts";
+import { type Program, forSubgroups } from "./program.ts";
 import { ProgramRuntime } from "./program-runtime.ts";
 
 const WORD_BYTES = 4;
@@ -38,10 +39,10 @@ export class ProgramModel {
     this.#onUse = onUse;
     const { contextWindowSize, prefillChunkSize, computeDtype, params } = program;
     this.metadata = { task: "chat", contextWindowSize, prefillChunkSize, computeDtype, params };
-    this.#program = program;
+    this.#program = forSubgroups(program, subgroupThreads(device));
     this.#device = device;
     this.#watch = new GpuWatch(device, explainCrash);
-    this.#pipelines = new Pipelines(program, device);
+    this.#pipelines = new Pipelines(this.#program, device);
   }
 
   /** @param onProgress part done, 0 to 1. */

@@ -24,6 +24,8 @@ const MAX_CONTEXT = 16_777_216;
 const MAX_ROWS = 1_024;
 const MAX_BYTES = 2 ** 40;
 const MAX_DEPTH = 8;
+/** WebGPU's own cap. */
+const MAX_SUBGROUP = 128;
 
 export interface Kernel {
   name: string;
@@ -33,6 +35,8 @@ export interface Kernel {
   writes: readonly boolean[];
   /** 32-bit words of the uniform behind them; the last is the grid's width less one. */
   scalars: number;
+  /** Threads that a subgroup must have at least; 0: its threads have no need of each other. */
+  subgroupSize: number;
 }
 
 /** A whole number that may depend on n, the rows of a call: evaluated by `valueOf`. */
@@ -50,6 +54,8 @@ export interface Dispatch {
   /** Values of the uniform's words but the last. */
   scalars: readonly Expression[];
   grid: readonly [Expression, Expression];
+  /** Does the same with subgroups, over another grid; see `forSubgroups`. */
+  instead?: Pick<Dispatch, "kernel" | "grid">;
 }
 
 export interface ProgramFunction {
@@ -122,6 +128,21 @@ export function parseProgram(bytes: Uint8Array): Program {
   };
 }
 
+/**
+ * The program as a device runs it, whose subgroups have so many threads at least; 0 for a device
+ * without the feature.
+ */
+export function forSubgroups(program: Program, threads: number): Program {
+  const choose = ({ instead, ...step }: Dispatch): Dispatch =>
+    instead !== undefined && (program.kernels.get(instead.kernel)?.subgroupSize ?? 0) <= threads
+      ? { ...step, ...instead }
+      : step;
+  const functions = [...program.functions].map(
+    ([name, { most, steps }]) => [name, { most, steps: steps.map(choose) }] as const,
+  );
+  return { ...program, functions: new Map(functions) };
+}
+
 /** The value of an expression at n rows. */
 export function valueOf(expression: Expression, n: number): number {
   if (typeof expression === "number") {
@@ -169,6 +190,7 @@ function readParameter(row: Reader): ParameterInfo {
 }
 
 function readKernel(row: Reader, name: string): Kernel {
+  const size = row.field("subgroup_size");
   return {
     name,
     entry: row.field("entry").string(MAX_TEXT),
@@ -178,6 +200,7 @@ function readKernel(row: Reader, name: string): Kernel {
       .array(MAX_BINDINGS)
       .map((flag) => flag.integer(0, 1) === 1),
     scalars: row.field("scalars").array(MAX_SCALARS).length,
+    subgroupSize: size.isMissing ? 0 : size.integer(1, MAX_SUBGROUP),
   };
 }
 
@@ -187,10 +210,9 @@ function readDispatch(
   params: number,
   storages: number,
 ): Dispatch {
-  const name = row.field("kernel");
-  const kernel = kernels.get(name.string(MAX_TEXT));
-  if (kernel === undefined) {
-    throw name.error("names no kernel of the program");
+  const kernel = readKernelName(row, kernels);
+  if (kernel.subgroupSize > 0) {
+    throw row.error("names a kernel that not every device can run");
   }
   const buffers = row
     .field("buffers")
@@ -200,15 +222,36 @@ function readDispatch(
     .field("scalars")
     .array(MAX_SCALARS)
     .map((scalar) => readExpression(scalar, 0));
-  const grid = row
-    .field("grid")
-    .array(2)
-    .map((extent) => readExpression(extent, 0));
   if (buffers.length !== kernel.writes.length || scalars.length !== kernel.scalars - 1) {
     throw row.error(`does not bind what kernel ${kernel.name} takes`);
   }
-  const [x = 1, y = 1] = grid;
-  return { kernel: kernel.name, buffers, scalars, grid: [x, y] };
+  const step = { kernel: kernel.name, buffers, scalars, grid: readGrid(row) };
+  const other = row.field("instead");
+  if (other.isMissing) {
+    return step;
+  }
+  const instead = readKernelName(other, kernels);
+  if (instead.writes.join() !== kernel.writes.join() || instead.scalars !== kernel.scalars) {
+    throw other.error(`does not take what kernel ${kernel.name} takes`);
+  }
+  return { ...step, instead: { kernel: instead.name, grid: readGrid(other) } };
+}
+
+function readKernelName(row: Reader, kernels: ReadonlyMap<string, Kernel>): Kernel {
+  const name = row.field("kernel");
+  const kernel = kernels.get(name.string(MAX_TEXT));
+  if (kernel === undefined) {
+    throw name.error("names no kernel of the program");
+  }
+  return kernel;
+}
+
+function readGrid(row: Reader): [Expression, Expression] {
+  const [x = 1, y = 1] = row
+    .field("grid")
+    .array(2)
+    .map((extent) => readExpression(extent, 0));
+  return [x, y];
 }
 
 function readPlace(row: Reader, params: number, storages: number): Place {

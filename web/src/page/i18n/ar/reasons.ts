@@ -13,6 +13,7 @@ export const reasons: Words["reasons"] = {
     late: "يستغرق الأمر أطول مما تنتظره المتصفحات",
     files: "ملفات النماذج محفوظة عنده",
     "too-large": "الطلب أكبر من اللازم",
+    leaving: "إصدار أحدث من الصفحة يتولّى الأمر",
   },
   briefly: {
     "no-webgpu": "لا يوجد WebGPU هنا",

@@ -13,6 +13,7 @@ export const reasons: Words["reasons"] = {
     late: "es dauert länger, als Browser warten",
     files: "er bewahrt die Dateien der Modelle auf",
     "too-large": "die Anfrage ist zu groß",
+    leaving: "eine neuere Version der Seite übernimmt",
   },
   briefly: {
     "no-webgpu": "hier gibt es kein WebGPU",
