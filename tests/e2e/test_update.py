@@ -131,13 +131,28 @@ def test_an_update_needs_no_network_once_it_is_here(context: BrowserContext, sit
         assert page.evaluate(LOOK) == "installed"
     shutil.rmtree(site)
     # The older one, as browsers do with it: stopped, and started by the next page.
-    devtools = context.new_cdp_session(page)
-    devtools.send("ServiceWorker.enable")
-    devtools.send("ServiceWorker.stopAllWorkers")
+    stop_service_workers(page)
     assert visit(context, address).evaluate(BUILD) == "first"
     page.get_by_role("button", name="Use it in all tabs").click()
     page.wait_for_function("() => window.build === 'second'")
     assert reloaded(page) == "second"
+
+
+def test_an_update_takes_over_where_both_builds_sleep(context: BrowserContext, site: Path) -> None:
+    with serve_folder(site) as address:
+        page = visit(context, address)
+        renew(site / "chat", "second")
+        assert page.evaluate(LOOK) == "installed"
+        # As half a minute after the page was used: the click wakes both.
+        stop_service_workers(page)
+        page.get_by_role("button", name="Use it in all tabs").click()
+        page.wait_for_function("() => window.build === 'second'")
+
+
+def stop_service_workers(page: Page) -> None:
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("ServiceWorker.enable")
+    devtools.send("ServiceWorker.stopAllWorkers")
 
 
 def reloaded(page: Page) -> str:

@@ -10,6 +10,8 @@ import { FakeLocks } from "./fake-locks.ts";
 const SCOPE = "http://host/app/";
 const PLACE: Place = { wanted: "auto", hasWebGpu: true, hasServer: false };
 const GRACE_MILLISECONDS = 500;
+/** By somebody who does not leave. */
+const WAITED_FOR = new AbortController().signal;
 
 function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
@@ -111,29 +113,46 @@ describe("Leaders", () => {
   it("asks all pages, and knows the one that answers", async () => {
     const { asked, leaders, locks, port } = heard();
     await live("a", locks);
-    const found = leaders.find();
+    const found = leaders.find(WAITED_FOR);
     await settle();
     expect(asked).toEqual([{ kind: "who-leads" }]);
     leaders.receive({ kind: "leads", leader: "a", apiWorker: 1, port, place: PLACE });
     expect((await found)?.id).toBe("a");
-    await leaders.find();
+    await leaders.find(WAITED_FOR);
     expect(asked.length).toBe(1);
     leaders.receive({ kind: "place", leader: "a", place: { ...PLACE, hasServer: true } });
     leaders.receive({ kind: "place", leader: "b", place: PLACE });
-    expect((await leaders.find())?.place.hasServer).toBe(true);
+    expect((await leaders.find(WAITED_FOR))?.place.hasServer).toBe(true);
   });
 
   it("gives up where nobody leads or is about to", async () => {
     const { asked, leaders } = heard();
-    expect(await leaders.find()).toBeNull();
+    expect(await leaders.find(WAITED_FOR)).toBeNull();
     expect(asked.length).toBeGreaterThan(0);
+  });
+
+  it("asks nobody any more when nobody waits", async () => {
+    const { asked, leaders, locks, port } = heard();
+    await live("a", locks);
+    void locks.request(houseNames(SCOPE).leaderLock, () => new Promise(() => undefined));
+    const [one, other] = [new AbortController(), new AbortController()];
+    const found = Promise.all([leaders.find(one.signal), leaders.find(other.signal)]);
+    await settle();
+    one.abort();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(asked.length).toBe(2);
+    other.abort();
+    expect(await found).toEqual([null, null]);
+    const later = leaders.find(WAITED_FOR);
+    leaders.receive({ kind: "leads", leader: "a", apiWorker: 1, port, place: PLACE });
+    expect((await later)?.id).toBe("a");
   });
 
   it("waits for a page that holds the lock but has no API worker yet", async () => {
     const { leaders, locks, port } = heard();
     await live("a", locks);
     void locks.request(houseNames(SCOPE).leaderLock, () => new Promise(() => undefined));
-    const found = leaders.find();
+    const found = leaders.find(WAITED_FOR);
     await new Promise((resolve) => setTimeout(resolve, 2 * GRACE_MILLISECONDS));
     leaders.receive({ kind: "leads", leader: "a", apiWorker: 1, port, place: PLACE });
     expect((await found)?.id).toBe("a");
@@ -146,20 +165,24 @@ describe("Leaders", () => {
     void locks.request("transom-alive-a", () => life);
     await settle();
     leaders.receive({ kind: "leads", leader: "a", apiWorker: 1, port, place: PLACE });
-    const leader = await leaders.find();
+    const leader = await leaders.find(WAITED_FOR);
     expect(leader?.gone.aborted).toBe(false);
     end();
     await vi.waitFor(() => {
       expect(leader?.gone.aborted).toBe(true);
     });
-    expect(await leaders.find()).toBeNull();
+    expect(await leaders.find(WAITED_FOR)).toBeNull();
     expect(asked.length).toBeGreaterThan(0);
   });
 
   it("takes the same news twice for one, and asks once for all who wait", async () => {
     const { asked, leaders, locks, port } = heard();
     await live("a", locks);
-    const found = Promise.all([leaders.find(), leaders.find(), leaders.find()]);
+    const found = Promise.all([
+      leaders.find(WAITED_FOR),
+      leaders.find(WAITED_FOR),
+      leaders.find(WAITED_FOR),
+    ]);
     await settle();
     const leads = { kind: "leads", leader: "a", apiWorker: 1, place: PLACE } as const;
     leaders.receive({ ...leads, port });
@@ -176,11 +199,11 @@ describe("Leaders", () => {
     const { leaders, locks, port } = heard();
     await live("a", locks);
     leaders.receive({ kind: "leads", leader: "a", apiWorker: 1, port, place: PLACE });
-    const before = await leaders.find();
+    const before = await leaders.find(WAITED_FOR);
     const error = { code: "internal", message: "no Python" } as const;
     leaders.receive({ kind: "unable", leader: "a", error, place: PLACE });
     expect(before?.gone.aborted).toBe(true);
-    const after = await leaders.find();
+    const after = await leaders.find(WAITED_FOR);
     expect([after?.port, after?.error, after?.gone.aborted]).toEqual([null, error, false]);
   });
 });

@@ -5,6 +5,7 @@ import { aliveLock } from "../../web/src/api-protocol.ts";
 import { Answering } from "../../web/src/sw/answering.ts";
 import { MAX_BODY_BYTES } from "../../web/src/sw/kept-request.ts";
 import { type Leader, Leaders } from "../../web/src/sw/leaders.ts";
+import { Leaving } from "../../web/src/sw/leaving.ts";
 import { FakeLocks } from "./fake-locks.ts";
 
 const AUTO: Place = { wanted: "auto", hasWebGpu: true, hasServer: true };
@@ -20,6 +21,9 @@ const REFUSED: HttpAnswer = {
 afterEach(() => {
   vi.unstubAllGlobals();
 });
+
+const NEVER = new AbortController().signal;
+const FOREVER = new Promise<never>(() => undefined);
 
 /** What an API worker does with a request. `controls`: what came on its port R. */
 type Work = (
@@ -60,13 +64,15 @@ function house(place: Place, ...works: Work[]) {
     300,
   );
   const gone = new AbortController();
+  const leaving = new AbortController();
   return {
     asked,
     controls,
     gone,
+    leaving,
     leave: () => ends[index++]?.abort(),
     ask: (path = "/v1/chat/completions", init: RequestInit = { method: "POST", body: "{}" }) =>
-      answering.answer(new Request(`http://host${path}`, init), path, gone.signal),
+      answering.answer(new Request(`http://host${path}`, init), path, gone.signal, leaving.signal),
   };
 }
 
@@ -234,7 +240,7 @@ describe("Answering", () => {
     const answering = new Answering({ id: "sw", lives: Promise.resolve() }, leaders, 5000);
     lead(1);
     const request = new Request("http://host/api/chat", { method: "POST", body: "{}" });
-    const answer = answering.answer(request, "/api/chat", new AbortController().signal);
+    const answer = answering.answer(request, "/api/chat", NEVER, NEVER);
     await vi.waitFor(() => {
       expect(asked).toBe(1);
     });
@@ -250,7 +256,7 @@ describe("Answering", () => {
     expect(response.status).toBe(503);
     expect(await response.text()).toContain("The template did not end.");
     await vi.waitFor(async () => {
-      expect((await leaders.find())?.apiWorker).toBe(2);
+      expect((await leaders.find(NEVER))?.apiWorker).toBe(2);
     });
     expect(asked).toBe(1);
   });
@@ -418,5 +424,151 @@ describe("Answering", () => {
     const head = await ask("/v1/models", { method: "HEAD" });
     expect([head.status, head.body]).toEqual([200, null]);
     expect((await ask("/api/delete", { method: "DELETE" })).status).toBe(204);
+  });
+});
+
+describe("a newer build that is called", () => {
+  const LEAVING = "browser; a newer build of the page takes over";
+  const WORDS = "Ask again in a moment: a newer build of the page takes over.";
+  const POST = { method: "POST", body: "{}" };
+
+  /** As browsers do it: nobody answers, and a fetch ends with its signal. */
+  function silentServer() {
+    const signals: (AbortSignal | null | undefined)[] = [];
+    vi.stubGlobal("fetch", (_: unknown, { signal }: RequestInit) => {
+      signals.push(signal);
+      return new Promise((_, reject) => {
+        signal?.addEventListener("abort", () => {
+          reject(signal.reason as Error);
+        });
+      });
+    });
+    return signals;
+  }
+
+  /** Asked a moment before, ended by it. */
+  async function ended(
+    answering: Answering,
+    target = "/api/chat",
+    init: RequestInit = POST,
+  ): Promise<unknown[]> {
+    const leaving = new AbortController();
+    const request = new Request(`http://host${target}`, init);
+    const answer = answering.answer(request, target, NEVER, leaving.signal);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    leaving.abort();
+    return said(await answer);
+  }
+
+  function leader(place: Place): Leader {
+    const { port1: port } = new MessageChannel();
+    return { id: "a", apiWorker: 1, port, error: null, place, gone: NEVER };
+  }
+
+  function answeringWith(find: () => Promise<Leader | null>, lives: Promise<void>) {
+    return new Answering({ id: "sw", lives }, { find }, 60_000);
+  }
+
+  const here = () => Promise.resolve(leader({ ...AUTO, wanted: "browser" }));
+  const there = () => Promise.resolve(leader({ ...AUTO, wanted: "server" }));
+
+  it.each([
+    ["for a page that leads", () => ended(answeringWith(() => FOREVER, Promise.resolve()))],
+    ["for its own life", () => ended(answeringWith(here, FOREVER))],
+    [
+      "for the request's body",
+      () => {
+        const init = { method: "POST", body: new ReadableStream(), duplex: "half" };
+        return ended(answeringWith(here, Promise.resolve()), "/api/chat", init);
+      },
+    ],
+    ["for a head", () => ended(answeringWith(here, Promise.resolve()))],
+    ["for the server", () => ended(answeringWith(there, Promise.resolve()))],
+    [
+      "for the server, with a model's file",
+      () => ended(answeringWith(there, Promise.resolve()), "/api/blobs/sha256:1"),
+    ],
+  ])("ends the wait %s", async (_, ask) => {
+    silentServer();
+    expect(await ask()).toEqual([503, LEAVING, JSON.stringify({ error: WORDS })]);
+  });
+
+  it("ends what the API worker and the server are asked", async () => {
+    const { ask, asked, controls, leaving } = house(AUTO, () => undefined);
+    const answer = ask();
+    await vi.waitFor(() => {
+      expect(asked.length).toBe(1);
+    });
+    leaving.abort();
+    expect((await answer).status).toBe(503);
+    await vi.waitFor(() => {
+      expect(controls).toEqual(["cancel"]);
+    });
+
+    const signals = silentServer();
+    await ended(answeringWith(there, Promise.resolve()));
+    await ended(answeringWith(there, Promise.resolve()), "/api/blobs/sha256:1");
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, true]);
+  });
+
+  it("breaks a stream that has begun", async () => {
+    const { ask, controls, leaving } = house(AUTO, (_, post) => {
+      post(HEAD);
+      post(chunk("half"));
+    });
+    const reader = (await ask()).body?.getReader();
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toBe("half");
+    leaving.abort(new Error(WORDS));
+    await expect(reader?.read()).rejects.toThrow(WORDS);
+    await vi.waitFor(() => {
+      expect(controls.at(-1)).toBe("cancel");
+    });
+  });
+
+  it("is told to whoever asks from then on, in the words of each dialect", async () => {
+    const find = vi.fn(() => FOREVER);
+    const answering = answeringWith(find, Promise.resolve());
+    const openai = { message: WORDS, type: "server_error", param: null, code: null };
+    const anthropic = { type: "overloaded_error", message: WORDS };
+    for (const [path, status, body] of [
+      ["/api/chat", 503, { error: WORDS }],
+      ["/v1/chat/completions", 503, { error: openai }],
+      ["/v1/messages", 529, { type: "error", error: anthropic, request_id: null }],
+    ] as const) {
+      const request = new Request(`http://host${path}`, POST);
+      const response = await answering.answer(request, path, NEVER, AbortSignal.abort());
+      expect(response.headers.get("transom-reason")).toBe("leaving");
+      expect(response.headers.get("retry-after")).toBe("5");
+      expect(await said(response)).toEqual([status, LEAVING, JSON.stringify(body)]);
+    }
+    // Pages that are asked who leads answer, and keep it busy.
+    expect(find).not.toHaveBeenCalled();
+  });
+
+  it("is not told to a client that has gone", async () => {
+    const { ask, gone, leaving } = house(AUTO, () => undefined);
+    const answer = ask();
+    gone.abort(new Error("gone"));
+    leaving.abort();
+    await expect(answer).rejects.toThrow("gone");
+  });
+
+  it("that does not begin is waited for no longer than a while", () => {
+    vi.useFakeTimers();
+    const leaving = new Leaving(1000);
+    const before = leaving.signal;
+    leaving.begin();
+    expect([before.aborted, leaving.signal.aborted]).toEqual([true, true]);
+    vi.advanceTimersByTime(900);
+    // Another tab calls it.
+    leaving.begin();
+    vi.advanceTimersByTime(900);
+    expect(leaving.signal.aborted).toBe(true);
+    vi.advanceTimersByTime(200);
+    const after = leaving.signal;
+    expect(after.aborted).toBe(false);
+    vi.advanceTimersByTime(5000);
+    expect(leaving.signal).toBe(after);
+    vi.useRealTimers();
   });
 });

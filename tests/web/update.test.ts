@@ -61,6 +61,10 @@ function watch(
   return { fake, onReady, reload, request, updates };
 }
 
+function settle(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 10));
+}
+
 describe("a newer build", () => {
   it("is told of once, however often it says so", async () => {
     const { fake, onReady } = watch(true);
@@ -80,16 +84,31 @@ describe("a newer build", () => {
     expect(onReady).toHaveBeenCalledOnce();
   });
 
-  it("is called, and the one before it is asked to end what it does", async () => {
+  it("is called when the one before it has ended what it did, and not before", async () => {
     const { fake, updates } = watch(true);
     await updates.apply();
     expect(fake.sent).toEqual([]);
     fake.wait();
-    await updates.apply();
-    expect(fake.sent).toEqual([
-      ["waiting", { kind: "update" }],
-      ["active", { kind: "leave" }],
-    ]);
+    const applied = updates.apply();
+    await settle();
+    expect(fake.sent).toEqual([["active", { kind: "leave" }]]);
+    fake.say("left");
+    await applied;
+    expect(fake.sent.slice(1)).toEqual([["waiting", { kind: "update" }]]);
+  });
+
+  it("is called after a while where the one before it says nothing", async () => {
+    vi.useFakeTimers();
+    const { fake, updates } = watch(true, (each) => {
+      each.wait();
+    });
+    const applied = updates.apply();
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(fake.sent).toEqual([["active", { kind: "leave" }]]);
+    await vi.advanceTimersByTimeAsync(2000);
+    await applied;
+    expect(fake.sent.slice(1)).toEqual([["waiting", { kind: "update" }]]);
+    vi.useRealTimers();
   });
 
   it("reloads pages of the build before, and none that had no build", () => {
