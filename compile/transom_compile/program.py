@@ -116,6 +116,11 @@ def _generate(module: Any, target: Any) -> str:
     kernels = tvm.IRModule(
         {kernel: module[kernel].with_attr("global_symbol", kernel.name_hint) for kernel in called}
     )
+    return _source(kernels, target)
+
+
+def _source(kernels: Any, target: Any) -> str:
+    """The WGSL of scheduled PrimFuncs."""
     with target:
         built = tvm.tirx.build(
             kernels, target=target, pipeline=tir_pipeline.register_for_programs()
@@ -279,7 +284,7 @@ class _Walk:
             scalars.append(extents[scalar] if scalar in extents else _number(tensors[scalar]))
         if shader.scalars[-1] != "packGridDimX":
             raise ValueError(f"{name} does not end with its grid")
-        step = {
+        step: dict[str, Any] = {
             "kernel": name,
             "buffers": [self._places[tensors[b.name]] for b in shader.bindings],
             "scalars": scalars,

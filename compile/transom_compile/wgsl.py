@@ -74,14 +74,10 @@ def shaders(source: str) -> dict[str, Shader]:
 
 
 def _with_subgroups(text: str) -> str:
-    """TVM knows no subgroups: the lane comes as a parameter of the entry.
-
-    The check of uniformity is off because loop bounds come from buffers here; all threads of a
-    workgroup read the same ones.
-    """
+    """TVM knows no subgroups: the lane comes as a parameter of the entry."""
     signature = f",\n  @builtin(subgroup_invocation_id) {SUBGROUP_LANE} : u32\n) {{\n"
     text, count = _ENTRY_END.subn(signature, text, count=1)
     if count != 1:
         raise ValueError("an entry is not as TVM 0.27 writes it")
     text = text.replace(f"{SUBGROUP_LANE}()", f"i32({SUBGROUP_LANE})")
-    return f"enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n{text}"
+    return f"enable subgroups;\n{text}"

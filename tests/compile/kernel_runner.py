@@ -114,17 +114,28 @@ def run(
     module: Any, cases: Sequence[Case], folder: Path, missing_tool: Callable[[str], NoReturn]
 ) -> Answers:
     """Compile `module`, run all cases in one Node process on Mesa's llvmpipe."""
+    driver = find_driver(missing_tool)
+    runtime = build_runtime().directory
+    folder.mkdir(parents=True, exist_ok=True)
+    lower._link(generate(module), runtime, folder / "library.wasm")
+    _write_cases(cases, folder)
+    run_node(NODE_SCRIPT, folder, driver)
+    return _read_answers(cases, folder)
+
+
+def find_driver(missing_tool: Callable[[str], NoReturn]) -> dict[str, str]:
+    """Variables that make Node's WebGPU run on Mesa's llvmpipe."""
     driver = mesa_environment()
     if driver is None:
         missing_tool("no Mesa 25 in the user's cache folder: run .ci/mesa")
     if shutil.which("node") is None or not (ROOT / "node_modules" / "webgpu").exists():
         missing_tool("no node_modules here: npm ci")
-    runtime = build_runtime().directory
-    folder.mkdir(parents=True, exist_ok=True)
-    lower._link(generate(module), runtime, folder / "library.wasm")
-    _write_cases(cases, folder)
+    return driver
+
+
+def run_node(script: Path, folder: Path, driver: dict[str, str]) -> None:
     done = subprocess.run(
-        ["node", str(NODE_SCRIPT), str(folder)],
+        ["node", str(script), str(folder)],
         env={**os.environ, **driver},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -133,8 +144,7 @@ def run(
         cwd=ROOT,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"kernel_runner.mjs ended with {done.returncode}\n{done.stderr[-4000:]}")
-    return _read_answers(cases, folder)
+        raise RuntimeError(f"{script.name} ended with {done.returncode}\n{done.stderr[-4000:]}")
 
 
 def _write_cases(cases: Sequence[Case], folder: Path) -> None:

@@ -103,6 +103,11 @@ def test_only_the_f16_library_needs_shader_f16(
     assert used == (library[0] == "float16")
 
 
+def test_no_library_has_subgroups(shaders: dict[str, Shader]) -> None:
+    """TVM's runtime does not ask a device for them."""
+    assert [shader.name for shader in shaders.values() if "subgroup" in shader.text] == []
+
+
 def test_one_device_module(library: tuple[str, str, Any]) -> None:
     """tvmjs builds pipelines ahead for one; a second target would make a second."""
 

@@ -2,6 +2,7 @@
 buffer that a step binds is there. No GPU; e2e runs them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from tests.compile import wgsl
 from tests.compile.tiny_request import CONFIG, request_of
+from transom_compile.kernels.linear_spec import SUBGROUP_THREADS
 from transom_compile.library_request import LibraryRequest
 from transom_compile.program import build_program
 from transom_compile.program_graph import MAX_ROWS
@@ -88,6 +90,47 @@ def test_only_f16_needs_shader_f16(kind: tuple[str, str], read: dict[str, wgsl.S
     assert any("enable f16" in shader.text for shader in read.values()) == (kind[0] == "float16")
 
 
+def test_only_fallback_products_may_run_another_kernel_instead(
+    program: dict[str, Any], kind: tuple[str, str]
+) -> None:
+    kernels = program["kernels"]
+    for step in steps_of(program):
+        is_product = step["kernel"].startswith("linear_")
+        assert ("instead" in step) == (is_product and kind[1] == "fallback"), step["kernel"]
+        if "instead" in step:
+            plain, other = kernels[step["kernel"]], kernels[step["instead"]["kernel"]]
+            assert other["writes"] == plain["writes"], step["kernel"]
+            assert other["scalars"] == plain["scalars"], step["kernel"]
+            assert len(step["instead"]["grid"]) == 2
+
+
+def test_only_kernels_that_run_instead_need_subgroups(
+    program: dict[str, Any], read: dict[str, wgsl.Shader]
+) -> None:
+    plain = {step["kernel"] for step in steps_of(program)}
+    others = {step["instead"]["kernel"] for step in steps_of(program) if "instead" in step}
+    assert not plain & others
+    assert plain | others == set(program["kernels"])
+    for name, kernel in program["kernels"].items():
+        is_other = name in others
+        assert kernel.get("subgroup_size") == (SUBGROUP_THREADS if is_other else None), name
+        assert kernel["wgsl"].startswith("enable subgroups;") == is_other, name
+        assert ("subgroup" in kernel["wgsl"]) == is_other, name
+        if is_other:
+            assert read[name].invocations % SUBGROUP_THREADS == 0, "a subgroup is not full"
+
+
+def test_what_a_subgroup_shares_is_written_once(read: dict[str, wgsl.Shader]) -> None:
+    """And not at every use, of which there is one for each row of the weight."""
+    for name, shader in read.items():
+        named = re.findall(r"let \w+ : f32 = (subgroupBroadcast\(\w+, \du\));", shader.text)
+        assert len(named) == len(set(named)) == shader.text.count("subgroupBroadcast("), name
+
+
+def steps_of(program: dict[str, Any]) -> list[dict[str, Any]]:
+    return [step for function in program["functions"].values() for step in function["steps"]]
+
+
 def test_what_a_step_binds_is_there(program: dict[str, Any]) -> None:
     for name, function in program["functions"].items():
         for step in function["steps"]:
@@ -145,3 +188,40 @@ def test_a_shader_without_a_uniform_is_no_kernel_of_ours() -> None:
     text = header + "@compute @workgroup_size(1, 1, 1)\nfn bare_kernel() {}\n"
     with pytest.raises(ValueError, match="bindings of bare"):
         shaders(text)
+
+
+SIGNATURE = "(\n  @builtin(workgroup_id) blockIdx : vec3<u32>\n) {\n"
+BINDINGS = """
+@group(0) @binding(0) var<storage, read_write> y_ptr : array<f32>;
+struct PODArgs {
+  packGridDimX: u32
+}
+@group(0) @binding(1) var<uniform> podArgs : PODArgs;
+"""
+
+
+def kernel_text(signature: str, body: str) -> str:
+    header = "// Function: made_kernel\n//---\n// Function: made_kernel\n"
+    entry = f"@compute @workgroup_size(8, 1, 1)\nfn made_kernel{signature}{body}}}\n"
+    return header + BINDINGS + entry
+
+
+def test_a_kernel_that_asks_for_its_lane_gets_subgroups() -> None:
+    lane = "  let a : i32 = (subgroup_lane() & 7i) + subgroup_lane();\n"
+    made = shaders(kernel_text(SIGNATURE, lane))["made"]
+    assert made.by_subgroup
+    assert made.text.startswith("enable subgroups;\n")
+    assert "vec3<u32>,\n  @builtin(subgroup_invocation_id) subgroup_lane : u32\n) {" in made.text
+    assert "let a : i32 = (i32(subgroup_lane) & 7i) + i32(subgroup_lane);" in made.text
+
+
+def test_a_kernel_that_does_not_stays_as_it_is() -> None:
+    text = kernel_text(SIGNATURE, "  let a : i32 = 1i;\n")
+    made = shaders(text)["made"]
+    assert not made.by_subgroup
+    assert made.text == text
+
+
+def test_an_entry_of_another_form_gets_no_subgroups() -> None:
+    with pytest.raises(ValueError, match="an entry is not as TVM"):
+        shaders(kernel_text("(@builtin(workgroup_id) b : vec3<u32>) {", " _ = subgroup_lane(); "))

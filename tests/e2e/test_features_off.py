@@ -25,6 +25,8 @@ TOKENS = 12
 
 LACKS = {
     "no f16": (FALLBACK, ["--without", "shader-f16"]),
+    # That a device without them builds other kernels is held by tests/web/program-model.test.ts,
+    # that llvmpipe is one with them by tests/compile/test_kernels_subgroups.py.
     "no subgroups": (FALLBACK, ["--without", "subgroups"]),
     "least limits": (FALLBACK, ["--least-limits"]),
     "nothing beyond the standard, on a GPU": (

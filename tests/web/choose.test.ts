@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { AdapterReport, LoadRequest } from "../../web/src/protocol.ts";
 import { parseIndex, parseManifest } from "../../web/src/store/manifest.ts";
-import { describeAdapter } from "../../web/src/support.ts";
+import { describeAdapter, subgroupThreads } from "../../web/src/support.ts";
 import { chooseLibrary, chooseVariant } from "../../web/src/worker/choose.ts";
 import { bytesOf, indexJson, manifestJson } from "./bundle-fixture.ts";
 
@@ -81,5 +81,15 @@ describe("describeAdapter", () => {
     [info, false],
   ])("knows from %o whether it is a program on the CPU", (adapterInfo, expected) => {
     expect(describeAdapter({ info: adapterInfo, features, limits }).isFallback).toBe(expected);
+  });
+});
+
+describe("subgroupThreads", () => {
+  it.each([
+    ["as many as every subgroup has", ["shader-f16", "subgroups"], { subgroupMinSize: 8 }, 8],
+    ["none without the feature", ["shader-f16"], { subgroupMinSize: 8 }, 0],
+  ])("tells %s", (_, features, adapterInfo, expected) => {
+    const device = { features: new Set(features), adapterInfo } as unknown as GPUDevice;
+    expect(subgroupThreads(device)).toBe(expected);
   });
 });

@@ -1,10 +1,13 @@
-/** Weights on their way to the GPU: every byte in its place, and nothing uploaded twice. */
+/**
+ * Weights on their way to the GPU: every byte in its place, and nothing uploaded twice. And kernels:
+ * those that are for this device, and no others.
+ */
 import { beforeAll, describe, expect, it } from "vitest";
 
 import type { ShardRecord } from "../../web/src/store/tensor-cache.ts";
 import type { VerifiedBytes } from "../../web/src/store/verify.ts";
 import { ProgramModel } from "../../web/src/worker/program/program-model.ts";
-import type { Program } from "../../web/src/worker/program/program.ts";
+import type { Dispatch, Kernel, Program } from "../../web/src/worker/program/program.ts";
 import { patternBytes } from "./bundle-fixture.ts";
 
 const NO_PROGRAM = { params: [], kernels: new Map(), functions: new Map() } as unknown as Program;
@@ -12,6 +15,9 @@ const NO_PROGRAM = { params: [], kernels: new Map(), functions: new Map() } as u
 /** A device that keeps what is written, and refuses what WebGPU refuses. */
 class FakeDevice {
   readonly buffers = new Map<string, Uint8Array>();
+  readonly shaders: string[] = [];
+  readonly features: ReadonlySet<string>;
+  readonly adapterInfo: { subgroupMinSize: number };
   readonly lost = new Promise<never>(() => undefined);
   readonly queue = {
     writeBuffer: (
@@ -30,6 +36,11 @@ class FakeDevice {
     onSubmittedWorkDone: () => Promise.resolve(),
   };
 
+  constructor(features: readonly string[] = [], subgroupMinSize = 0) {
+    this.features = new Set(features);
+    this.adapterInfo = { subgroupMinSize };
+  }
+
   addEventListener(): void {
     // Nothing ever fails here.
   }
@@ -38,6 +49,23 @@ class FakeDevice {
     const buffer = new Uint8Array(size);
     this.buffers.set(label, buffer);
     return buffer;
+  }
+
+  createBindGroupLayout(): object {
+    return {};
+  }
+
+  createPipelineLayout(): object {
+    return {};
+  }
+
+  createShaderModule({ code }: { code: string }): object {
+    this.shaders.push(code);
+    return {};
+  }
+
+  createComputePipelineAsync(): Promise<object> {
+    return Promise.resolve({});
   }
 }
 
@@ -81,5 +109,41 @@ describe("ProgramModel.upload", () => {
     const { bytes, buffers } = await uploaded(tensor("half", "f32-to-bf16", 2, 4));
     const [a = 0, b = 0, c = 0, d = 0] = bytes.subarray(2, 6);
     expect(buffers.get("half")).toEqual(Uint8Array.of(0, 0, a, b, 0, 0, c, d));
+  });
+});
+
+describe("ProgramModel.buildPipelines", () => {
+  beforeAll(() => {
+    Object.assign(globalThis, { GPUShaderStage: { COMPUTE: 4 } });
+  });
+
+  function kernel(name: string, subgroupSize: number): [string, Kernel] {
+    return [name, { name, entry: name, wgsl: name, writes: [true], scalars: 1, subgroupSize }];
+  }
+
+  const step: Dispatch = {
+    kernel: "plain",
+    buffers: [{ kind: "storage", index: 0 }],
+    scalars: [],
+    grid: [1, 1],
+    instead: { kernel: "shared", grid: [2, 1] },
+  };
+  const program = {
+    params: [],
+    kernels: new Map([kernel("plain", 0), kernel("shared", 8), kernel("other", 0)]),
+    functions: new Map([
+      ["decode", { most: 1, steps: [step, { ...step, kernel: "other", instead: undefined }] }],
+    ]),
+  } as unknown as Program;
+
+  it.each([
+    ["a device without subgroups", [], 8, ["plain", "other"]],
+    ["subgroups that are too small", ["subgroups"], 4, ["plain", "other"]],
+    ["subgroups that are large enough", ["subgroups"], 8, ["shared", "other"]],
+  ])("builds the kernels that are for %s", async (_, features, subgroupMinSize, expected) => {
+    const device = new FakeDevice(features, subgroupMinSize);
+    const model = new ProgramModel(program, device as unknown as GPUDevice);
+    await model.buildPipelines(() => undefined);
+    expect(device.shaders).toEqual(expected);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { TransomError } from "../../web/src/errors.ts";
 import { poolTokens } from "../../web/src/worker/program/pool-size.ts";
-import { parseProgram, valueOf } from "../../web/src/worker/program/program.ts";
+import { forSubgroups, parseProgram, valueOf } from "../../web/src/worker/program/program.ts";
 
 /** The smallest program that is whole. */
 function smallest(): Record<string, unknown> {
@@ -55,6 +55,33 @@ function withStep(change: Record<string, unknown>): Record<string, unknown> {
   return document;
 }
 
+const SHARED_COPY = {
+  entry: "shared_copy_kernel",
+  wgsl: "…",
+  writes: [0, 1],
+  scalars: ["n", "packGridDimX"],
+  subgroup_size: 8,
+};
+const INSTEAD = { kernel: "shared_copy", grid: [["//", ["+", "n", 7], 8], 1] };
+
+/** The program with another kernel for its step, something of which is changed. */
+function withAlternative(
+  kernel: Record<string, unknown> = {},
+  instead: Record<string, unknown> = {},
+): Record<string, unknown> {
+  const document = withStep({ instead: { ...INSTEAD, ...instead } });
+  Object.assign(document["kernels"] as object, { shared_copy: { ...SHARED_COPY, ...kernel } });
+  return document;
+}
+
+function onlyWithSubgroups(): Record<string, unknown> {
+  const buffers = [
+    ["param", 0],
+    ["storage", 0],
+  ];
+  return { ...INSTEAD, buffers, scalars: ["n"] };
+}
+
 describe("parseProgram", () => {
   it("reads what the compiler writes", () => {
     const program = parsed(smallest());
@@ -66,6 +93,14 @@ describe("parseProgram", () => {
     ]);
     expect(step?.grid).toEqual([["//", ["+", "n", 3], 4], 1]);
     expect(program.kernels.get("copy")?.writes).toEqual([false, true]);
+  });
+
+  it("reads the kernel that a step may run instead", () => {
+    const program = parsed(withAlternative());
+    expect(program.functions.get("decode")?.steps[0]?.instead).toEqual(INSTEAD);
+    expect(program.kernels.get("shared_copy")?.subgroupSize).toBe(8);
+    expect(program.kernels.get("copy")?.subgroupSize).toBe(0);
+    expect(parsed(smallest()).functions.get("decode")?.steps[0]).not.toHaveProperty("instead");
   });
 
   it.each([
@@ -98,6 +133,19 @@ describe("parseProgram", () => {
     ["one scalar too many", withStep({ scalars: ["n", 1] }), "does not bind"],
     ["an unknown operator", withStep({ grid: [["%", "n", 4], 1] }), "operator"],
     ["half an expression", withStep({ grid: [["+", "n"], 1] }), "expression"],
+    ["another kernel that is not there", withStep({ instead: INSTEAD }), "names no kernel"],
+    ["another kernel without a grid", withAlternative({}, { grid: undefined }), "grid"],
+    ["another kernel with one buffer more", withAlternative({ writes: [0, 0, 1] }), "take"],
+    ["another kernel that writes elsewhere", withAlternative({ writes: [1, 0] }), "take"],
+    ["another kernel with a scalar less", withAlternative({ scalars: ["packGridDimX"] }), "take"],
+    ["a subgroup of no threads", withAlternative({ subgroup_size: 0 }), "subgroup_size"],
+    ["a subgroup larger than any", withAlternative({ subgroup_size: 129 }), "subgroup_size"],
+    ["a subgroup of a word", withAlternative({ subgroup_size: "8" }), "subgroup_size"],
+    [
+      "a step that only devices with subgroups can run",
+      { ...withAlternative(), functions: { decode: { most: 1, steps: [onlyWithSubgroups()] } } },
+      "not every device",
+    ],
   ])("refuses %s", (_name, document, words) => {
     expect(() => parsed(document)).toThrow(words);
     expect(() => parsed(document)).toThrow(TransomError);
@@ -110,6 +158,33 @@ describe("parseProgram", () => {
     }
     expect(() => parsed(withStep({ grid: [grid, 1] }))).not.toThrow();
     expect(() => parsed(withStep({ grid: [["+", grid, 1], 1] }))).toThrow("expression");
+  });
+});
+
+describe("forSubgroups", () => {
+  it.each([
+    [0, "copy"],
+    [4, "copy"],
+    [8, "shared_copy"],
+    [16, "shared_copy"],
+  ])("takes for subgroups of %d threads the kernel %s", (threads, kernel) => {
+    const program = parsed(withAlternative());
+    const [plain] = program.functions.get("decode")?.steps ?? [];
+    const chosen = forSubgroups(program, threads).functions.get("decode");
+    expect(chosen?.most).toBe(1);
+    expect(chosen?.steps).toEqual([
+      {
+        kernel,
+        buffers: plain?.buffers,
+        scalars: plain?.scalars,
+        grid: kernel === "copy" ? plain?.grid : INSTEAD.grid,
+      },
+    ]);
+  });
+
+  it("leaves a program as it is that has no other kernels", () => {
+    const program = parsed(smallest());
+    expect(forSubgroups(program, 32)).toEqual(program);
   });
 });
 

@@ -138,8 +138,11 @@ def subgroup_lane() -> Expr:
 
 
 def from_lane(value: Expr, lane: int) -> Expr:
-    """What one thread of the subgroup has, a float32, for all of them; all must come here."""
-    return tirx.call_pure_extern("float32", "subgroupBroadcast", value, tirx.const(lane, "uint32"))
+    """What one thread of the subgroup has, a float32, for all of them; all must come here.
+
+    Not a pure call: TVM writes those out again at every use, also where not all threads come.
+    """
+    return tirx.call_extern("float32", "subgroupBroadcast", value, tirx.const(lane, "uint32"))
 
 
 @contextmanager
