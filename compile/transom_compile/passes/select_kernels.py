@@ -66,6 +66,7 @@ class _Rewriter(PyExprMutator):
 
     def _kernel(self, marker: Marker) -> Any:
         marker = replace(marker, few_rows=self.few_rows)
+        prim_func: Any
         if marker.name in PRODUCTS:
             prim_func = linear.linear(PRODUCTS[marker.name](marker), self.schedule)
         else:
