@@ -317,3 +317,24 @@ def test_what_kernels_ask_of_a_device(label: str, dtype: str, schedule: str) -> 
         if schedule == "fallback":
             assert not shader.has_barrier
             assert shader.workgroup_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("heads", "dim", "together"),
+    [
+        ((9, 3), 64, 3),
+        ((8, 8), 64, 1),
+        ((14, 2), 64, 7),
+        # Ten are too many, and a thread's heads must not straddle two key heads.
+        ((20, 2), 64, 5),
+        ((4, 1), 256, 2),
+        ((4, 1), 512, 1),
+        ((4, 1), 1024, 1),
+    ],
+)
+def test_a_thread_takes_heads_that_share_keys(
+    heads: tuple[int, int], dim: int, together: int
+) -> None:
+    shape = AttentionShape(*heads, dim, "float32")
+    kind = PagedAttention(shape, "fallback", PAGES_PER_SLOT, 1.0)
+    assert kind.heads_together == together

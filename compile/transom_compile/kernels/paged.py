@@ -9,7 +9,8 @@ position is negative is idle: nothing is written for it but `out` or `q`.
 Rows that may follow each other in one sequence first all write (`rope_append`), then all read
 (`attend`). Causality is by position: a row sees the positions up to its own.
 
-`fallback`: no barrier, a thread owns one (query, head). `gpu`: see `paged_gpu.py`.
+`fallback`: no barrier, a thread owns a row's queries of one key head, or some of them, so that keys
+and values are read once for all. `gpu`: see `paged_gpu.py`.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def attention_step(
         cache = Cache.declare(shape, size, kind.pages_per_slot)
         out = buffer_arg("out", (1, n, shape.query_heads * shape.head_dim), shape.dtype)
         if kind.schedule == "fallback":
-            with each(n * shape.query_heads, 4) as at:
-                row, head = let(at // shape.query_heads), let(at % shape.query_heads)
+            parts = shape.query_heads // kind.heads_together
+            with each(n * parts, 4) as at:
+                row, head = let(at // parts), let(at % parts * kind.heads_together)
                 _step_alone(kind, rope, qkv, cache, out, row, head)
         else:
             with launch(grid=(n, shape.query_heads), threads=(LANES,)) as ((row, head), (lane,)):
@@ -113,9 +115,10 @@ def attend(kind: PagedAttention, size: int, tokens: int | None, *, one_sequence:
         cache = Cache.declare(shape, size, kind.pages_per_slot)
         out = buffer_arg("out", (1, n, shape.query_heads * dim), shape.dtype)
         if kind.schedule == "fallback":
-            with each(n * shape.query_heads, 16) as at:
-                row, head = let(at // shape.query_heads), let(at % shape.query_heads)
-                softmax = RunningSoftmax.start(dim, kind.softcap)
+            parts = shape.query_heads // kind.heads_together
+            with each(n * parts, 8) as at:
+                row, head = let(at // parts), let(at % parts * kind.heads_together)
+                softmax = RunningSoftmax.start(kind.heads_together, dim, kind.softcap)
                 _walk_pages(kind, cache, softmax, q, out, row, head, own=1)
         elif one_sequence:
             attend_tiles(kind, cache, q, out, n)
@@ -194,22 +197,27 @@ def _step_alone(
     row: Expr,
     head: Expr,
 ) -> None:
-    shape, dim = kind.shape, kind.shape.head_dim
+    """The thread of a row's `head` and those behind it that go together."""
+    shape, dim, heads = kind.shape, kind.shape.head_dim, kind.heads_together
     position, kv_head = cache.position(row), let(head // shape.group)
-    dot = local((1,), "float32")
-    store(dot, 0, T.float32(0))
+    dots = local((heads,), "float32")
+    for member in range(heads):
+        store(dots, member, T.float32(0))
     with T.serial(dim // 2) as slot:
         turn = _Turn(shape, qkv, row, slot, rope, position)
-        (q0, q1), (k0, k1) = turn.query(head), turn.key(kv_head)
-        store(dot, 0, dot[0] + q0 * k0 + q1 * k1)
-        # `out` keeps the turned query until it is read for good.
-        turn.hand_on(out, head)
+        k0, k1 = (let(element) for element in turn.key(kv_head))
+        for member in range(heads):
+            q0, q1 = turn.query(head + member)
+            store(dots, member, dots[member] + q0 * k0 + q1 * k1)
+            # `out` keeps the turned query until it is read for good.
+            turn.hand_on(out, head + member)
         with when(tirx.And(position >= 0, head % shape.group == 0)):
             turn.append(cache, kv_head)
-    softmax = RunningSoftmax.start(dim, kind.softcap)
+    softmax = RunningSoftmax.start(heads, dim, kind.softcap)
     with when(position >= 0):
         softmax.begin_with(
-            dot[0] * exact(kind.query_scale), lambda i: _own_value(shape, qkv, row, kv_head, i)
+            [dots[member] * exact(kind.query_scale) for member in range(heads)],
+            lambda i: _own_value(shape, qkv, row, kv_head, i),
         )
     _walk_pages(kind, cache, softmax, out, out, row, head, own=0)
 
@@ -229,12 +237,17 @@ def _walk_pages(
     shape, dim = kind.shape, kind.shape.head_dim
     position, slot = cache.position(row), cache.slot(row)
     kv_head, first = let(head // shape.group), kind.first(position)
-    with T.serial(dim) as i:
+    # Heads lie behind each other, here and there.
+    with T.serial(softmax.heads * dim) as i:
         value = cast("float32", q[0, row, head * dim + i])
         store(softmax.query, i, value * exact(kind.query_scale))
     with T.serial(tirx.max(position + own - first, 0)) as step:
         softmax.take(*cache.key_value(slot, kv_head, let(first + step)))
-    softmax.finish(lambda i, value: store(out, [0, row, head * dim + i], cast(shape.dtype, value)))
+
+    def write(member: int, i: Expr, value: Expr) -> None:
+        store(out, [0, row, (head + member) * dim + i], cast(shape.dtype, value))
+
+    softmax.finish(write)
 
 
 def _step_together(

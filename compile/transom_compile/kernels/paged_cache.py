@@ -14,6 +14,9 @@ from transom_compile.kernels.running_softmax import into_base_2
 
 SLOTS = 16
 """Sequences that may be under way: rows of the page table."""
+MOST_TOGETHER = 512
+"""Elements of queries that a thread keeps: these and as many of their results, 4 KB, fit twice into
+what WGSL promises a function."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ class PagedAttention:
         shape = self.shape
         seen = f"_last{self.window}" if self.window else ""
         return f"{shape.query_heads}_{shape.kv_heads}x{shape.head_dim}{seen}"
+
+    @property
+    def heads_together(self) -> int:
+        """Query heads of one key head that a thread of `fallback` takes."""
+        group = self.shape.group
+        most = max(1, MOST_TOGETHER // self.shape.head_dim)
+        return max(count for count in range(1, group + 1) if group % count == 0 and count <= most)
 
     @property
     def query_scale(self) -> float:

@@ -7,7 +7,7 @@ a key and a value; knows nothing of where they lie.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -33,50 +33,83 @@ def score(dot: Expr, softcap: float) -> Expr:
 
 @dataclass(frozen=True)
 class RunningSoftmax:
-    """One query's. The caller fills `query`, already multiplied by the scale."""
+    """That of some queries which share their keys and values: each of these is read once.
 
+    The caller fills `query` (heads * dim), already multiplied by the scale.
+    """
+
+    heads: int
     dim: int
     softcap: float
     query: Buffer
     out: Buffer
-    state: Buffer
-    """Running maximum, running sum, last score."""
+    peaks: Buffer
+    totals: Buffer
+    scores: Buffer
+    """Of each head: running maximum and running sum, the last score."""
 
     @classmethod
-    def start(cls, dim: int, softcap: float = 0.0) -> RunningSoftmax:
-        made = cls(dim, softcap, *(local((size,), "float32") for size in (dim, dim, 3)))
-        with T.serial(dim) as i:
+    def start(cls, heads: int, dim: int, softcap: float = 0.0) -> RunningSoftmax:
+        sizes = (heads * dim, heads * dim, heads, heads, heads)
+        made = cls(heads, dim, softcap, *(local((size,), "float32") for size in sizes))
+        with T.serial(heads * dim) as i:
             store(made.out, i, T.float32(0))
-        store(made.state, 0, T.float32(LOWEST))
-        store(made.state, 1, T.float32(0))
+        for head in range(heads):
+            store(made.peaks, head, T.float32(LOWEST))
+            store(made.totals, head, T.float32(0))
         return made
 
-    def begin_with(self, dot: Expr, value: Element) -> None:
-        """The first key, whose scaled product with the query is known."""
-        store(self.state, 0, score(dot, self.softcap))
-        store(self.state, 1, T.float32(1))
+    def begin_with(self, dots: Sequence[Expr], value: Element) -> None:
+        """The first key, whose scaled products with the queries are known."""
+        for head, dot in enumerate(dots):
+            store(self.peaks, head, score(dot, self.softcap))
+            store(self.totals, head, T.float32(1))
         with T.serial(self.dim) as i:
-            store(self.out, i, value(i))
+            element = let(value(i))
+            for head in range(self.heads):
+                store(self.out, head * self.dim + i, element)
 
     def take(self, key: Element, value: Element) -> None:
         """One key and its value."""
-        state, out = self.state, self.out
-        store(state, 2, T.float32(0))
-        walk(self.dim, lambda i: store(state, 2, state[2] + self.query[i] * key(i)))
-        if self.softcap:
-            store(state, 2, score(state[2], self.softcap))
-        peak = let(tirx.max(state[0], state[2]))
-        shrink = let(T.exp2(state[0] - peak))
-        weight = let(T.exp2(state[2] - peak))
-        store(state, 1, state[1] * shrink + weight)
-        store(state, 0, peak)
-        walk(self.dim, lambda i: store(out, i, out[i] * shrink + weight * value(i)))
+        heads, dim, out, scores = range(self.heads), self.dim, self.out, self.scores
+        for head in heads:
+            store(scores, head, T.float32(0))
 
-    def finish(self, write: Callable[[Expr, Expr], None]) -> None:
-        """write(i, element i of the result); zeros where no key was taken."""
-        total = let(tirx.max(self.state[1], tirx.const(TINY, "float32")))
-        with T.serial(self.dim) as i:
-            write(i, self.out[i] / total)
+        def multiply(i: Expr) -> None:
+            element = let(key(i))
+            for head in heads:
+                product = self.query[head * dim + i] * element
+                store(scores, head, scores[head] + product)
+
+        walk(dim, multiply)
+        weights = [self._weigh(head) for head in heads]
+
+        def add(i: Expr) -> None:
+            element = let(value(i))
+            for head, (shrink, weight) in enumerate(weights):
+                at = head * dim + i
+                store(out, at, out[at] * shrink + weight * element)
+
+        walk(dim, add)
+
+    def _weigh(self, head: int) -> tuple[Expr, Expr]:
+        """By what the sums so far are multiplied, and by what the new value."""
+        peaks, totals, scores = self.peaks, self.totals, self.scores
+        if self.softcap:
+            store(scores, head, score(scores[head], self.softcap))
+        peak = let(tirx.max(peaks[head], scores[head]))
+        shrink = let(T.exp2(peaks[head] - peak))
+        weight = let(T.exp2(scores[head] - peak))
+        store(totals, head, totals[head] * shrink + weight)
+        store(peaks, head, peak)
+        return shrink, weight
+
+    def finish(self, write: Callable[[int, Expr, Expr], None]) -> None:
+        """write(head, i, element i of its result); zeros where no key was taken."""
+        for head in range(self.heads):
+            total = let(tirx.max(self.totals[head], tirx.const(TINY, "float32")))
+            with T.serial(self.dim) as i:
+                write(head, i, self.out[head * self.dim + i] / total)
 
 
 def walk(dim: int, step: Callable[[Expr], None]) -> None:
