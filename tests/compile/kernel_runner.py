@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tvm
 from tvm.target import Target
 
-from tests.e2e.node_engine import mesa_environment
+from tests.e2e.node_engine import QUICKLY, mesa_environment
 from transom_build.runtime import build_runtime
 from transom_compile import lower
 from transom_compile.library_request import LibraryRequest
@@ -28,9 +28,6 @@ from transom_models.architecture import CacheSpec
 ROOT = Path(__file__).resolve().parents[2]
 NODE_SCRIPT = Path(__file__).with_name("kernel_runner.mjs")
 NODE_LIMIT_SECONDS = 1000
-QUICKLY = {"GALLIVM_PERF": "nopt", "LP_NATIVE_VECTOR_WIDTH": "128"}
-"""llvmpipe compiles for narrow lanes and optimises nothing: a fifth of the time for these kernels,
-which run for a moment. What they compute does not depend on it."""
 UNWRITTEN = 0xFF
 """What outputs are filled with before the call: NaN in f32 and f16, -1 in int32."""
 

@@ -21,6 +21,11 @@ TIMEOUT_SECONDS = 1500
 """One run of five prompts takes about a minute alone on two cores; a shared machine takes much
 longer."""
 
+QUICKLY = {"GALLIVM_PERF": "nopt", "LP_NATIVE_VECTOR_WIDTH": "128"}
+"""For llvmpipe: it compiles for narrow lanes and optimises nothing, a fifth of the time for kernels
+that run for a moment. Always both: Mesa's cache tells the first apart, maybe not the second. With
+lanes this narrow, programs do without subgroups."""
+
 SWIFTSHADER_ICD = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
 

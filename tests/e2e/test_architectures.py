@@ -197,7 +197,7 @@ def test_the_browser_computes_what_the_weights_say(
             reading.token_ids,
             PROMPT_TOKENS,
             tmp_path,
-            llvmpipe,
+            {**llvmpipe, **node_engine.QUICKLY},
         )
         row = Row(
             checkpoint,
