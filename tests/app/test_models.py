@@ -337,7 +337,7 @@ def stored(page: Page) -> dict[str, dict[str, Any]]:
     return {model["name"]: model for model in storage["models"]}
 
 
-def wait_until(is_so: Any, seconds: float = 30) -> None:
+def wait_until(is_so: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not come to that"
