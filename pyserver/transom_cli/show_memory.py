@@ -16,6 +16,7 @@ _NAMES: Final = {
     "weights": "weights",
     "repacked": "weights rearranged",
     "kv_cache": "keys and values",
+    "cells": "list of the cache",
     "checkpoints": "windows kept",
     "compute": "compute buffers",
     "vocabulary": "vocabulary",

@@ -59,6 +59,9 @@ class Answer:
     """Sent in place of all of it."""
 
 
+# A client that does not hang up is cut off before.
+LEAVING_SECONDS = 15
+
 Fault = Callable[[Answer], None]
 Plan = Callable[[Asked], Fault | None]
 
@@ -256,7 +259,9 @@ class FlakyServer:
     answered: list[Answered] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
     """Headers of every request, names in lower case."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    leaving: int = 0
+    """Answers on their way."""
     stopping: threading.Event = field(default_factory=threading.Event)
     connections: list[socket.socket] = field(default_factory=list)
 
@@ -266,8 +271,14 @@ class FlakyServer:
 
     def blob_bytes(self) -> int:
         """Bytes of blobs that left."""
+        return sum(row.sent for row in self.all_answered() if row.asked.is_blob)
+
+    def all_answered(self) -> list[Answered]:
+        """All that left, once nothing is leaving: a client may have the last byte of an answer
+        before that is counted here."""
         with self.lock:
-            return sum(row.sent for row in self.answered if row.asked.is_blob)
+            assert self.lock.wait_for(lambda: not self.leaving, LEAVING_SECONDS), self.requests
+            return [*self.answered]
 
     def forget(self) -> None:
         with self.lock:
@@ -332,22 +343,25 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self._forward()
         span = self.headers.get("Range", "").removeprefix("bytes=").partition("-")[0]
         with fake.lock:
+            fake.leaving += 1
             number = len(fake.requests)
             fake.requests.append({key.lower(): value for key, value in self.headers.items()})
         asked = Asked(number, self.command, self.path, int(span) if span else None)
         if not fake.digests:
             answer.headers.pop("Content-Digest", None)
-        fault = fake.plan(asked)
-        if fault is not None:
-            fault(answer)
         sent = 0
         try:
+            fault = fake.plan(asked)
+            if fault is not None:
+                fault(answer)
             sent = self._send(answer)
         except OSError:
             self.close_connection = True
         finally:
             with fake.lock:
                 fake.answered.append(Answered(asked, answer.status, sent))
+                fake.leaving -= 1
+                fake.lock.notify_all()
 
     def _forward(self) -> Answer:
         if self.fake.upstream is None:

@@ -120,8 +120,7 @@ class Host:
 
     @property
     def sent(self) -> int:
-        with self.fake.lock:
-            return sum(row.sent for row in self.fake.answered)
+        return sum(row.sent for row in self.fake.all_answered())
 
     def _plan(self, asked: Asked) -> Fault:
         headers = self.fake.requests[asked.number]

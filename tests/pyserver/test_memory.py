@@ -28,6 +28,8 @@ LLAMA: Mapping[str, Any] = {
 }
 # Two heads of 16 for keys and for values, two bytes each, in four layers.
 TOKEN_BYTES = 2 * 16 * 2 * 2 * 4
+# What llama.cpp notes of each token in its cache: about this much was measured.
+CELL_BYTES = 160
 
 
 def facts(architecture: str = "llama", *tensors: Tensor, **changed: Any) -> GgufFacts:
@@ -56,6 +58,14 @@ def test_keys_and_values() -> None:
     # 34 bytes for 32 numbers
     eight_bits = CacheShape(4096, key_type="q8_0", value_type="q8_0")
     assert estimated(facts(), eight_bits).kv_cache == 4096 * TOKEN_BYTES // 64 * 34
+
+
+def test_each_cell_of_each_cache_is_noted() -> None:
+    assert said(facts()).cells == 4096 * CELL_BYTES
+    assert estimated(facts(), CacheShape(4000, 3)).cells == 3 * 4096 * CELL_BYTES
+    gemma = facts("gemma2", attention__sliding_window=512)
+    assert said(gemma).cells == (4096 + 1024) * CELL_BYTES
+    assert said(facts("bert", attention__causal=False)).cells == 0
 
 
 def test_heads_as_the_file_says_them() -> None:
@@ -114,7 +124,7 @@ def test_the_sum_is_of_all_parts() -> None:
     )
     assert beside.total == base.total + 1000
     longer = said(facts(), 8192)
-    assert longer.total - base.total == 4096 * (TOKEN_BYTES + 2 * 512)
+    assert longer.total - base.total == 4096 * (TOKEN_BYTES + CELL_BYTES + 2 * 512)
 
 
 @pytest.mark.parametrize(

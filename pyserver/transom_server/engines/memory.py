@@ -26,6 +26,8 @@ CELL_STEP: Final = 256
 _PROCESS_BYTES: Final = 33 * 2**20
 _TOKEN_BYTES: Final = 220
 _MERGE_BYTES: Final = 183
+# What llama.cpp notes of each cell of a cache (50 bytes), and of the token within once it is there.
+_CELL_BYTES: Final = 160
 # A graph's buffer holds this many rows of each width for every token of a micro batch.
 _WIDE_ROWS: Final = 3
 _NARROW_ROWS: Final = 5
@@ -59,6 +61,8 @@ class MemoryEstimate:
     repacked: int
     """Weights once more, in another order."""
     kv_cache: int
+    cells: int
+    """What lies where in the cache."""
     checkpoints: int
     compute: int
     vocabulary: int
@@ -92,7 +96,7 @@ def estimate(
         outputs = batch * (2 if sizes.is_causal else 1)
     window_cells = min(cells, _rounded(sizes.window + batch))
     full, windowed = sizes.cell_bytes(shape)
-    masks = (cells if full else 0) + (window_cells if windowed else 0)
+    mapped = (cells if full else 0) + (window_cells if windowed else 0)
     rows = _WIDE_ROWS * sizes.wide + _NARROW_ROWS * sizes.narrow
     tensors = sum(tensor.size_bytes for tensor in facts.tensors)
     repacked = _repacked_bytes(facts, repacked_types)
@@ -101,11 +105,12 @@ def estimate(
         weights=tensors if options.mmap is not False else tensors - repacked,
         repacked=repacked,
         kv_cache=shape.slots * (cells * full + window_cells * windowed),
+        cells=shape.slots * mapped * _CELL_BYTES,
         checkpoints=shape.slots
         * CONTEXT_CHECKPOINTS
         * min(cells, sizes.window)
         * (windowed if window_cells < cells else 0),
-        compute=batch * (_FLOAT_BYTES * rows + _MASK_BYTES * masks)
+        compute=batch * (_FLOAT_BYTES * rows + _MASK_BYTES * mapped)
         + outputs * sizes.vocabulary * _FLOAT_BYTES,
         vocabulary=sizes.vocabulary * _TOKEN_BYTES + sizes.merges * _MERGE_BYTES,
         beside=beside_bytes,
