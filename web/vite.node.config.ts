@@ -18,6 +18,7 @@ export default defineConfig({
       input: {
         bench: entry("bench"),
         complete: entry("complete"),
+        dawn: entry("dawn"),
         draws: entry("draws"),
         embed: entry("embed"),
         generate: entry("generate"),

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 
 import * as tvmjs from "@mlc-ai/web-runtime";
-import { create, globals } from "webgpu";
+import { openDawn } from "../../web/dist-node/dawn.mjs";
 
 const STORAGE_BUFFERS = 10;
 const WORKGROUP_BYTES = 32 * 1024;
@@ -18,10 +18,9 @@ const WORD_BYTES = 4;
 const UNWRITTEN = 0xff;
 
 const folder = process.argv[2];
-Object.assign(globalThis, globals);
 // Dawn's objects crash Node when they are collected while in use.
-globalThis.held = { gpu: create(["backend=vulkan"]) };
-const adapter = await globalThis.held.gpu.requestAdapter();
+globalThis.held = {};
+const adapter = await openDawn().requestAdapter();
 if (adapter === null) {
   throw new Error("no WebGPU adapter");
 }
@@ -68,9 +67,7 @@ function toRuntime(argument) {
   if ("int" in argument) {
     return { value: tvm.scalar(argument.int, "int32") };
   }
-  return "float" in argument
-    ? { value: tvm.scalar(argument.float, "float32") }
-    : place(argument);
+  return "float" in argument ? { value: tvm.scalar(argument.float, "float32") } : place(argument);
 }
 
 function startReading(source) {
@@ -84,7 +81,8 @@ async function run({ name, call, args, written, returned }) {
   tvm.beginScope();
   const values = args.map(toRuntime);
   const result = machine.getFunction(call)(...values.map(({ value }) => value));
-  const results = returned > 1 ? Array.from({ length: returned }, (_, i) => result.get(i)) : [result];
+  const results =
+    returned > 1 ? Array.from({ length: returned }, (_, i) => result.get(i)) : [result];
   const sources = [...written.map((index) => values[index].flat), ...results.slice(0, returned)];
   const landed = sources.map(startReading);
   await device.sync();

@@ -4,6 +4,7 @@ Goes the way of `lower.py` (same passes, same code generation, same link), so th
 with NumPy is what is shipped. Knows no kernel: the cases bring functions, arguments and shapes.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -133,7 +134,14 @@ def find_driver(missing_tool: Callable[[str], NoReturn]) -> dict[str, str]:
     return driver
 
 
+@functools.cache
+def build_entries() -> None:
+    """`dawn.mjs`, which the scripts run on."""
+    subprocess.run(["npm", "run", "--silent", "build:node"], check=True, cwd=ROOT)
+
+
 def run_node(script: Path, folder: Path, driver: dict[str, str]) -> None:
+    build_entries()
     done = subprocess.run(
         ["node", str(script), str(folder)],
         env={**os.environ, **driver},

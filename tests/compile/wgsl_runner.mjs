@@ -7,12 +7,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
-import { create, globals } from "webgpu";
+import { openDawn } from "../../web/dist-node/dawn.mjs";
 
 const folder = process.argv[2];
 // Dawn's objects crash Node when they are collected while in use.
-globalThis.held = { gpu: create(["backend=vulkan"]) };
-const adapter = await globalThis.held.gpu.requestAdapter();
+globalThis.held = {};
+const adapter = await openDawn().requestAdapter();
 if (adapter === null) {
   throw new Error("no WebGPU adapter");
 }
@@ -21,7 +21,7 @@ Object.assign(globalThis.held, { adapter, device });
 
 const inputs = readFileSync(join(folder, "inputs.bin"));
 const { shaders, calls } = JSON.parse(readFileSync(join(folder, "calls.json"), "utf8"));
-const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = globals.GPUBufferUsage;
+const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
 
 function upload(bytes, usage) {
   const buffer = device.createBuffer({ size: bytes.byteLength, usage: usage | COPY_DST });
@@ -50,7 +50,7 @@ async function run({ shader, buffers, scalars, grid }) {
     encoder.copyBufferToBuffer(written[index], 0, buffer, 0, buffer.size);
   });
   device.queue.submit([encoder.finish()]);
-  await Promise.all(landed.map((buffer) => buffer.mapAsync(globals.GPUMapMode.READ)));
+  await Promise.all(landed.map((buffer) => buffer.mapAsync(GPUMapMode.READ)));
   return landed.map((buffer) => Buffer.from(buffer.getMappedRange().slice()));
 }
 

@@ -2,13 +2,13 @@
  * The few things of a browser that WebLLM asks for, for Node: plain small stand-ins.
  *
  * `caches` keeps its files in a folder, so that a second process finds what the first one fetched.
- * WebGPU is Dawn (npm `webgpu`). WebLLM's own code stays as npm has it.
+ * WebGPU is Dawn, as our engine opens it. WebLLM's own code stays as npm has it.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { create, globals } from "webgpu";
+import { openDawn } from "../../../web/dist-node/dawn.mjs";
 
 /** One named cache: for each address a file of its bytes and one of its address and headers. */
 class FolderCache {
@@ -74,9 +74,8 @@ function addressOf(request) {
 
 /** Make this process look enough like a page. @param cacheFolder where `caches` keeps its files. */
 export function standInForBrowser(cacheFolder) {
-  Object.assign(globalThis, globals);
-  // Dawn's objects crash Node when they are collected: the global holds on to them.
-  const navigator = { gpu: create(["backend=vulkan"]), userAgent: "Node" };
+  // As our engine's: what Dawn gets for its waits both get.
+  const navigator = { gpu: openDawn(), userAgent: "Node" };
   Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
   globalThis.self = globalThis;
   globalThis.location = { origin: "http://127.0.0.1", href: "http://127.0.0.1/" };
