@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -61,6 +61,8 @@ class Answer:
 
 # A client that does not hang up is cut off before.
 LEAVING_SECONDS = 15
+# A machine that does much else at the same time.
+UPSTREAM_SECONDS = 60
 
 Fault = Callable[[Answer], None]
 Plan = Callable[[Asked], Fault | None]
@@ -366,13 +368,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> Answer:
         if self.fake.upstream is None:
             return Answer(404, {}, b"")
-        connection = http.client.HTTPConnection("127.0.0.1", self.fake.upstream, timeout=10)
+        upstream = http.client.HTTPConnection(
+            "127.0.0.1", self.fake.upstream, timeout=UPSTREAM_SECONDS
+        )
         skipped = {"host", "connection"} | (set() if self.fake.ranges else {"range", "if-range"})
         headers = {key: value for key, value in self.headers.items() if key.lower() not in skipped}
-        connection.request(self.command, self.path, headers=headers)
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
+        with closing(upstream):
+            upstream.request(self.command, self.path, headers=headers)
+            response = upstream.getresponse()
+            body = response.read()
         kept = {
             key: value
             for key, value in response.getheaders()
