@@ -190,6 +190,7 @@ MESSAGE assistant BANANA
 MESSAGE user Who are you?
 MESSAGE assistant BANANA
 PARAMETER num_predict 12
+PARAMETER temperature 0
 """
 
 
