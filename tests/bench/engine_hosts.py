@@ -5,6 +5,8 @@ folder: WebLLM's cache, the browser's profile, the driver's compiled shaders. Wh
 how, is web/src/node/measure.ts; the figures here are its JSON. Knows no statistics and no tables.
 """
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -202,4 +204,15 @@ def add_pages(folder: Path, bundle: Path, gguf: Path | None) -> None:
         for path in (folder / "page" / "assets").glob("worker-*.js")
         if "postMessage" in path.read_text()
     ]
+    kept = _integrity(worker)
     worker.write_text(f'import "/worker_counters.mjs";\n{worker.read_text()}')
+    # The service worker keeps only what the build said of its files.
+    script = folder / "page" / "sw.js"
+    said = script.read_text()
+    assert kept in said, f"{script.name} does not know {worker.name}"
+    script.write_text(said.replace(kept, _integrity(worker)))
+
+
+def _integrity(path: Path) -> str:
+    """As Subresource Integrity writes it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
