@@ -232,6 +232,7 @@ def test_conversations_on_a_phone_are_a_drawer(three: Page) -> None:
     expect(drawer).to_have_count(0)
     expect(three.locator("li.asked")).to_have_text([re.compile("Bears")])
     three.get_by_role("button", name="Conversations").click()
+    expect(drawer).to_be_visible()
     three.keyboard.press("Escape")
     expect(drawer).to_have_count(0)
     expect(three.get_by_role("button", name="Conversations")).to_be_focused()
