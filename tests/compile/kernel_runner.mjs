@@ -10,6 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 
 import * as tvmjs from "@mlc-ai/web-runtime";
+
 import { openDawn } from "../../web/dist-node/dawn.mjs";
 
 const STORAGE_BUFFERS = 10;

@@ -74,7 +74,7 @@ function addressOf(request) {
 
 /** Make this process look enough like a page. @param cacheFolder where `caches` keeps its files. */
 export function standInForBrowser(cacheFolder) {
-  // As our engine's: what Dawn gets for its waits both get.
+  // With the same patience for the GPU as our engine has.
   const navigator = { gpu: openDawn(), userAgent: "Node" };
   Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
   globalThis.self = globalThis;

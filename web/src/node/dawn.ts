@@ -24,7 +24,7 @@ export function openDawn(): GPU {
  * While anything is awaited of the GPU, Dawn asks in every turn of the event loop whether it is there, by the global
  * `setImmediate`: that is a whole core, of which a software GPU has better use.
  */
-export function patient(immediate: typeof setImmediate): typeof setImmediate {
+function patient(immediate: typeof setImmediate): typeof setImmediate {
   return new Proxy(immediate, {
     apply(target, self, args: Parameters<typeof setImmediate>): unknown {
       return isNative(args[0])
