@@ -5,8 +5,6 @@ folder: WebLLM's cache, the browser's profile, the driver's compiled shaders. Wh
 how, is web/src/node/measure.ts; the figures here are its JSON. Knows no statistics and no tables.
 """
 
-import base64
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +18,7 @@ from typing import Any
 from playwright.sync_api import Page, Playwright
 
 from tests.bench import static_host
+from tests.bench.page_visits import WITHOUT_SERVICE_WORKERS
 from tests.e2e import node_engine
 from tests.e2e.browser import open_chromium
 from tests.e2e.commands import ROOT
@@ -139,10 +138,14 @@ def _node(script: Path, arguments: list[str], driver: Driver, state: Path) -> Fi
 
 
 def transom_in_chromium(playwright: Playwright, executable: str, address: str) -> Measure:
+    """The engine alone, as the others are: no service worker starts, and so no Python does."""
+
     def run(page: Page, plan: Plan) -> Figures:
-        page.goto(f"{address}/page/?bundle=demo/")
+        page.add_init_script(WITHOUT_SERVICE_WORKERS)
+        page.goto(f"{address}/page/")
         figures: Figures = page.evaluate(
-            "async plan => (await import('/transom_page.mjs')).run(plan)", plan.alone()
+            "async ([model, plan]) => (await import('/transom_page.mjs')).run(model, plan)",
+            ["bundle=demo/", plan.alone()],
         )
         return figures
 
@@ -204,15 +207,4 @@ def add_pages(folder: Path, bundle: Path, gguf: Path | None) -> None:
         for path in (folder / "page" / "assets").glob("worker-*.js")
         if "postMessage" in path.read_text()
     ]
-    kept = _integrity(worker)
     worker.write_text(f'import "/worker_counters.mjs";\n{worker.read_text()}')
-    # The service worker keeps only what the build said of its files.
-    script = folder / "page" / "sw.js"
-    said = script.read_text()
-    assert kept in said, f"{script.name} does not know {worker.name}"
-    script.write_text(said.replace(kept, _integrity(worker)))
-
-
-def _integrity(path: Path) -> str:
-    """As Subresource Integrity writes it."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"

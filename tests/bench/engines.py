@@ -93,15 +93,18 @@ def cells(options: argparse.Namespace, stack: ExitStack) -> dict[tuple[str, str]
         playwright = stack.enter_context(sync_playwright())
         host = "Chromium, SwiftShader"
         found[host, "transom"] = engine_hosts.transom_in_chromium(playwright, executable, address)
-        model = "bundle/resolve/main"
-        found[host, "web-llm"] = engine_hosts.other_in_chromium(
-            playwright, executable, address,
-            {
-                "engine": "web-llm",
-                "model": "bundle",
-                "modelLib": f"{model}/library-f32-fallback.wasm",
-            },
-        )  # fmt: skip
+        libraries = {"bundle": ("web-llm", "library-f32-fallback.wasm")}
+        if options.upstream is not None:
+            libraries["upstream"] = ("web-llm, MLC's library", "library.wasm")
+        for model, (name, library) in libraries.items():
+            found[host, name] = engine_hosts.other_in_chromium(
+                playwright, executable, address,
+                {
+                    "engine": "web-llm",
+                    "model": model,
+                    "modelLib": f"{model}/resolve/main/{library}",
+                },
+            )  # fmt: skip
         if options.gguf is not None:
             found[host, "wllama"] = engine_hosts.other_in_chromium(
                 playwright, executable, address, {"engine": "wllama", "model": "model.gguf"}

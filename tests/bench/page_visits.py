@@ -24,7 +24,8 @@ BATCHES: Final = (1, 4)
 """Tokens that come together from the engine that takes no time."""
 TOKENS_ALONE: Final = 100
 """Of an answer whose tokens come one now and then."""
-_NO_SERVICE_WORKER: Final = "delete Navigator.prototype.serviceWorker;"
+WITHOUT_SERVICE_WORKERS: Final = "delete Navigator.prototype.serviceWorker;"
+"""For `add_init_script`: nothing of the API starts then."""
 _FAKE: Final = """async (asked) => (await import('/path_cost.mjs')).fakeCost(...asked)"""
 _REAL: Final = """async (asked) => (await import('/path_cost.mjs')).realCost(...asked)"""
 _STORY: Final = "Write a long story about a lighthouse keeper who finds a letter in a bottle."
@@ -113,7 +114,7 @@ def _open(context: BrowserContext, address: str, query: str, way: str) -> Page:
     context.set_default_timeout(TIMEOUT_SECONDS * 1000)
     page = context.new_page()
     if way == "alone":
-        page.add_init_script(_NO_SERVICE_WORKER)
+        page.add_init_script(WITHOUT_SERVICE_WORKERS)
     page.add_init_script(path=SCRIPTS / "moments.js")
     page.goto(f"{address}/{query}", wait_until="commit")
     return page

@@ -1,4 +1,7 @@
-/** Our own page, from inside, as measure.ts wants an engine. Its worker has worker_counters.mjs. */
+/**
+ * Our engine on our own page, from inside, as measure.ts wants an engine. The page is opened without
+ * a model; its worker has worker_counters.mjs.
+ */
 import { measure } from "/measure.mjs";
 
 const channel = new BroadcastChannel("bench-counters");
@@ -12,24 +15,27 @@ function ask(question) {
 
 /** The page tells when the first token came and how fast the others did; not when each came. */
 async function complete(messages, maxTokens) {
-  window.transom.newChat();
   const startedAt = performance.now();
-  const report = await window.transom.ask(messages[0].content, { temperature: 0, maxTokens });
-  const firstAt = startedAt + report.timeToFirstTokenSeconds * 1000;
-  const step = 1000 / report.decodeTokensPerSecond;
-  const tokenTimes = Array.from({ length: report.completionTokens }, (_, index) =>
-    index === 0 ? firstAt : firstAt + index * step,
-  );
-  return { promptTokens: report.promptTokens, cachedTokens: report.cachedTokens, tokenTimes };
+  const options = { temperature: 0, maxTokens };
+  const { promptTokens, cachedTokens, completionTokens, timings } =
+    await window.transom.models.generate({ messages, options });
+  const firstAt = startedAt + timings.timeToFirstTokenSeconds * 1000;
+  const step = (timings.decodeSeconds * 1000) / Math.max(1, completionTokens - 1);
+  const tokenTimes = Array.from({ length: completionTokens }, (_, index) => firstAt + index * step);
+  return { promptTokens, cachedTokens, tokenTimes };
 }
 
-export async function run(plan) {
-  const { loadSeconds, ...load } = await window.transom.ready;
+/** @param model the part after "?" of an address. */
+export async function run(model, plan) {
+  // The page says that it was given no model.
+  await window.transom.ready.catch(() => undefined);
+  const startedAt = performance.now();
+  const load = await window.transom.models.load(model);
+  const loadSeconds = (performance.now() - startedAt) / 1000;
   const meter = {
     read: () => ask("read"),
     pretend: () => ask("pretend"),
     readHeap: async () => (await performance.measureUserAgentSpecificMemory()).bytes,
   };
-  const figures = await measure({ complete }, meter, plan);
-  return { engine: "transom", loadSeconds, ...figures, load };
+  return { engine: "transom", ...(await measure({ complete }, meter, plan)), load, loadSeconds };
 }
