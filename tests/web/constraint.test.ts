@@ -41,6 +41,17 @@ async function accepts(format: OutputFormat, text: string, from = walker): Promi
   }
 }
 
+/** As tools write unions whose members say what they are. */
+const TAGGED = (kind: string) => ({
+  type: "object",
+  properties: { kind: { const: kind } },
+  required: ["kind"],
+});
+const IN_A = (a: object) => ({ type: "object", properties: { a }, required: ["a"] });
+/** Alternatives of which two are more than may be. */
+const MANY = { anyOf: Array.from({ length: 20 }, (_, maximum) => ({ type: "integer", maximum })) };
+const UNEVALUATED = ["unevaluatedProperties"];
+
 const PERSON = {
   type: "object",
   properties: {
@@ -217,8 +228,38 @@ describe("json-schema", () => {
     [{ unevaluatedProperties: false }, ["unevaluatedProperties"]],
     [{ type: "array", items: { $dynamicRef: "#items" } }, ["$dynamicRef"]],
     [{ unevaluatedItems: true, not: false, uniqueItems: false }, []],
+    [{ allOf: [{ unevaluatedProperties: true }, { unevaluatedProperties: false }] }, UNEVALUATED],
+    [{ allOf: [{ pattern: "^a" }, { pattern: "b$" }] }, ["pattern"]],
+    [{ allOf: [{ pattern: "^a" }, { pattern: "^a" }] }, []],
   ])("says what it does not hold, whatever its value: %j", (schema, unheld) => {
     expect(schemaGrammar(schema).unheld).toEqual(unheld);
+  });
+
+  it.each<[string, unknown[]]>([
+    ["types", [{ type: "string" }, { type: "number" }, { type: ["null", "boolean"] }]],
+    ["values", [{ const: 1 }, { enum: [2, "a"] }, { type: "boolean" }]],
+    ["the type of a value", [{ type: "string" }, { enum: [1, null] }]],
+    ["a required property", [TAGGED("cat"), TAGGED("dog"), { $ref: "#/$defs/bird" }]],
+    ["a property of a property", [IN_A(TAGGED("cat")), IN_A(TAGGED("dog"))]],
+    [
+      "types, one of them holding itself",
+      [{ type: "null" }, { type: "array", items: { $ref: "#" } }],
+    ],
+  ])("holds a oneOf whose options differ in %s", (_what, oneOf) => {
+    const whole = { oneOf, $defs: { bird: TAGGED("bird") } };
+    expect(schemaGrammar(whole).unheld).toEqual([]);
+    expect(schemaGrammar({ ...whole, description: "", allOf: [true] }).unheld).toEqual([]);
+  });
+
+  it.each<[string, unknown[]]>([
+    ["types", [{ type: "integer" }, { type: "number" }]],
+    ["values", [{ enum: [1, 2] }, { enum: [2, 3] }]],
+    ["the type of a value", [{ type: "string" }, { enum: [1, "a"] }]],
+    ["a property that may be missing", [{ ...TAGGED("cat"), required: [] }, IN_A({})]],
+    ["a property of what need not be an object", [{ ...TAGGED("cat"), type: undefined }, {}]],
+    ["too many to look at", [MANY, MANY]],
+  ])("says that options of a oneOf may fit the same: %s", (_what, oneOf) => {
+    expect(schemaGrammar(JSON.parse(JSON.stringify({ oneOf }))).unheld).toEqual(["oneOf"]);
   });
 
   it("counts characters only as far as it does not take seconds", () => {

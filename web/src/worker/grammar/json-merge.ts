@@ -8,6 +8,9 @@ const MAX_ALTERNATIVES = 256;
 /** Schemas within schemas; deeper ones would be a stack of calls too many. */
 export const MAX_NESTING = 64;
 
+/** Required properties in each other that tell two schemas apart. */
+const MAX_LOOKS = 4;
+
 /** Keywords that say what a value is by saying what other schemas it fits. */
 export const COMBINING: ReadonlySet<string> = new Set(["$ref", "allOf", "anyOf", "oneOf"]);
 
@@ -19,15 +22,17 @@ export function schemaError(why: string): TransomError {
   return new TransomError("invalid-request", `The JSON schema cannot be used: ${why}.`);
 }
 
+export interface Reading {
+  readonly resolve: (reference: unknown) => unknown;
+  /** Told of a keyword that what comes out does not hold; null where nobody wants to know. */
+  readonly lose: ((keyword: string) => void) | null;
+}
+
 /**
  * Schemas without `$ref`, `allOf`, `anyOf` and `oneOf` of which a value fits at least one exactly
- * when it fits the given one; none where nothing fits.
+ * when it fits the given one, but for what `lose` is told; none where nothing fits.
  */
-export function alternativesOf(
-  schema: unknown,
-  resolve: (reference: unknown) => unknown,
-  depth = 0,
-): Schema[] {
+export function alternativesOf(schema: unknown, reading: Reading, depth = 0): Schema[] {
   if (depth > MAX_NESTING) {
     throw schemaError(`it has more than ${MAX_NESTING} schemas in each other`);
   }
@@ -40,25 +45,77 @@ export function alternativesOf(
   const own = Object.entries(schema).filter(([key]) => !COMBINING.has(key));
   let found: Schema[] = [Object.fromEntries(own)];
   const both = (others: Schema[]) => {
-    const pairs = found.flatMap((one) => others.map((other) => merged(one, other)));
+    const pairs = found.flatMap((one) => others.map((other) => merged(one, other, reading)));
     found = pairs.filter((pair) => pair !== null);
     if (found.length > MAX_ALTERNATIVES) {
       throw schemaError(`its alternatives come to more than ${MAX_ALTERNATIVES}`);
     }
   };
-  const inner = (part: unknown) => alternativesOf(part, resolve, depth + 1);
+  const inner = (part: unknown) => alternativesOf(part, reading, depth + 1);
   if ("$ref" in schema) {
-    both(inner(resolve(schema["$ref"])));
+    both(inner(reading.resolve(schema["$ref"])));
   }
   for (const part of listOf(schema, "allOf")) {
     both(inner(part));
   }
-  for (const key of ["anyOf", "oneOf"]) {
-    if (key in schema) {
-      both(listOf(schema, key).flatMap(inner));
-    }
+  if ("anyOf" in schema) {
+    both(listOf(schema, "anyOf").flatMap(inner));
+  }
+  if ("oneOf" in schema) {
+    both(listOf(schema, "oneOf").flatMap(inner));
+    loseOverlap(schema, reading);
   }
   return found;
+}
+
+/** A value that fits two options of a `oneOf` does not fit the schema; here it will. */
+export function loseOverlap(schema: Schema, { resolve, lose }: Reading): void {
+  const options = listOf(schema, "oneOf");
+  const mayFitBoth = (a: unknown, b: unknown) => {
+    try {
+      return fitsSomething({ allOf: [a, b] }, { resolve, lose: null }, 0);
+    } catch {
+      // Too many, or too deep, to say.
+      return true;
+    }
+  };
+  if (lose !== null && options.some((a, i) => options.slice(i + 1).some((b) => mayFitBoth(a, b)))) {
+    lose("oneOf");
+  }
+}
+
+/** False where types, listed values or those of a required property leave nothing. */
+function fitsSomething(schema: unknown, reading: Reading, depth: number): boolean {
+  if (depth > MAX_LOOKS) {
+    return true;
+  }
+  return alternativesOf(schema, reading, depth).some((one) => {
+    const types = typesOf(one);
+    const fitsValue = valuesOf(one)?.some(
+      (value) => types?.some((type) => isOfType(value, type)) ?? true,
+    );
+    const isObject = types?.every((type) => type === "object") ?? false;
+    const names = isObject ? listOf(one, "required").map(String) : [];
+    return (
+      fitsValue !== false &&
+      names.every((name) => fitsSomething(propertyOf(one, name), reading, depth + 1))
+    );
+  });
+}
+
+export function isOfType(value: unknown, type: string): boolean {
+  switch (type) {
+    case "integer":
+      return Number.isInteger(value);
+    case "array":
+      return Array.isArray(value);
+    case "null":
+      return value === null;
+    case "object":
+      return isSchema(value);
+    default:
+      return typeof value === type;
+  }
 }
 
 export function listOf(schema: Schema, key: string): readonly unknown[] {
@@ -96,8 +153,14 @@ export function valuesOf(schema: Schema): readonly unknown[] | null {
 const LARGER = new Set(["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"]);
 const SMALLER = new Set(["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"]);
 
+/** Of these the first of two is held. */
+const ONE_OF_TWO = new Set([
+  ...["pattern", "format", "patternProperties", "propertyNames", "additionalItems"],
+  ...["unevaluatedProperties", "unevaluatedItems", "uniqueItems"],
+]);
+
 /** One schema for both; null where nothing fits both. */
-function merged(a: Schema, b: Schema): Schema | null {
+function merged(a: Schema, b: Schema, { lose }: Reading): Schema | null {
   const found: Record<string, unknown> = { ...a };
   for (const [key, value] of Object.entries(b)) {
     const before = found[key];
@@ -111,6 +174,8 @@ function merged(a: Schema, b: Schema): Schema | null {
       found[key] = bothOf(before, value);
     } else if (key === "required") {
       found[key] = [...new Set([...listOf(a, key), ...listOf(b, key)])];
+    } else if (ONE_OF_TWO.has(key) && JSON.stringify(before) !== JSON.stringify(value)) {
+      lose?.(key);
     }
   }
   const [types, otherTypes] = [typesOf(a), typesOf(b)];

@@ -8,10 +8,13 @@
 import {
   COMBINING,
   MAX_NESTING,
+  type Reading,
   type Schema,
   alternativesOf,
+  isOfType,
   isSchema,
   listOf,
+  loseOverlap,
   membersOf,
   schemaError,
   typesOf,
@@ -75,6 +78,11 @@ class SchemaReader {
   /** Which of them is just another one, or may be. */
   readonly #sameAs = new Map<string, Set<string>>();
 
+  readonly #reading: Reading = {
+    resolve: (reference) => this.#resolve(reference),
+    lose: (keyword) => this.unheld.add(keyword),
+  };
+
   constructor(schema: unknown) {
     this.#whole = schema;
   }
@@ -104,11 +112,12 @@ class SchemaReader {
         return this.#reference(schema["$ref"], depth, within);
       }
       if (only === "anyOf" || only === "oneOf") {
+        loseOverlap(schema, this.#reading);
         const options = listOf(schema, only).filter((option) => option !== false);
         return oneOf(options.map((option) => this.#node(option, depth + 1, within)));
       }
     }
-    const plain = alternativesOf(schema, (reference) => this.#resolve(reference));
+    const plain = alternativesOf(schema, this.#reading);
     return oneOf(plain.flatMap((one) => this.#plain(one, depth)));
   }
 
@@ -361,21 +370,6 @@ function oneOf(options: readonly Node[]): Node {
 function inferredTypes(schema: Schema): readonly string[] {
   const found = TYPES.filter((type) => KEYWORDS[type]?.some((keyword) => keyword in schema));
   return found.length === 0 ? TYPES : found;
-}
-
-function isOfType(value: unknown, type: string): boolean {
-  switch (type) {
-    case "integer":
-      return Number.isInteger(value);
-    case "array":
-      return Array.isArray(value);
-    case "null":
-      return value === null;
-    case "object":
-      return isSchema(value);
-    default:
-      return typeof value === type;
-  }
 }
 
 function numberOf(schema: Schema, key: string, otherwise: number): number {
