@@ -13,15 +13,20 @@ function ask(question) {
   });
 }
 
-/** The page tells when the first token came and how fast the others did; not when each came. */
 async function complete(messages, maxTokens) {
-  const startedAt = performance.now();
+  const tokenTimes = [];
   const options = { temperature: 0, maxTokens };
-  const { promptTokens, cachedTokens, completionTokens, timings } =
-    await window.transom.models.generate({ messages, options });
-  const firstAt = startedAt + timings.timeToFirstTokenSeconds * 1000;
-  const step = (timings.decodeSeconds * 1000) / Math.max(1, completionTokens - 1);
-  const tokenTimes = Array.from({ length: completionTokens }, (_, index) => firstAt + index * step);
+  const { promptTokens, cachedTokens } = await window.transom.models.generate(
+    { messages, options },
+    ({ tokenId }) => {
+      if (tokenId !== null) {
+        tokenTimes.push(performance.now());
+      }
+    },
+  );
+  if (tokenTimes.length !== maxTokens) {
+    throw new Error(`The answer has ${tokenTimes.length} tokens instead of ${maxTokens}.`);
+  }
   return { promptTokens, cachedTokens, tokenTimes };
 }
 

@@ -44,9 +44,10 @@ export interface Automation {
     load(address: string): Promise<LoadReport>;
     unload(model: string): Promise<void>;
     fit(address: string): Promise<Fit>;
-    /** Answer without showing it. */
+    /** Answer without showing it. @param onPiece what has come, as it comes. */
     generate(
       request: ChatRequest & Addressed,
+      onPiece?: (piece: { tokenId: number | null; text: string }) => void,
     ): Promise<Done & Pick<PartialAnswer, "text" | "tokenIds">>;
   };
   readonly storage: Pick<EngineClient, "stored" | "pin" | "remove">;

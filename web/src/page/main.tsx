@@ -162,9 +162,11 @@ window.transom = {
     load: (address) => desk.engine.load(desk.requestOf(address), () => undefined),
     unload: (model) => desk.engine.unload(model),
     fit: (address) => desk.engine.current.fit(desk.requestOf(address)),
-    generate: async (request) => {
+    generate: async (request, onPiece = () => undefined) => {
       const answer = { text: "", tokenIds: [] as number[] };
-      const done = await desk.engine.generate(request, ({ tokenId, text }) => {
+      const done = await desk.engine.generate(request, (piece) => {
+        const { tokenId, text } = piece;
+        onPiece(piece);
         answer.text += text;
         if (tokenId !== null) {
           answer.tokenIds.push(tokenId);
