@@ -549,15 +549,24 @@ describe("drafts", () => {
 describe("pages kept beyond this visit", () => {
   class MemoryStore {
     readonly pages = new Map<string, Uint8Array>();
+    readonly touched: number[] = [];
     isBroken = false;
+    most = Infinity;
     load(key: string): Promise<Uint8Array | null> {
       return this.isBroken
         ? Promise.reject(new Error("disk"))
         : Promise.resolve(this.pages.get(key) ?? null);
     }
-    save(key: string, bytes: Uint8Array): Promise<void> {
-      this.pages.set(key, bytes);
-      return this.isBroken ? Promise.reject(new Error("disk")) : Promise.resolve();
+    save(key: string, bytes: Uint8Array): Promise<boolean> {
+      if (this.isBroken) {
+        return Promise.reject(new Error("disk"));
+      }
+      const hasRoom = this.pages.size < this.most;
+      return Promise.resolve(hasRoom && this.pages.set(key, bytes).has(key));
+    }
+    touch(keys: readonly string[]): readonly string[] {
+      this.touched.push(keys.length);
+      return keys.filter((key) => !this.pages.has(key));
     }
   }
 
@@ -600,6 +609,39 @@ describe("pages kept beyond this visit", () => {
     const { ids, done } = await visit(store, request(prompt(22)));
     expect(ids).toEqual(toyText(prompt(22), GREEDY, 5));
     expect(done.cachedTokens).toBe(0);
+  });
+
+  it("are used with all that is before them, whoever has those at hand", async () => {
+    const store = new MemoryStore();
+    const runtime = new FakeBatchRuntime();
+    const keeper = new PrefixKeeper(store, "sha256:a", runtime.limits.pageSize);
+    const engine = new BatchEngine(runtime, keeper);
+    for (const length of [22, 30]) {
+      store.touched.splice(0);
+      await run(engine, request(prompt(length)));
+      await keeper.saving;
+      // Looked for, then written: each time from the first one on.
+      expect(Math.max(...store.touched)).toBe(Math.floor(length / runtime.limits.pageSize));
+    }
+  });
+
+  it("are written once more when they had to go, and not behind one that has no room", async () => {
+    const store = new MemoryStore();
+    const runtime = new FakeBatchRuntime();
+    const keeper = new PrefixKeeper(store, "sha256:a", runtime.limits.pageSize);
+    const engine = new BatchEngine(runtime, keeper);
+    const ask = async () => {
+      await run(engine, request(prompt(22)));
+      await keeper.saving;
+    };
+    store.most = 2;
+    await ask();
+    expect(store.pages.size).toBe(2);
+    expect(runtime.pageReads).toBe(3);
+    store.pages.clear();
+    store.most = Infinity;
+    await ask();
+    expect(store.pages.size).toBe(5);
   });
 
   it("give all pages back when they are written", async () => {

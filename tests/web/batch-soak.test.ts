@@ -49,7 +49,9 @@ it.each([
     save: async (key, bytes) => {
       await runtime.delay();
       pages.set(key, bytes);
+      return true;
     },
+    touch: (keys) => keys.filter((key) => !pages.has(key)),
   };
   const prefixes = new PrefixKeeper(store, "sha256:a", runtime.limits.pageSize);
   const engine = new BatchEngine(runtime, prefixes);

@@ -11,7 +11,7 @@ function disk() {
   const root = new FakeDirectory();
   let time = 0;
   const visit = async (maxBytes = 300): Promise<PrefixCache> => {
-    const cache = await PrefixCache.open(root.storage, maxBytes, () => ++time);
+    const cache = await PrefixCache.open(root.storage, maxBytes, () => (time += 100));
     if (cache === null) {
       throw new Error("no cache");
     }
@@ -33,7 +33,7 @@ describe("PrefixCache", () => {
   it("gives back what was saved, on another visit too", async () => {
     const { visit } = disk();
     const first = await visit();
-    await first.save(key("a"), page(7));
+    await first.save(key("a"), page(7), null);
     expect(await first.load(key("a"))).toEqual(page(7));
     expect(await (await visit()).load(key("a"))).toEqual(page(7));
     expect(await first.load(key("b"))).toBeNull();
@@ -41,7 +41,7 @@ describe("PrefixCache", () => {
 
   it("removes a file that is not what was written", async () => {
     const { visit, folder } = disk();
-    await (await visit()).save(key("a"), page(7));
+    await (await visit()).save(key("a"), page(7), null);
     const file = await (await folder()).getFileHandle("a".repeat(64));
     file.content[50] = 8;
     expect(await (await visit()).load(key("a"))).toBeNull();
@@ -54,7 +54,7 @@ describe("PrefixCache", () => {
     ["made longer", (content: Uint8Array<ArrayBuffer>) => Uint8Array.from([...content, 1])],
   ])("takes no file that was %s", async (_, change) => {
     const { visit, folder } = disk();
-    await (await visit()).save(key("a"), page(7));
+    await (await visit()).save(key("a"), page(7), null);
     const file = await (await folder()).getFileHandle("a".repeat(64));
     file.content = change(file.content);
     expect(await (await visit()).load(key("a"))).toBeNull();
@@ -64,10 +64,10 @@ describe("PrefixCache", () => {
     const { visit } = disk();
     const cache = await visit();
     for (const digit of "abc") {
-      await cache.save(key(digit), page(1));
+      await cache.save(key(digit), page(1), null);
     }
-    await cache.load(key("a"));
-    await cache.save(key("d"), page(1));
+    cache.touch([key("a")]);
+    await cache.save(key("d"), page(1), null);
     expect(await held(cache, "abcd")).toBe("acd");
   });
 
@@ -75,25 +75,73 @@ describe("PrefixCache", () => {
     const { visit } = disk();
     const first = await visit();
     for (const digit of "abc") {
-      await first.save(key(digit), page(1));
+      await first.save(key(digit), page(1), null);
     }
-    await first.load(key("a"));
+    first.touch([key("a")]);
     await first.settle();
     const second = await visit();
-    await second.save(key("d"), page(1));
+    await second.save(key("d"), page(1), null);
     expect(await held(second, "abcd")).toBe("acd");
+  });
+
+  /** Save a text's pages in their order. @returns how many had room. */
+  async function keep(cache: PrefixCache, digits: string): Promise<number> {
+    let before: string | null = null;
+    for (const [index, digit] of [...digits].entries()) {
+      if (!(await cache.save(key(digit), page(1), before))) {
+        return index;
+      }
+      before = key(digit);
+    }
+    return digits.length;
+  }
+
+  it("a text loses its end first, and never its beginning to its own end", async () => {
+    const cache = await disk().visit();
+    expect(await keep(cache, "ab")).toBe(2);
+    // Another text, of which there is room for the beginning only: it is used later.
+    expect(await keep(cache, "cd")).toBe(2);
+    expect(await held(cache, "abcd")).toBe("acd");
+    expect(await keep(cache, "0123")).toBe(3);
+    expect(await held(cache, "acd0123")).toBe("012");
+  });
+
+  it("what two texts begin with stays longest", async () => {
+    const cache = await disk().visit();
+    await keep(cache, "ab");
+    expect(cache.touch([key("a"), key("c")])).toEqual([key("c")]);
+    await cache.save(key("c"), page(1), key("a"));
+    await keep(cache, "d");
+    expect(await held(cache, "abcd")).toBe("acd");
+  });
+
+  it("keeps no page behind one that is not here", async () => {
+    const cache = await disk().visit();
+    expect(await cache.save(key("b"), page(1), key("a"))).toBe(false);
+    expect(await held(cache, "b")).toBe("");
+  });
+
+  it("lets go of all when asked, and begins anew", async () => {
+    const { visit } = disk();
+    const cache = await visit();
+    await keep(cache, "abc");
+    await cache.clear();
+    expect(await held(cache, "abc")).toBe("");
+    expect(await keep(cache, "d")).toBe(1);
+    await cache.settle();
+    expect(await held(await visit(), "abcd")).toBe("d");
   });
 
   it("makes do with less room than it had", async () => {
     const { visit } = disk();
     const first = await visit();
     for (const digit of "abc") {
-      await first.save(key(digit), page(1));
+      await first.save(key(digit), page(1), null);
     }
     await first.settle();
     const second = await visit(200);
     expect(await held(second, "abc")).toBe("bc");
-    await second.save(key("e"), page(1, 500));
+    await second.save(key("e"), page(1, 500), null);
     expect(await held(second, "bce")).toBe("bc");
   });
 
@@ -104,7 +152,7 @@ describe("PrefixCache", () => {
     used.content = new TextEncoder().encode("[1, {");
     await (await folder()).getFileHandle("README", { create: true });
     const cache = await visit();
-    await cache.save(key("a"), page(1));
+    await cache.save(key("a"), page(1), null);
     expect(await held(cache, "a")).toBe("a");
     await expect(cache.load("../models.json")).rejects.toThrow(/under a digest/);
   });

@@ -5,9 +5,11 @@
  *     transom/prefixes/<hex>         sha256 of a page (32 bytes), then the page
  *     transom/prefixes/used.json     when each was used last
  *
- * What was used longest ago goes first when there are too many bytes. A file that is not what was
- * written is removed as if it had never been there. Two tabs may keep the same pages; a page that
- * the other one let go of is missing, and no more.
+ * What was used longest ago goes first when there are too many bytes. A page is found by way of those
+ * before it only, so each counts as used a little before the one that it stands behind: a text loses
+ * its end first, and the beginning that it shares with others last. A file that is not what was written
+ * is removed as if it had never been there. Two tabs may keep the same pages; a page that the other
+ * one let go of is missing, and no more.
  */
 import { CREATE, read, remove, write } from "./opfs-files.ts";
 import { type Bytes, digestOf, hexOf, isDigest } from "./verify.ts";
@@ -75,23 +77,50 @@ export class PrefixCache {
       await this.#forget(name);
       return null;
     }
-    this.#kept.set(name, { bytes: content.length, usedAt: this.#now() });
-    this.#noteUse();
+    // Another tab may have written it.
+    const usedAt = this.#kept.get(name)?.usedAt ?? this.#now();
+    this.#kept.set(name, { bytes: content.length, usedAt });
     return page;
   }
 
-  async save(key: string, page: Uint8Array): Promise<void> {
+  touch(keys: readonly string[]): readonly string[] {
+    const now = this.#now();
+    const missing: string[] = [];
+    for (const [index, key] of keys.entries()) {
+      const kept = this.#kept.get(nameOf(key));
+      if (kept === undefined) {
+        missing.push(key);
+      } else {
+        kept.usedAt = now - index;
+      }
+    }
+    this.#noteUse();
+    return missing;
+  }
+
+  async save(key: string, page: Uint8Array, before: string | null): Promise<boolean> {
     const name = nameOf(key);
+    const usedAt =
+      before === null ? this.#now() : (this.#kept.get(nameOf(before))?.usedAt ?? NaN) - 1;
     const content = new Uint8Array(DIGEST_BYTES + page.length);
     content.set(page, DIGEST_BYTES);
     content.set(await bytesOfDigest(content.subarray(DIGEST_BYTES)));
-    if (content.length > this.#maxBytes) {
-      return;
+    if (Number.isNaN(usedAt) || !(await this.#makeRoom(content.length, usedAt))) {
+      return false;
     }
-    await this.#makeRoom(content.length);
     await write(this.#folder, name, content);
-    this.#kept.set(name, { bytes: content.length, usedAt: this.#now() });
+    this.#kept.set(name, { bytes: content.length, usedAt });
     this.#noteUse();
+    return true;
+  }
+
+  /** Let go of all: what a conversation said is in its pages, too. */
+  async clear(): Promise<void> {
+    for (const name of [...this.#kept.keys()]) {
+      await this.#forget(name);
+    }
+    this.#noteUse();
+    await this.settle();
   }
 
   /** Settles when what was used is written down. */
@@ -101,16 +130,24 @@ export class PrefixCache {
     }
   }
 
-  async #makeRoom(bytes: number): Promise<void> {
-    const oldestFirst = [...this.#kept].sort(([, one], [, other]) => one.usedAt - other.usedAt);
-    let total = oldestFirst.reduce((sum, [, kept]) => sum + kept.bytes, bytes);
-    for (const [name, kept] of oldestFirst) {
-      if (total <= this.#maxBytes) {
+  /** Of what was used before then only. @returns false where that is not enough. */
+  async #makeRoom(bytes: number, usedAt = Infinity): Promise<boolean> {
+    const all = [...this.#kept];
+    let missing = all.reduce((sum, [, kept]) => sum + kept.bytes, bytes) - this.#maxBytes;
+    const older = all
+      .filter(([, kept]) => kept.usedAt < usedAt)
+      .toSorted(([, one], [, other]) => one.usedAt - other.usedAt);
+    if (older.reduce((sum, [, kept]) => sum + kept.bytes, 0) < missing) {
+      return false;
+    }
+    for (const [name, kept] of older) {
+      if (missing <= 0) {
         break;
       }
       await this.#forget(name);
-      total -= kept.bytes;
+      missing -= kept.bytes;
     }
+    return true;
   }
 
   async #forget(name: string): Promise<void> {

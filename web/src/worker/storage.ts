@@ -4,6 +4,7 @@ import type { ImportProgress, ImportRequest, Imported, Storage } from "../protoc
 import type { Keeping } from "../store/bundle.ts";
 import { importFiles } from "../store/importing.ts";
 import { openKeeping } from "../store/keeping.ts";
+import type { PrefixCache } from "../store/prefix-cache.ts";
 
 export async function listStored(): Promise<Storage> {
   const keeping = await openKeeping();
@@ -25,8 +26,14 @@ export async function pin(id: string, isPinned: boolean): Promise<null> {
   return null;
 }
 
-export async function remove(id: string): Promise<{ freedBytes: number }> {
-  return { freedBytes: await (await requireKeeping()).shelf.forget(id) };
+/** @param prefixes cannot say whose its pages are: all go, and are made again where they are needed. */
+export async function remove(
+  id: string,
+  prefixes: PrefixCache | null,
+): Promise<{ freedBytes: number }> {
+  const freedBytes = await (await requireKeeping()).shelf.forget(id);
+  await prefixes?.clear();
+  return { freedBytes };
 }
 
 export async function importInto(

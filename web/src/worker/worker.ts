@@ -30,12 +30,15 @@ const scope = self as unknown as DedicatedWorkerGlobalScope;
 /** Requests that may be stopped. */
 const running = new Map<number, AbortController>();
 const { gpu, deviceMemory = null } = navigator as { gpu?: GPU; deviceMemory?: number };
+/** One for all models: it has one bound, and one list of what was used when. */
+let prefixes: Promise<PrefixCache | null> | null = null;
+const openPrefixes = () => (prefixes ??= PrefixCache.open(navigator.storage));
 const models = new Models({
   gpu,
   deviceMemory,
   origin: scope.location.origin,
   openKeeping,
-  openPrefixes: () => PrefixCache.open(navigator.storage),
+  openPrefixes,
   openFunctionHints: () => FunctionHints.open(navigator.storage),
 });
 
@@ -177,7 +180,7 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
     case "pin":
       return pin(request.payload.id, request.payload.isPinned);
     case "remove":
-      return remove(request.payload.id);
+      return remove(request.payload.id, await openPrefixes());
     case "import":
       return importFiles(request.id, request.payload);
     case "digest":

@@ -10,7 +10,13 @@ import type { RestoredPages } from "./kv-memory.ts";
 /** Where pages are kept: on disk, bounded, and of bytes that are what was saved, or nothing. */
 export interface PrefixStore {
   load(key: string): Promise<Uint8Array | null>;
-  save(key: string, bytes: Uint8Array): Promise<void>;
+  /**
+   * @param before the page that this one stands behind, without which nobody finds it; null: none.
+   * @returns false where there is no room for it, or the one before is gone.
+   */
+  save(key: string, bytes: Uint8Array, before: string | null): Promise<boolean>;
+  /** A text's pages, from its first one on, are used now. @returns those that are not here. */
+  touch(keys: readonly string[]): readonly string[];
 }
 
 /** Fewer are run as fast as they are read. */
@@ -52,7 +58,9 @@ export class PrefixKeeper {
     // At least one token is left to run.
     const most = Math.floor((tokenIds.length - 1) / this.#pageSize);
     const pages: Uint8Array[] = [];
+    const used: string[] = [];
     for await (const [index, key] of this.#keys(tokenIds, most)) {
+      used.push(key);
       if (index < first) {
         continue;
       }
@@ -64,6 +72,7 @@ export class PrefixKeeper {
       this.#kept.add(key);
       pages.push(bytes);
     }
+    this.#touch(used);
     return pages.length === 0 ? null : { first, pages };
   }
 
@@ -94,15 +103,26 @@ export class PrefixKeeper {
     count: number,
     readPage: (index: number) => Promise<Uint8Array | null>,
   ): Promise<void> {
-    for await (const [index, key] of this.#keys(tokenIds, count)) {
+    const keys: string[] = [];
+    for await (const [, key] of this.#keys(tokenIds, count)) {
+      keys.push(key);
+    }
+    this.#touch(keys);
+    for (const [index, key] of keys.entries()) {
       if (!this.#kept.has(key)) {
         const bytes = await readPage(index);
-        if (bytes === null) {
+        if (bytes === null || !(await this.#store.save(key, bytes, keys[index - 1] ?? null))) {
           return;
         }
-        await this.#store.save(key, bytes);
         this.#kept.add(key);
       }
+    }
+  }
+
+  /** What had to go since may be written again. */
+  #touch(keys: readonly string[]): void {
+    for (const key of this.#store.touch(keys)) {
+      this.#kept.delete(key);
     }
   }
 
