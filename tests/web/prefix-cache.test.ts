@@ -87,7 +87,7 @@ describe("PrefixCache", () => {
   /** Save a text's pages in their order. @returns how many had room. */
   async function keep(cache: PrefixCache, digits: string): Promise<number> {
     let before: string | null = null;
-    for (const [index, digit] of [...digits].entries()) {
+    for (const [index, digit] of Array.from(digits).entries()) {
       if (!(await cache.save(key(digit), page(1), before))) {
         return index;
       }

@@ -5,7 +5,7 @@
 import { TransomError } from "../errors.ts";
 import type { BundleReader, Kept, Measured } from "./bundle-reader.ts";
 import { type DownloadOptions, downloadAhead, downloadDocument, downloadFile } from "./download.ts";
-import { streamOf } from "./joined-pieces.ts";
+import { layDown, openKept, streamOf } from "./joined-pieces.ts";
 import type { Location } from "./location.ts";
 import {
   type Descriptor,
@@ -17,6 +17,7 @@ import {
   parseIndex,
   parseManifest,
 } from "./manifest.ts";
+import { mendBytes, mendFile } from "./mending.ts";
 import type { ByteMeter } from "./progress.ts";
 import type { ModelName, Room, Shelf } from "./shelf.ts";
 import { PIECE_BYTES } from "./pieces.ts";
@@ -28,8 +29,6 @@ import {
   type VerifiedBytes,
   type VerifiedFile,
   checkDigest,
-  checkFile,
-  digestMismatch,
   digestOf,
   fileOf,
   verifyBlob,
@@ -260,77 +259,43 @@ class HttpBundle implements BundleReader {
 
   async openFile(file: FileDescriptor): Promise<VerifiedFile> {
     const { meter, onProgress } = this.#options;
-    const kept = await this.#openKept(file);
+    const kept = await openKept(this.#store, file);
     if (kept !== null) {
       meter.finished(file.title, { cached: file.size, downloaded: 0 });
       onProgress?.(file.title);
       return kept;
     }
-    const joined = (await this.fetchAhead(file)) ? await this.#join(file) : null;
+    const pieces = (await this.fetchAhead(file)) ? await this.#pieces(file) : null;
+    const joined = pieces && (await this.#join(file, pieces));
     if (joined !== null) {
       const arrived = Math.min(file.size, this.#arrived.get(file.digest) ?? 0);
       meter.finished(file.title, { cached: file.size - arrived, downloaded: arrived });
       return joined;
     }
-    // Nowhere to lay it down, or it came wrong: in memory it is asked for once more.
+    // Nowhere to lay it down: it is held in memory.
     return fileOf(await this.readFile(file));
   }
 
-  /** The pieces of a file, all of which are here, as one; null where there is no room for it. */
-  async #join(file: FileDescriptor): Promise<VerifiedFile | null> {
+  #join(file: FileDescriptor, pieces: PieceStore): Promise<VerifiedFile | null> {
     const { pieceBytes = PIECE_BYTES } = this.#options;
-    const pieces = await this.#pieces(file);
-    if (pieces === null) {
-      return null;
-    }
-    try {
-      await this.#store?.put(file.digest, streamOf(pieces, file, pieceBytes));
-    } catch {
-      return null;
-    }
-    return this.#openKept(file);
+    const content = streamOf(pieces, file, pieceBytes);
+    return layDown(this.#store, file, content, (joined) =>
+      mendFile(file, joined, this.#location.blobUrls(file), this.#mending(file)),
+    );
   }
 
-  async #openKept(file: FileDescriptor): Promise<VerifiedFile | null> {
-    const kept = await this.#store?.open(file.digest);
-    if (kept === null || kept === undefined) {
-      return null;
-    }
-    const checked = await checkFile(kept, file);
-    if (checked === null) {
-      await this.#store?.delete(file.digest);
-    }
-    return checked;
-  }
-
-  /** Download and verify; a mismatch is asked for once more, past all caches, then is an error. */
+  /** Download and verify; where the whole is wrong, pieces are fetched again. */
   async #fetchVerified(file: FileDescriptor): Promise<VerifiedBytes> {
-    const first = await checkDigest(await this.#fetch(file, "default"), file);
-    if (first.ok) {
-      return first.bytes;
-    }
-    const second = await checkDigest(await this.#fetch(file, "reload"), file);
-    if (second.ok) {
-      return second.bytes;
-    }
-    throw digestMismatch(file.title, file, second.actual);
-  }
-
-  async #fetch(file: FileDescriptor, cache: RequestCache): Promise<Bytes> {
     const { meter, onProgress } = this.#options;
     const ahead = this.#arrived.get(file.digest) ?? 0;
-    // Past all caches is past the pieces, too: they are what was wrong.
+    const urls = this.#location.blobUrls(file);
     const pieces = await this.#pieces(file);
-    if (cache === "reload") {
-      await pieces?.clear();
-    }
-    return downloadFile(file.title, this.#location.blobUrls(file), file.size, pieces, {
+    const bytes = await downloadFile(file.title, urls, file.size, pieces, {
       ...this.#network(),
-      cache,
       isInPieces: this.#isInPieces(file),
-      onBytes: (bytes) => {
-        this.#arrived.set(file.digest, ahead + bytes);
-        meter.arrived(file.title, ahead + bytes);
+      onBytes: (count) => {
+        this.#arrived.set(file.digest, ahead + count);
+        meter.arrived(file.title, ahead + count);
         onProgress?.(file.title);
       },
     });
@@ -341,6 +306,18 @@ class HttpBundle implements BundleReader {
     url: string,
     cache: RequestCache,
     patience: Pick<DownloadOptions, "attempts" | "timeoutMs"> = {},
+    const result = await checkDigest(bytes, file);
+    return result.ok ? result.bytes : mendBytes(file, bytes, pieces, urls, this.#mending(file));
+  }
+
+  /** Of bytes that came before: they count once, but whoever watches sees that something moves. */
+  #mending(file: FileDescriptor): DownloadOptions {
+    const { onProgress } = this.#options;
+    return {
+      ...this.#network(),
+      isInPieces: this.#isInPieces(file),
+      onBytes: () => onProgress?.(file.title),
+    };
   ): Promise<Bytes> {
     const options = { ...this.#network(), ...patience, cache };
     return downloadDocument(name, url, MAX_MANIFEST_BYTES, options);

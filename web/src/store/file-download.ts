@@ -160,6 +160,7 @@ export class FileDownload {
 
   /** Let go of all connections; `run` ends with an error. */
   stop(): void {
+          throwIfAborted(this.#ended.signal);
     this.#ended.abort(new TransomError("aborted", "Stopped."));
   }
 
