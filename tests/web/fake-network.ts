@@ -1,4 +1,5 @@
 /** A network that answers from a script and remembers what it was asked. */
+import type { DownloadOptions } from "../../web/src/store/download.ts";
 import type { Bytes } from "../../web/src/store/verify.ts";
 
 export interface Asked {
@@ -19,9 +20,15 @@ export class FakeNetwork {
     this.#replies = replies;
   }
 
-  /** What a download takes in place of the real network and clock. */
-  get options(): { fetch: typeof fetch; pause: (milliseconds: number) => Promise<void> } {
-    return { fetch: this.fetch, pause: this.pause };
+  /** Hosts that have answered a download. */
+  readonly answered = new Set<string>();
+
+  /** What a download takes in place of the real network, clock and chance. */
+  get options(): Pick<DownloadOptions, "fetch" | "pause" | "random" | "answered"> & {
+    fetch: typeof fetch;
+  } {
+    const { fetch, pause, answered } = this;
+    return { fetch, pause, answered, random: () => 0 };
   }
 
   readonly fetch: typeof fetch = async (input, init) => {

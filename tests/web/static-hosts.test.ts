@@ -123,7 +123,7 @@ describe("a host that knows no ranges", () => {
     const network = new FakeNetwork(always(FILE.slice(0, 100)));
     await expect(
       download(network, null, { ranges: new Map([["http://host", false]]) }),
-    ).rejects.toThrow(/\(5 attempts\): .*100 of 1000 bytes/);
+    ).rejects.toThrow(/\(11 attempts\): .*100 of 1000 bytes/);
   });
 
   it("is let go at once when the visitor stops", async () => {

@@ -6,7 +6,15 @@
  * piece is a file. The caller, who knows the file's own digest, finds out whether it is the right one.
  */
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
-import { RETRY_PAUSES_MS, Refused, failed, request, sleep, throwIfAborted } from "./network.ts";
+import {
+  RETRY_PAUSES_MS,
+  Refused,
+  failed,
+  request,
+  sleep,
+  stoppable,
+  throwIfAborted,
+} from "./network.ts";
 import { PIECE_BYTES, type Piece, piecesOf } from "./pieces.ts";
 import type { PieceStore } from "./store.ts";
 import type { Bytes } from "./verify.ts";
@@ -124,7 +132,7 @@ export async function downloadDocument(
       if (error instanceof Refused || wait === undefined) {
         throw error instanceof Refused ? error : failed(name, attempt + 1, error);
       }
-      await pause(wait);
+      await stoppable(pause(wait), options.signal);
     }
   }
 }

@@ -8,16 +8,8 @@
  * sha256 (RFC 9530), a bad one never leaves here. Keeps nothing: whoever takes the pieces may.
  */
 import { TransomError } from "../errors.ts";
-import {
-  Later,
-  RETRY_PAUSES_MS,
-  Refused,
-  Watchdog,
-  failed,
-  request,
-  sleep,
-  throwIfAborted,
-} from "./network.ts";
+import { Refused, Watchdog, request, throwIfAborted } from "./network.ts";
+import { Patience, type PatienceOptions, noteAnswer } from "./patience.ts";
 import { type Piece, base64Of, contentDigest, pieceAddress } from "./pieces.ts";
 import type { Bytes } from "./verify.ts";
 import { type Take, cutStream } from "./whole-file.ts";
@@ -26,10 +18,8 @@ import { type Take, cutStream } from "./whole-file.ts";
 const STALL_MS = 30_000;
 /** Browsers open six to one host; some are left for the page. */
 const CONNECTIONS = 4;
-/** An attempt that brought this much was worth it: the next one is the first again. */
-const PROGRESS_BYTES = 64 * 1024;
 
-export interface DownloadOptions {
+export interface DownloadOptions extends PatienceOptions {
   /** Called with the bytes that have come; fewer than before when some were bad. */
   onBytes?: (doneBytes: number) => void;
   signal?: AbortSignal;
@@ -53,9 +43,8 @@ export interface DownloadOptions {
    * one connection finds out before there are several.
    */
   ranges?: Map<string, boolean>;
-  /** For tests: the network and the clock. */
+  /** For tests: the network, and as `PatienceOptions` the clock. */
   fetch?: typeof fetch;
-  pause?: (milliseconds: number) => Promise<void>;
   stallMs?: number;
 }
 
@@ -160,7 +149,6 @@ export class FileDownload {
 
   /** Let go of all connections; `run` ends with an error. */
   stop(): void {
-          throwIfAborted(this.#ended.signal);
     this.#ended.abort(new TransomError("aborted", "Stopped."));
   }
 
@@ -172,6 +160,7 @@ export class FileDownload {
         await (number === 0 ? undefined : this.#finding?.found);
         throwIfAborted(this.#ended.signal);
         for (let piece = this.#queue.shift(); piece; piece = this.#queue.shift()) {
+          throwIfAborted(this.#ended.signal);
           const content = await this.#piece(piece, this.#ended.signal);
           await take(piece, content);
         }
@@ -197,7 +186,8 @@ export class FileDownload {
     const { stallMs = STALL_MS, cache = "no-store" } = this.#options;
     const { signal } = this.#ended;
     let next = begun;
-    for (let attempt = 0, turn = 0; ; attempt++, turn++) {
+    const patience = new Patience(this.#name, this.#options);
+    for (let turn = 0; ; turn++) {
       const url = this.#urls[turn % this.#urls.length] ?? "";
       const before = this.#missing.size;
       const watchdog = next?.watchdog ?? new Watchdog(stallMs, signal);
@@ -218,8 +208,10 @@ export class FileDownload {
       } catch (error) {
         throwIfAborted(signal);
         next = null;
-        attempt = this.#missing.size < before ? 0 : attempt;
-        await this.#recover(error, url, attempt);
+        if (this.#missing.size < before) {
+          patience.anew();
+        }
+        await this.#recover(error, url, patience);
       } finally {
         watchdog.stop();
       }
@@ -232,8 +224,10 @@ export class FileDownload {
     let held = 0;
     const isAll = content.byteLength === this.#size;
     let cache = this.#options.cache ?? (isAll ? "default" : "no-store");
+    const patience = new Patience(this.#name, this.#options);
+    let most = 0;
     // Pieces begin at different addresses, so that all mirrors have something to do.
-    for (let attempt = 0, turn = piece.index; ; attempt++, turn++) {
+    for (let turn = piece.index; ; turn++) {
       const before = held;
       const url = this.#urls[turn % this.#urls.length] ?? "";
       try {
@@ -256,15 +250,17 @@ export class FileDownload {
           held = before;
           cache = "reload";
         }
-        attempt = held - before >= PROGRESS_BYTES ? 0 : attempt;
-        await this.#recover(error, url, attempt);
+        if (held > most) {
+          most = held;
+          patience.anew();
+        }
+        await this.#recover(error, url, patience);
       }
     }
   }
 
   /** After an attempt failed: waits until the next one may be made, or throws when none will help. */
-  async #recover(error: unknown, url: string, attempt: number): Promise<void> {
-    const { pause = sleep } = this.#options;
+  async #recover(error: unknown, url: string, patience: Patience): Promise<void> {
     if (error instanceof Refused) {
       const others = this.#urls.filter((other) => other !== url);
       if (others.length === 0 || error.code !== "model-not-found") {
@@ -273,12 +269,9 @@ export class FileDownload {
       this.#urls = others;
       return;
     }
-    const wait = RETRY_PAUSES_MS[attempt];
-    if (wait === undefined) {
-      throw failed(this.#name, attempt + 1, error);
-    }
-    await pause(error instanceof Later ? Math.max(wait, error.waitMs) : wait);
-    throwIfAborted(this.#ended.signal);
+    // Damage is no outage that would be over later.
+    const hosts = error instanceof BadPiece ? [] : this.#urls;
+    await patience.wait(error, hosts, this.#ended.signal);
   }
 
   /** One attempt: fills a piece from `held` on and yields each new position in it. */
@@ -353,7 +346,7 @@ export class FileDownload {
     return url === undefined ? undefined : this.#options.ranges?.get(new URL(url).origin);
   }
 
-  #request(
+  async #request(
     url: string,
     range: string | null,
     cache: RequestCache,
@@ -367,7 +360,10 @@ export class FileDownload {
     if (origin !== undefined && new URL(url).origin === origin) {
       headers["Want-Content-Digest"] = "sha-256=1";
     }
-    return request(this.#name, url, { headers, cache, signal }, this.#options.fetch);
+    const init = { headers, cache, signal };
+    const response = await request(this.#name, url, init, this.#options.fetch);
+    noteAnswer(url, this.#options);
+    return response;
   }
 
   #tell(): void {

@@ -1,4 +1,4 @@
-/** What asking a server once takes: its refusals, its silence, and the pauses before it is asked again. */
+/** What asking a server once takes: its refusals, its silence, and the pauses before a stranger is asked again. */
 import { TransomError, describe } from "../errors.ts";
 
 /** Pauses before the second, third, … attempt. */
@@ -85,17 +85,39 @@ export class Watchdog {
   };
 }
 
+/**
+ * The network was in the way, not what was asked for: `facts.attempts` tells it from a refusal, also
+ * behind `postMessage`.
+ */
 export function failed(name: string, attempts: number, error: unknown): TransomError {
   return new TransomError(
     "network",
     `${name} could not be downloaded (${attempts} attempts): ${describe(error)}.`,
-    { cause: error },
+    { cause: error, facts: { attempts } },
   );
 }
 
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new TransomError("aborted", "Stopped.");
+  }
+}
+
+/** Wait for something, but no longer than the caller wants it. @throws TransomError `aborted`. */
+export async function stoppable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  throwIfAborted(signal);
+  let leave: () => void = () => undefined;
+  const stopped = new Promise<void>((resolve) => (leave = resolve));
+  signal?.addEventListener("abort", leave);
+  try {
+    return await Promise.race([
+      work,
+      stopped.then(() => {
+        throw new TransomError("aborted", "Stopped.");
+      }),
+    ]);
+  } finally {
+    signal?.removeEventListener("abort", leave);
   }
 }
 
