@@ -299,13 +299,6 @@ class HttpBundle implements BundleReader {
         onProgress?.(file.title);
       },
     });
-  }
-
-  #document(
-    name: string,
-    url: string,
-    cache: RequestCache,
-    patience: Pick<DownloadOptions, "attempts" | "timeoutMs"> = {},
     const result = await checkDigest(bytes, file);
     return result.ok ? result.bytes : mendBytes(file, bytes, pieces, urls, this.#mending(file));
   }
@@ -318,6 +311,13 @@ class HttpBundle implements BundleReader {
       isInPieces: this.#isInPieces(file),
       onBytes: () => onProgress?.(file.title),
     };
+  }
+
+  #document(
+    name: string,
+    url: string,
+    cache: RequestCache,
+    patience: Pick<DownloadOptions, "attempts" | "timeoutMs"> = {},
   ): Promise<Bytes> {
     const options = { ...this.#network(), ...patience, cache };
     return downloadDocument(name, url, MAX_MANIFEST_BYTES, options);
