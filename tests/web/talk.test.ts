@@ -134,12 +134,6 @@ describe("what ChatModel asks of an engine", () => {
     const moving = await asked({ messages, overflow: "shift" });
     expect(moving).toMatchObject({ maxTokens: Number.MAX_SAFE_INTEGER, overflow: "shift" });
   });
-
-  it("log-probabilities where somebody wants them", async () => {
-    const messages = [user("a")];
-    expect((await asked({ messages, topLogprobs: 0 })).topLogprobs).toBe(0);
-    expect(await asked({ messages })).not.toHaveProperty("topLogprobs");
-  });
 });
 
 describe("parseChatConfig", () => {

@@ -285,8 +285,6 @@ export interface ChatRequest {
   format?: OutputFormat;
   /** When the context window is full; "error" if left out. */
   overflow?: Overflow;
-  /** Tell each token's log-probability and so many of the likeliest (0 to 20). */
-  topLogprobs?: number;
   /** "off" if left out. */
   drafts?: Drafts;
 }

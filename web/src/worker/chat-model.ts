@@ -109,7 +109,7 @@ export class ChatModel {
   }
 
   async #answer(
-    { messages, options, answeredTokenIds = [], topLogprobs, ...more }: ChatRequest,
+    { messages, options, answeredTokenIds = [], ...more }: ChatRequest,
     constraint: Constraint | undefined,
     onEvent: (event: TextEvent) => void,
     signal: AbortSignal | undefined,
@@ -138,7 +138,6 @@ export class ChatModel {
       overflow,
       drafts,
       keepTokens: await this.#firstTokens(messages, promptTokenIds),
-      ...(topLogprobs === undefined ? {} : { topLogprobs }),
       ...(constraint === undefined ? {} : { constraint }),
     };
     return this.complete(request, onEvent, signal, parameters.stops);
