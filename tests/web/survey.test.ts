@@ -102,8 +102,13 @@ describe("estimate", () => {
     expect(estimate({ ...facts, config, program }).totalBytes).toBe(
       1000 + poolTokens(40, 4096, 2, GIB) * 4096 + 50 + history,
     );
-    expect(estimate({ ...facts, config, program, contextWindow: 8 }).totalBytes).toBe(
-      1000 + poolTokens(8, 4096, 2, GIB) * 4096 + 50 + history,
+    const short = estimate({ ...facts, config, program, contextWindow: 8 });
+    expect(short.totalBytes).toBe(1000 + poolTokens(8, 4096, 2, GIB) * 4096 + 50 + history);
+    // A layer's pages are one buffer, too.
+    const { largest } = estimate({ ...facts, shards: [shard(40 * 2048 - 1)], config, program });
+    expect(largest).toEqual({ name: "KV cache of 40 tokens", sizeBytes: 40 * 2048 });
+    expect(estimate({ ...facts, shards: [shard(40 * 2048)], config, program }).largest.name).toBe(
+      "w",
     );
   });
 

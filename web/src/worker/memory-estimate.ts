@@ -32,7 +32,7 @@ export interface EstimateFacts {
   contextWindow: number;
 }
 
-/** The largest tensor, and all that the GPU will hold. */
+/** The largest buffer that kernels bind whole, and all that the GPU will hold. */
 export interface Estimate {
   largest: { name: string; sizeBytes: number };
   totalBytes: number;
@@ -48,16 +48,16 @@ export function estimate(facts: EstimateFacts): Estimate {
       sizeBytes: format === "raw" ? sizeBytes : 2 * sizeBytes,
     }));
   const weights = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const largest = tensors.reduce(
-    (most, tensor) => (tensor.sizeBytes > most.sizeBytes ? tensor : most),
-    { name: "", sizeBytes: 0 },
-  );
   const sizes = readSizes(facts.config);
   const contextWindow = Math.min(sizes.contextWindow, facts.contextWindow);
   const rest =
     program === null
       ? ofLibrary({ ...sizes, contextWindow }, facts.dtypeBytes, weights)
       : ofProgram(program, contextWindow, facts.bufferBytes);
+  const largest = [...tensors, ...cacheOf(program, contextWindow)].reduce(
+    (most, buffer) => (buffer.sizeBytes > most.sizeBytes ? buffer : most),
+    { name: "", sizeBytes: 0 },
+  );
   return { largest, totalBytes: Math.ceil(weights + rest) };
 }
 
@@ -66,6 +66,16 @@ function ofProgram(program: Program, wanted: number, bufferBytes: number): numbe
   const window = Math.min(contextWindowSize, wanted);
   const tokens = poolTokens(window, memory.kvBytesPerToken, layers, bufferBytes);
   return tokens * memory.kvBytesPerToken + memory.scratch + sharedBytes(program);
+}
+
+/** What no adapter can do without: a layer's keys and values of one whole window. */
+function cacheOf(program: Program | null, wanted: number): Estimate["largest"][] {
+  if (program === null) {
+    return [];
+  }
+  const tokens = Math.min(program.contextWindowSize, wanted);
+  const sizeBytes = (tokens * program.memory.kvBytesPerToken) / program.layers;
+  return [{ name: `KV cache of ${tokens} tokens`, sizeBytes }];
 }
 
 interface Sizes {
