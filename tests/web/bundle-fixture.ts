@@ -3,7 +3,13 @@ import type {
   ManifestJson as AnyManifestJson,
   DescriptorJson,
 } from "../../web/src/store/manifest-types.ts";
-import { MEDIA_TYPES, SCHEDULE, TITLE } from "../../web/src/store/manifest.ts";
+import {
+  type FileDescriptor,
+  MEDIA_TYPES,
+  SCHEDULE,
+  TITLE,
+  parseManifest,
+} from "../../web/src/store/manifest.ts";
 import { type Bytes, digestOf } from "../../web/src/store/verify.ts";
 
 export function bytesOf(value: unknown): Bytes {
@@ -92,4 +98,14 @@ export async function indexJson() {
       await row("browser", "webgpu", "f32"),
     ],
   };
+}
+
+/** The shard, as a reader of the manifest finds it. */
+export async function shardFile(): Promise<FileDescriptor> {
+  const manifest = parseManifest(bytesOf(await manifestJson()));
+  const file = manifest.layers.find(({ mediaType }) => mediaType === MEDIA_TYPES.shard);
+  if (file === undefined) {
+    throw new Error("the fixture has no shard");
+  }
+  return file;
 }

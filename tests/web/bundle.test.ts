@@ -3,12 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Keeping, type OpenOptions, openBundle } from "../../web/src/store/bundle.ts";
 import { type BundleReader, readAhead } from "../../web/src/store/bundle-reader.ts";
 import { locate } from "../../web/src/store/location.ts";
-import {
-  type FileDescriptor,
-  MEDIA_TYPES,
-  REF_NAME,
-  parseManifest,
-} from "../../web/src/store/manifest.ts";
+import { type FileDescriptor, MEDIA_TYPES, REF_NAME } from "../../web/src/store/manifest.ts";
 import { MemoryStore } from "../../web/src/store/memory.ts";
 import { ByteMeter } from "../../web/src/store/progress.ts";
 import { Shelf } from "../../web/src/store/shelf.ts";
@@ -21,6 +16,7 @@ import {
   indexJson,
   manifestJson,
   patternBytes,
+  shardFile,
 } from "./bundle-fixture.ts";
 import { ONE_TAB } from "./fake-tabs.ts";
 import { FakeNetwork, type Reply, status, whole } from "./fake-network.ts";
@@ -34,15 +30,6 @@ const LOCATION = locate({
 
 const FLIPPED = SHARD.slice();
 FLIPPED[100] = (FLIPPED[100] ?? 0) ^ 0x10;
-
-async function shardFile(): Promise<FileDescriptor> {
-  const manifest = parseManifest(bytesOf(await manifestJson()));
-  const file = manifest.layers.find(({ mediaType }) => mediaType === MEDIA_TYPES.shard);
-  if (file === undefined) {
-    throw new Error("the fixture has no shard");
-  }
-  return file;
-}
 
 function keepingOf(store: BlobStore, quotaBytes = Infinity): Keeping {
   return {

@@ -3,18 +3,19 @@ import type { Tabs } from "../../web/src/store/shelf.ts";
 
 /** @param others ids that other tabs use. */
 export function tabs(others: Iterable<string> = []): Tabs {
-  const using = new Set(others);
+  const using = [...others];
   return {
     alone: (work) => work(),
     using: async (id, work) => {
-      using.add(id);
+      using.push(id);
       try {
         return await work();
       } finally {
-        using.delete(id);
+        using.splice(using.indexOf(id), 1);
       }
     },
-    inUse: () => Promise.resolve(new Set(using)),
+    inUse: () =>
+      Promise.resolve(new Map(using.map((id) => [id, using.filter((each) => each === id).length]))),
   };
 }
 

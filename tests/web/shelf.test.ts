@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 
 import { MemoryStore } from "../../web/src/store/memory.ts";
 import { Shelf } from "../../web/src/store/shelf.ts";
-import { type Promised, digestOf } from "../../web/src/store/verify.ts";
-import { patternBytes } from "./bundle-fixture.ts";
+import { type Digest, type Promised, digestOf } from "../../web/src/store/verify.ts";
+import { bytesOf, patternBytes } from "./bundle-fixture.ts";
 import { tabs } from "./fake-tabs.ts";
 
 async function blob(size: number, store?: MemoryStore): Promise<Promised> {
@@ -33,8 +33,18 @@ async function digests(store: MemoryStore) {
   return (await store.list()).filter(({ isWhole }) => isWhole).map(({ digest }) => digest);
 }
 
-const room = (quotaBytes: number, usedBytes: number) => () =>
-  Promise.resolve({ quotaBytes, usedBytes });
+/** This model needs so many bytes more, and there is this room. @returns who had to leave for it. */
+async function bring(
+  made: Shelf,
+  id: string,
+  bytes: number,
+  [quotaBytes, usedBytes]: [number, number],
+  ...others: Promised[]
+) {
+  const coming = { digest: await digestOf(bytesOf(`${id} ${bytes}`)), size: bytes };
+  const room = () => Promise.resolve({ quotaBytes, usedBytes });
+  return made.use(named(id), [coming, ...others], null, room);
+}
 
 describe("Shelf", () => {
   it("says what each model takes, what of it is here, and what others need too", async () => {
@@ -75,45 +85,44 @@ describe("Shelf", () => {
 
   it("makes room by what was unused for longest, and no more than it must", async () => {
     const { made } = await shelf();
-    expect(await made.makeRoom(150, room(1000, 900), NEW)).toEqual(["ONE"]);
-    expect((await made.sizes()).map(({ id }) => id)).toEqual(["two"]);
+    expect(await bring(made, "new", 150, [1000, 900])).toEqual(["ONE"]);
+    expect((await made.sizes()).map(({ id }) => id)).toEqual(["new", "two"]);
   });
 
   it("makes no room by what another tab is loading", async () => {
     const { made } = await shelf("one");
     expect(await made.evictableBytes("new")).toBe(201);
-    expect(await made.makeRoom(150, room(1000, 900), NEW)).toEqual(["TWO"]);
-    await expect(made.makeRoom(1, room(1000, 1000), NEW)).rejects.toMatchObject({
-      code: "no-room",
-    });
+    expect(await bring(made, "new", 150, [1000, 900])).toEqual(["TWO"]);
+    await expect(bring(made, "newer", 1, [1000, 1000])).rejects.toMatchObject({ code: "no-room" });
   });
 
   it("counts a model that is used again as used last", async () => {
     const { made } = await shelf();
     expect(await made.useAgain("one")).toMatchObject({ id: "one", blobs: [{}, {}] });
     expect(await made.useAgain("nobody")).toBeNull();
-    expect(await made.makeRoom(150, room(1000, 900), NEW)).toEqual(["TWO"]);
+    expect(await bring(made, "new", 150, [1000, 900])).toEqual(["TWO"]);
   });
 
   it("removes nothing where there is room, nor where all of it would not do", async () => {
     const { made } = await shelf();
-    expect(await made.makeRoom(100, room(1000, 900), NEW)).toEqual([]);
-    await expect(made.makeRoom(502, room(1000, 1000), NEW)).rejects.toMatchObject({
+    await expect(bring(made, "new", 502, [1000, 1000])).rejects.toMatchObject({
       code: "no-room",
       message: expect.stringMatching(/^NEW needs 1 MB .* 1 MB too little/) as string,
     });
     expect(await made.sizes()).toHaveLength(2);
+    expect(await bring(made, "new", 100, [1000, 900])).toEqual([]);
     expect(await made.evictableBytes("new")).toBe(501);
     // A byte less, and both go.
-    expect(await made.makeRoom(501, room(1000, 1000), NEW)).toEqual(["ONE", "TWO"]);
+    expect(await bring(made, "new", 501, [1000, 1000])).toEqual(["ONE", "TWO"]);
   });
 
   it("keeps pinned models, and the one that it makes room for", async () => {
-    const { made } = await shelf();
+    const { made, shared, own } = await shelf();
     await made.pin("one", true);
     expect(await made.evictableBytes("new")).toBe(201);
-    expect(await made.makeRoom(150, room(1000, 900), NEW)).toEqual(["TWO"]);
-    await expect(made.makeRoom(1, room(1000, 1000), named("one"))).rejects.toMatchObject({
+    expect(await bring(made, "new", 150, [1000, 900])).toEqual(["TWO"]);
+    await made.forget("new");
+    await expect(bring(made, "one", 1, [1000, 1000], shared, own)).rejects.toMatchObject({
       code: "no-room",
     });
     await expect(made.pin("nobody", true)).rejects.toMatchObject({ code: "model-not-found" });
@@ -175,5 +184,149 @@ describe("Shelf", () => {
     expect(await made.sizes()).toMatchObject([
       { id: "http://host/a", name: "http://host/a", isPinned: true, totalBytes: 100 },
     ]);
+  });
+});
+
+describe("a newer version of a model", () => {
+  /**
+   * A model of 100 bytes that stay and 200 that go, and 100 of 300 bytes of its newer version. Beside
+   * it a model that is older.
+   */
+  async function updating(...inUse: string[]) {
+    const store = new MemoryStore();
+    let now = 0;
+    const seen = tabs(inUse);
+    const made = new Shelf(store, seen, () => ++now);
+    const [shared, old, other] = [
+      await blob(100, store),
+      await blob(200, store),
+      await blob(201, store),
+    ];
+    const coming = await blob(300);
+    await made.use(named("other"), [other]);
+    await made.use(named("one"), [shared, old], old.digest);
+    /** As somebody who loads it. */
+    const use = (blobs: Promised[], index: Digest | null = null, quotaBytes = Infinity) =>
+      seen.using("one", () =>
+        made.use(named("one"), blobs, index, () =>
+          Promise.resolve({ quotaBytes, usedBytes: quotaBytes === Infinity ? 0 : 1000 }),
+        ),
+      );
+    const arrives = ({ digest, size }: Promised) => store.put(digest, patternBytes(size));
+    const here = async ({ digest }: Promised) => (await store.get(digest)) !== null;
+    return { store, made, shared, old, other, coming, use, arrives, here };
+  }
+
+  it("comes in beside the one that is here, which opens until then", async () => {
+    const { store, made, shared, old, coming, use, arrives, here } = await updating();
+    await use([shared, coming], coming.digest);
+    await (await store.pieces(coming.digest)).put(0, patternBytes(100));
+    await made.sweep();
+    expect(await here(old)).toBe(true);
+    expect(await made.newest("one")).toEqual({ blobs: [shared, old], index: old.digest });
+    expect((await made.sizes())[0]).toMatchObject({ totalBytes: 600, storedBytes: 400 });
+
+    await arrives(coming);
+    expect(await made.newest("one")).toEqual({ blobs: [shared, coming], index: coming.digest });
+    await made.sweep();
+    expect([await here(old), await here(shared), await here(coming)]).toEqual([false, true, true]);
+    expect((await made.sizes())[0]).toMatchObject({ totalBytes: 400, storedBytes: 400 });
+  });
+
+  it("frees the former one when it is used again, too", async () => {
+    const { made, shared, old, coming, use, arrives, here } = await updating();
+    await use([shared, coming]);
+    await arrives(coming);
+    await use([shared, coming]);
+    expect(await here(old)).toBe(false);
+    expect((await made.sizes())[0]?.totalBytes).toBe(400);
+  });
+
+  it("takes along its former one when it is forgotten", async () => {
+    const { store, made, shared, other, coming, use } = await updating();
+    await use([shared, coming]);
+    expect(await made.forget("one")).toBe(300);
+    expect(await digests(store)).toEqual([other.digest]);
+  });
+
+  it("is replaced by a third one: the former stays the last that was wholly here", async () => {
+    const { store, made, shared, old, coming, use, arrives, here } = await updating();
+    const [some, third] = [await blob(50), await blob(400)];
+    await use([shared, some, coming], coming.digest);
+    await arrives(some);
+    await (await store.pieces(coming.digest)).put(0, patternBytes(100));
+    await use([shared, third], third.digest);
+    expect([await here(old), await here(some)]).toEqual([true, false]);
+    expect((await store.list()).map(({ digest }) => digest)).not.toContain(coming.digest);
+    expect((await made.newest("one"))?.index).toBe(old.digest);
+    await arrives(third);
+    await made.sweep();
+    expect(await here(old)).toBe(false);
+  });
+
+  it("has no former one where that never was wholly here", async () => {
+    const { store, made, shared, old, coming, use, arrives, here } = await updating();
+    await store.delete(old.digest);
+    await arrives(shared);
+    const some = await blob(50);
+    await use([shared, old, some], old.digest);
+    await arrives(some);
+    await use([shared, coming], coming.digest);
+    expect([await here(some), await here(shared)]).toEqual([false, true]);
+    expect(await made.newest("one")).toMatchObject({ index: coming.digest });
+  });
+
+  it("has its former one's room before that of other models", async () => {
+    const { made, shared, old, other, coming, use, here } = await updating();
+    expect(await made.evictableBytes("one", [shared, coming], coming.digest)).toBe(401);
+    expect(await use([shared, coming], coming.digest, 1100)).toEqual([]);
+    expect([await here(old), await here(shared), await here(other)]).toEqual([false, true, true]);
+  });
+
+  it("has the room of other models next, and leaves all as it was where that is too little", async () => {
+    const { made, shared, old, other, coming, use, here } = await updating();
+    const larger = { ...coming, size: 402 };
+    await expect(use([shared, larger], larger.digest, 1000)).rejects.toMatchObject({
+      code: "no-room",
+    });
+    expect(await made.newest("one")).toMatchObject({ index: old.digest });
+    expect(await use([shared, coming], coming.digest, 1000)).toEqual(["OTHER"]);
+    expect([await here(old), await here(shared), await here(other)]).toEqual([false, true, false]);
+  });
+
+  it("takes nothing from another tab that loads the former one", async () => {
+    const { made, shared, old, other, coming, use, arrives, here } = await updating("one");
+    expect(await use([shared, coming], coming.digest, 1100)).toEqual(["OTHER"]);
+    await arrives(coming);
+    await use([shared, coming], coming.digest);
+    await made.sweep();
+    expect([await here(old), await here(other)]).toEqual([true, false]);
+  });
+
+  it("takes nothing from another tab that loads one that is not wholly here", async () => {
+    const { made, shared, old, coming, use, arrives, here } = await updating("one");
+    const some = await blob(50);
+    await use([shared, some, coming]);
+    await arrives(some);
+    await use([shared]);
+    await made.sweep();
+    expect([await here(some), await here(old)]).toEqual([true, true]);
+  });
+
+  it("is read by who knows of no former ones, and what they wrote is read again", async () => {
+    const { store, made, shared, old, coming, use } = await updating();
+    await use([shared, coming], coming.digest);
+    const text = new TextDecoder().decode((await store.readRecords()) ?? undefined);
+    const { models } = JSON.parse(text) as { models: Record<string, unknown>[] };
+    expect(models.at(-1)).toEqual({
+      ...{ name: "one", title: "ONE", lastUsed: 3, isPinned: 0, index: coming.digest },
+      blobs: [shared, coming],
+      former: { index: old.digest, blobs: [shared, old] },
+    });
+    const older = models.map((row) => ({ ...row, former: undefined }));
+    await store.writeRecords(new TextEncoder().encode(JSON.stringify({ models: older })));
+    expect(await made.newest("one")).toMatchObject({ index: coming.digest });
+    await made.sweep();
+    expect(await store.get(old.digest)).toBeNull();
   });
 });

@@ -19,7 +19,7 @@ import {
 } from "./manifest.ts";
 import { mendBytes, mendFile } from "./mending.ts";
 import type { ByteMeter } from "./progress.ts";
-import type { ModelName, Room, Shelf } from "./shelf.ts";
+import type { Room, Shelf } from "./shelf.ts";
 import { PIECE_BYTES } from "./pieces.ts";
 import type { BlobStore, PieceStore } from "./store.ts";
 import {
@@ -122,11 +122,11 @@ class HttpBundle implements BundleReader {
     return index;
   }
 
-  /** The index of the last visit, where it is here. */
+  /** The index of the newest version that earlier visits have brought in, where it is here. */
   async #keptIndex(): Promise<KeptIndex | null> {
     const shelf = this.#options.keeping?.shelf;
-    const record = await shelf?.find(this.#location.id).catch(() => null);
-    const promised = record?.blobs.find(({ digest }) => digest === record.index);
+    const version = await shelf?.newest(this.#location.id).catch(() => null);
+    const promised = version?.blobs.find(({ digest }) => digest === version.index);
     const bytes = promised === undefined ? null : await this.#fromStore(promised);
     return promised === undefined || bytes === null ? null : { ...promised, bytes };
   }
@@ -180,7 +180,11 @@ class HttpBundle implements BundleReader {
       storedBytes: totalBytes - missingBytes,
       missingBytes,
       freeBytes: Math.max(0, quotaBytes - usedBytes),
-      evictableBytes: await keeping.shelf.evictableBytes(this.#location.id),
+      evictableBytes: await keeping.shelf.evictableBytes(
+        this.#location.id,
+        files,
+        this.#index?.digest,
+      ),
     };
   }
 
@@ -195,18 +199,21 @@ class HttpBundle implements BundleReader {
     const { shelf, room } = keeping;
     const isOffline = this.#isOffline;
     try {
-      const { id, name }: ModelName = this.#location;
-      const missing = await shelf.missingBytes(files);
-      const removed = await shelf.makeRoom(missing, room, { id, name });
+      const { id, name } = this.#location;
+      const index = this.#index;
+      // The newer version, of which a part is here, goes on when the host answers again.
+      if (isOffline && (await shelf.useAgain(id))?.index !== index?.digest) {
+        return { isKept: true, isOffline, removed: [] };
+      }
       const staying: FileDescriptor[] = [];
       for (const file of others) {
         if (await this.#isHere(file)) {
           staying.push(file);
         }
       }
-      const index = this.#index;
       const documents = [...(index === null ? [] : [index]), ...this.#documents];
-      await shelf.use({ id, name }, [...documents, ...files, ...staying], index?.digest);
+      const needed = [...documents, ...files, ...staying];
+      const removed = await shelf.use({ id, name }, needed, index?.digest, room);
       if (index !== null) {
         await this.#keep(index, index.bytes);
       }

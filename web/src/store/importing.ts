@@ -273,9 +273,8 @@ async function keep(
   const wasHere = (await shelf.sizes()).some((model) => model.id === id);
   try {
     await keeping.using(id, async () => {
-      await shelf.makeRoom(await shelf.missingBytes(parts), room, { id, name });
       throwIfAborted(signal);
-      await shelf.use({ id, name }, parts, found.digest);
+      await shelf.use({ id, name }, parts, found.digest, room);
       const totalBytes = parts.reduce((sum, { size }) => sum + size, 0);
       let doneBytes = 0;
       for (const part of parts) {

@@ -32,12 +32,11 @@ function tabsOf(locks: LockManager): Tabs {
     using: (id, work) => locks.request(USING_LOCK + id, { mode: "shared" }, work),
     inUse: async () => {
       const { held = [] } = await locks.query();
-      const names = held.map(({ name = "" }) => name);
-      return new Set(
-        names
-          .filter((name) => name.startsWith(USING_LOCK))
-          .map((name) => name.slice(USING_LOCK.length)),
-      );
+      const ids = held
+        .map(({ name = "" }) => name)
+        .filter((name) => name.startsWith(USING_LOCK))
+        .map((name) => name.slice(USING_LOCK.length));
+      return new Map(ids.map((id) => [id, ids.filter((other) => other === id).length]));
     },
   };
 }

@@ -1,41 +1,27 @@
 /**
  * Which models this origin keeps, and which blobs each needs.
  *
- *     model -> { name, digests, bytes, lastUsed, isPinned, index }
+ *     model -> { name, digests, bytes, lastUsed, isPinned, index, former }
  *
  * Who needs a blob is counted from these records each time, so there is no counter to go wrong:
  * forgetting a model frees the blobs that no other record names. Records are a small JSON file
- * beside the blobs; changes are made under a lock that all tabs of the origin share. A model that
- * some tab is loading is neither forgotten nor pushed out.
+ * beside the blobs (`shelf-records.ts`); changes are made under a lock that all tabs of the origin
+ * share. A model that some tab is loading is neither forgotten nor pushed out.
+ *
+ * A newer version of a model comes in beside the one that was wholly here, its `former` one, which
+ * opens without the host until the newer one is wholly here, too. Then `sweep` lets go of it.
  */
 import { TransomError } from "../errors.ts";
 import { inMegabytes } from "../figures.ts";
-import { Reader } from "./json.ts";
+import {
+  type ModelName,
+  type ModelRecord,
+  type Version,
+  fromBytes,
+  toBytes,
+} from "./shelf-records.ts";
 import type { BlobStore, Held } from "./store.ts";
-import { type Bytes, type Digest, type Promised, isDigest } from "./verify.ts";
-
-/** A disk full of the smallest models has fewer. */
-const MAX_MODELS = 10_000;
-const MAX_NAME_LENGTH = 1024;
-/** OCI allows no more layers in a manifest than fit its size. */
-const MAX_BLOBS = 100_000;
-
-/** What this origin calls a model, and what people do: two hosts may each have one of that name. */
-export interface ModelName {
-  id: string;
-  name: string;
-}
-
-export interface ModelRecord extends ModelName {
-  /** Each once. */
-  blobs: readonly Promised[];
-  /** Which of them is its index, to open it without its host; null where version 0.5.0 kept none. */
-  index: Digest | null;
-  /** Milliseconds since 1970. */
-  lastUsed: number;
-  /** Kept when room is made for others. */
-  isPinned: boolean;
-}
+import type { Digest, Promised } from "./verify.ts";
 
 /** What all tabs of an origin tell each other. */
 export interface Tabs {
@@ -43,8 +29,8 @@ export interface Tabs {
   alone<T>(work: () => Promise<T>): Promise<T>;
   /** Runs `work` while everybody sees that this model is in use. */
   using<T>(id: string, work: () => Promise<T>): Promise<T>;
-  /** The ids of models that are in use, in any tab. */
-  inUse(): Promise<ReadonlySet<string>>;
+  /** The ids of models that are in use, in any tab, and by how many. */
+  inUse(): Promise<ReadonlyMap<string, number>>;
 }
 
 /** Bytes that this origin may use, and uses. */
@@ -54,6 +40,7 @@ export interface Room {
 }
 
 export interface ModelSize extends ModelName {
+  /** With the former version's, while there is one. */
   totalBytes: number;
   /** Of them, those that are here. */
   storedBytes: number;
@@ -65,6 +52,8 @@ export interface ModelSize extends ModelName {
   /** Its digest; null as in `ModelRecord`. */
   index: Digest | null;
 }
+
+type Records = Map<string, ModelRecord>;
 
 export class Shelf {
   readonly #blobs: BlobStore;
@@ -78,22 +67,39 @@ export class Shelf {
   }
 
   /**
-   * A model is used now, and needs these blobs; what an older version of it needed goes. Said before
-   * the first blob is fetched.
+   * A model is used now, and needs these blobs. Said before the first of them is fetched, by whoever
+   * counts as `using` it. What an older version of it needed stays while that is its `former` one,
+   * else it goes.
+   *
+   * @param room to make room for what is to come: the model's own former version goes first, then
+   *   models that nobody used for longest; pinned ones never, nor those in use.
+   * @returns the names of models that went.
+   * @throws TransomError `no-room` saying how much is missing; all is as it was then.
    */
   use(
     { id, name }: ModelName,
     blobs: readonly Promised[],
     index: Digest | null = null,
-  ): Promise<void> {
+    room: (() => Promise<Room>) | null = null,
+  ): Promise<string[]> {
     return this.#tabs.alone(async () => {
-      const records = await this.#read();
-      const before = records.get(id);
-      const isPinned = before?.isPinned ?? false;
-      const lastUsed = this.#now();
-      records.set(id, { id, name, blobs: distinct(blobs), index, lastUsed, isPinned });
-      await this.#blobs.writeRecords(toBytes(records.values()));
-      await this.#deleteUnneeded(before?.blobs ?? [], records);
+      const before = await this.#read();
+      const own = before.get(id);
+      const held = await this.#blobs.list();
+      const inUse = await this.#tabs.inUse();
+      // Besides whoever asks: what they load stays, whichever version that is. A sweep has it later.
+      const loading = own !== undefined && (inUse.get(id) ?? 0) > 1 ? [own] : [];
+      const version = { blobs: distinct(blobs), index };
+      const former = formerOf(own, held);
+      const record = {
+        ...{ id, name, ...version, lastUsed: this.#now(), isPinned: own?.isPinned ?? false },
+        former: loading.length === 0 && isHere(version, held) ? null : former,
+      };
+      const after = new Map(before).set(id, record);
+      const removed =
+        room === null ? [] : makeRoom(before, after, record, loading, inUse, held, await room());
+      await this.#change(before, after, loading);
+      return removed;
     });
   }
 
@@ -112,9 +118,16 @@ export class Shelf {
     });
   }
 
-  /** What is recorded of a model; null when it is not here. */
-  async find(id: string): Promise<ModelRecord | null> {
-    return (await this.#read()).get(id) ?? null;
+  /**
+   * What opens of a model without its host: its newest version that is wholly here, else what is on
+   * its way; null when nothing is.
+   */
+  async newest(id: string): Promise<Version | null> {
+    const record = (await this.#read()).get(id);
+    if (record === undefined) {
+      return null;
+    }
+    return formerOf(record, await this.#blobs.list()) ?? record;
   }
 
   /** @throws TransomError `model-not-found`. */
@@ -132,21 +145,27 @@ export class Shelf {
     const needs = neededBy(records.values());
     const here = bytesHere(await this.#blobs.list());
     const inUse = await this.#tabs.inUse();
-    const stored = (blobs: readonly Promised[]) =>
-      blobs.reduce((bytes, { digest }) => bytes + (here.get(digest) ?? 0), 0);
     return [...records.values()]
       .toSorted((one, other) => other.lastUsed - one.lastUsed)
-      .map(({ id, name, blobs, lastUsed, isPinned, index }) => ({
-        id,
-        name,
-        totalBytes: sum(blobs),
-        storedBytes: stored(blobs),
-        sharedBytes: stored(blobs.filter(({ digest }) => (needs.get(digest) ?? 0) > 1)),
-        lastUsed,
-        isPinned,
-        isInUse: inUse.has(id),
-        index,
-      }));
+      .map((record) => {
+        const { id, name, lastUsed, isPinned, index } = record;
+        const blobs = blobsOf(record);
+        const digests = blobs.map(({ digest }) => digest);
+        return {
+          id,
+          name,
+          totalBytes: blobs.reduce((bytes, { size }) => bytes + size, 0),
+          storedBytes: bytesOf(digests, here),
+          sharedBytes: bytesOf(
+            digests.filter((digest) => (needs.get(digest) ?? 0) > 1),
+            here,
+          ),
+          lastUsed,
+          isPinned,
+          isInUse: inUse.has(id),
+          index,
+        };
+      });
   }
 
   /**
@@ -156,95 +175,77 @@ export class Shelf {
    */
   async forget(id: string): Promise<number> {
     return this.#tabs.alone(async () => {
-      const records = await this.#read();
+      const before = await this.#read();
       if ((await this.#tabs.inUse()).has(id)) {
         throw new TransomError(
           "busy",
-          `${records.get(id)?.name ?? id} is being loaded, here or in another tab; wait until it ` +
+          `${before.get(id)?.name ?? id} is being loaded, here or in another tab; wait until it ` +
             "is ready.",
         );
       }
-      return this.#drop(records, id);
-    });
-  }
-
-  /**
-   * Make room for so many bytes: models that nobody used for longest go first; pinned ones never,
-   * nor those in use, nor the one they are for.
-   *
-   * @returns the names of those that went.
-   * @throws TransomError `no-room` saying how much is missing; nothing is forgotten then.
-   */
-  async makeRoom(
-    bytes: number,
-    room: () => Promise<Room>,
-    { id, name }: ModelName,
-  ): Promise<string[]> {
-    return this.#tabs.alone(async () => {
-      const records = await this.#read();
-      const inUse = await this.#tabs.inUse();
+      const after = new Map(before);
+      after.delete(id);
       const here = bytesHere(await this.#blobs.list());
-      const { quotaBytes, usedBytes } = await room();
-      let missing = bytes - (quotaBytes - usedBytes);
-      const leaving: ModelRecord[] = [];
-      const staying = new Map(records);
-      const oldest = [...records.values()]
-        .filter((record) => record.id !== id && !record.isPinned && !inUse.has(record.id))
-        .toSorted((one, other) => one.lastUsed - other.lastUsed);
-      for (const record of oldest) {
-        if (missing <= 0) {
-          break;
-        }
-        missing -= freedBy(staying, record, here);
-        staying.delete(record.id);
-        leaving.push(record);
-      }
-      if (missing > 0) {
-        throw new TransomError(
-          "no-room",
-          `${name} needs ${inMegabytes(bytes)} more than is kept already, and this browser gives ` +
-            `${inMegabytes(missing)} too little; free disk space, or remove models that are pinned.`,
-        );
-      }
-      for (const each of leaving) {
-        await this.#drop(records, each.id);
-      }
-      return leaving.map((record) => record.name);
+      await this.#change(before, after);
+      return bytesOf(going(before.values(), after.values()), here);
     });
   }
 
   /** Bytes of these that are not here yet, not even in pieces. */
   async missingBytes(blobs: readonly Promised[]): Promise<number> {
-    const here = bytesHere(await this.#blobs.list());
-    return distinct(blobs).reduce(
-      (bytes, { digest, size }) => bytes + Math.max(0, size - (here.get(digest) ?? 0)),
-      0,
-    );
+    return missingOf(distinct(blobs), bytesHere(await this.#blobs.list()));
   }
 
-  /** Bytes that making room for this model could free. */
-  async evictableBytes(id: string): Promise<number> {
+  /**
+   * Bytes that making room for a version of this model could free. Of another version than this, what
+   * both need stays.
+   */
+  async evictableBytes(
+    id: string,
+    blobs: readonly Promised[] = [],
+    index: Digest | null = null,
+  ): Promise<number> {
     const records = await this.#read();
     const inUse = await this.#tabs.inUse();
+    const own = records.get(id);
     const stays = [...records.values()].filter(
-      (record) => record.id === id || record.isPinned || inUse.has(record.id),
+      (record) => record.id !== id && (record.isPinned || inUse.has(record.id)),
     );
     const needs = neededBy(stays);
+    for (const { digest } of [...blobs, ...(own?.index === index ? own.blobs : [])]) {
+      needs.set(digest, 1);
+    }
     const held = await this.#blobs.list();
     return held
       .filter(({ digest }) => !needs.has(digest))
       .reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** Forget blobs and pieces that no model needs, and what visits left that ended in the middle. */
+  /**
+   * Forget former versions of models that are wholly here, blobs and pieces that no model needs, and
+   * what visits left that ended in the middle. Nothing while a tab loads a model: it may read what
+   * another one has replaced meanwhile, and keeps small files before it says what it needs.
+   */
   async sweep(): Promise<void> {
     await this.#tabs.alone(async () => {
-      if ((await this.#tabs.inUse()).size === 0) {
-        await this.#blobs.removeStrays();
+      if ((await this.#tabs.inUse()).size > 0) {
+        return;
       }
-      const needs = neededBy((await this.#read()).values());
+      await this.#blobs.removeStrays();
+      const held = await this.#blobs.list();
+      const records = await this.#read();
+      const updated = [...records.values()].filter(
+        (record) => record.former !== null && isHere(record, held),
+      );
+      if (updated.length > 0) {
+        for (const record of updated) {
+          records.set(record.id, { ...record, former: null });
+        }
+        await this.#blobs.writeRecords(toBytes(records.values()));
+      }
+      const needs = neededBy(records.values());
       const whole = new Set<Digest>();
-      for (const { digest, isWhole } of await this.#blobs.list()) {
+      for (const { digest, isWhole } of held) {
         if (!needs.has(digest)) {
           await this.#blobs.delete(digest);
         } else if (isWhole) {
@@ -256,32 +257,20 @@ export class Shelf {
     });
   }
 
-  async #drop(records: Map<string, ModelRecord>, id: string): Promise<number> {
-    const record = records.get(id);
-    if (record === undefined) {
-      return 0;
-    }
-    const freed = freedBy(records, record, bytesHere(await this.#blobs.list()));
-    records.delete(id);
-    // First the record: a blob without one is swept, a record without its blob is only downloaded.
-    await this.#blobs.writeRecords(toBytes(records.values()));
-    await this.#deleteUnneeded(record.blobs, records);
-    return freed;
-  }
-
-  async #deleteUnneeded(
-    blobs: readonly Promised[],
-    records: ReadonlyMap<string, ModelRecord>,
+  /** @param loading versions that some tab is loading: what they need stays in any case. */
+  async #change(
+    before: Records,
+    after: Records,
+    loading: readonly ModelRecord[] = [],
   ): Promise<void> {
-    const needs = neededBy(records.values());
-    for (const { digest } of blobs) {
-      if (!needs.has(digest)) {
-        await this.#blobs.delete(digest);
-      }
+    // First the records: a blob without one is swept, a record without its blob is only downloaded.
+    await this.#blobs.writeRecords(toBytes(after.values()));
+    for (const digest of going(before.values(), [...after.values(), ...loading])) {
+      await this.#blobs.delete(digest);
     }
   }
 
-  async #read(): Promise<Map<string, ModelRecord>> {
+  async #read(): Promise<Records> {
     const bytes = await this.#blobs.readRecords();
     try {
       const records = bytes === null ? [] : fromBytes(bytes);
@@ -293,6 +282,48 @@ export class Shelf {
   }
 }
 
+/** Takes out of `after` what has to leave for `record`; the names of models that do. */
+function makeRoom(
+  before: Records,
+  after: Records,
+  record: ModelRecord,
+  loading: readonly ModelRecord[],
+  inUse: ReadonlyMap<string, number>,
+  held: readonly Held[],
+  { quotaBytes, usedBytes }: Room,
+): string[] {
+  const here = bytesHere(held);
+  const coming = missingOf(record.blobs, here);
+  const lacking = () => {
+    const gone = going(before.values(), [...after.values(), ...loading]);
+    return coming - (quotaBytes - usedBytes) - bytesOf(gone, here);
+  };
+  // Its former version before other models: it is only for the time until this one is here, and who
+  // loses another model loses all of it.
+  if (lacking() > 0 && loading.length === 0) {
+    after.set(record.id, { ...record, former: null });
+  }
+  const removed: string[] = [];
+  const oldest = [...before.values()]
+    .filter(({ id, isPinned }) => id !== record.id && !isPinned && !inUse.has(id))
+    .toSorted((one, other) => one.lastUsed - other.lastUsed);
+  for (const { id, name } of oldest) {
+    if (lacking() <= 0) {
+      break;
+    }
+    after.delete(id);
+    removed.push(name);
+  }
+  if (lacking() > 0) {
+    throw new TransomError(
+      "no-room",
+      `${record.name} needs ${inMegabytes(coming)} more than is kept already, and this browser ` +
+        `gives ${inMegabytes(lacking())} too little; free disk space, or remove models that are pinned.`,
+    );
+  }
+  return removed;
+}
+
 function required(records: ReadonlyMap<string, ModelRecord>, id: string): ModelRecord {
   const record = records.get(id);
   if (record === undefined) {
@@ -301,15 +332,39 @@ function required(records: ReadonlyMap<string, ModelRecord>, id: string): ModelR
   return record;
 }
 
+/** Of a model's versions the newest that is wholly here. */
+function formerOf(record: ModelRecord | undefined, held: readonly Held[]): Version | null {
+  const versions = record === undefined ? [] : [record, record.former];
+  const found = versions.find((version) => version !== null && isHere(version, held)) ?? null;
+  return found === null ? null : { blobs: found.blobs, index: found.index };
+}
+
+function isHere({ blobs }: Version, held: readonly Held[]): boolean {
+  const whole = bytesHere(held.filter(({ isWhole }) => isWhole));
+  // A store does not list what is empty.
+  return blobs.every(({ digest, size }) => (whole.get(digest) ?? 0) === size);
+}
+
+/** All that a model needs, each once. */
+function blobsOf({ blobs, former }: ModelRecord): Promised[] {
+  return distinct([...blobs, ...(former?.blobs ?? [])]);
+}
+
 /** How many models need each blob. */
 function neededBy(records: Iterable<ModelRecord>): Map<Digest, number> {
   const needs = new Map<Digest, number>();
-  for (const { blobs } of records) {
-    for (const { digest } of blobs) {
+  for (const record of records) {
+    for (const { digest } of blobsOf(record)) {
       needs.set(digest, (needs.get(digest) ?? 0) + 1);
     }
   }
   return needs;
+}
+
+/** Blobs that nobody needs any more. */
+function going(before: Iterable<ModelRecord>, after: Iterable<ModelRecord>): Digest[] {
+  const needs = neededBy(after);
+  return [...neededBy(before).keys()].filter((digest) => !needs.has(digest));
 }
 
 /** What of each blob is here, whole or in pieces. */
@@ -323,75 +378,17 @@ function bytesHere(held: readonly Held[]): Map<Digest, number> {
   return here;
 }
 
-/** Bytes that go when the model goes. */
-function freedBy(
-  records: ReadonlyMap<string, ModelRecord>,
-  record: ModelRecord,
-  here: ReadonlyMap<Digest, number>,
-): number {
-  const needs = neededBy(records.values());
-  return record.blobs
-    .filter(({ digest }) => needs.get(digest) === 1)
-    .reduce((bytes, { digest }) => bytes + (here.get(digest) ?? 0), 0);
+function bytesOf(digests: readonly Digest[], here: ReadonlyMap<Digest, number>): number {
+  return digests.reduce((bytes, digest) => bytes + (here.get(digest) ?? 0), 0);
+}
+
+function missingOf(blobs: readonly Promised[], here: ReadonlyMap<Digest, number>): number {
+  return blobs.reduce(
+    (bytes, { digest, size }) => bytes + Math.max(0, size - (here.get(digest) ?? 0)),
+    0,
+  );
 }
 
 function distinct(blobs: readonly Promised[]): Promised[] {
   return [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
-}
-
-function sum(blobs: readonly Promised[]): number {
-  return blobs.reduce((bytes, { size }) => bytes + size, 0);
-}
-
-function toBytes(records: Iterable<ModelRecord>): Bytes {
-  const models = [...records].map(({ id, name, blobs, lastUsed, isPinned, index }) => ({
-    name: id,
-    title: name,
-    lastUsed,
-    isPinned: isPinned ? 1 : 0,
-    ...(index !== null && { index }),
-    blobs: blobs.map(({ digest, size }) => ({ digest, size })),
-  }));
-  return new TextEncoder().encode(JSON.stringify({ models }));
-}
-
-function fromBytes(bytes: Bytes): ModelRecord[] {
-  const fail = (message: string) => new TransomError("internal", message);
-  const root = Reader.parse(bytes, "the list of models", fail);
-  return root
-    .field("models")
-    .array(MAX_MODELS)
-    .map((row) => ({
-      id: row.field("name").string(MAX_NAME_LENGTH),
-      name: readName(row),
-      lastUsed: row.field("lastUsed").integer(0, Number.MAX_SAFE_INTEGER),
-      isPinned: row.field("isPinned").integer(0, 1) === 1,
-      index: readIndexDigest(row),
-      blobs: row
-        .field("blobs")
-        .array(MAX_BLOBS)
-        .map((blob) => ({
-          digest: readDigest(blob.field("digest")),
-          size: blob.field("size").integer(0, Number.MAX_SAFE_INTEGER),
-        })),
-    }));
-}
-
-function readDigest(field: Reader): Digest {
-  const digest = field.string(MAX_NAME_LENGTH);
-  if (!isDigest(digest)) {
-    throw field.error("is no digest");
-  }
-  return digest;
-}
-
-function readIndexDigest(row: Reader): Digest | null {
-  const index = row.field("index");
-  return index.isMissing ? null : readDigest(index);
-}
-
-/** Version 0.4.0 wrote no names for people. */
-function readName(row: Reader): string {
-  const title = row.field("title");
-  return (title.isMissing ? row.field("name") : title).string(MAX_NAME_LENGTH);
 }

@@ -20,7 +20,7 @@ export interface BlobStore {
   list(): Promise<Held[]>;
   /** Forget what a killed browser left half-written. Nobody may be writing. */
   removeStrays(): Promise<void>;
-  /** A small document beside the blobs: what is here for whom (`shelf.ts`). */
+  /** A small document beside the blobs: what is here for whom (`shelf-records.ts`). */
   readRecords(): Promise<Bytes | null>;
   writeRecords(bytes: Bytes): Promise<void>;
 }

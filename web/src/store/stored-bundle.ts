@@ -14,7 +14,7 @@ import {
   parseManifest,
 } from "./manifest.ts";
 import type { ByteMeter } from "./progress.ts";
-import type { ModelRecord } from "./shelf.ts";
+import type { ModelRecord } from "./shelf-records.ts";
 import {
   type Digest,
   type Promised,

@@ -53,7 +53,7 @@ export class Models {
         return { ...report, unloaded: [] };
       }
     }
-    const report = this.#load(id, request, onProgress);
+    const report = this.#bringIn(id, (keeping) => this.#loadWith(keeping, request, onProgress));
     const loading = { request: text, report };
     this.#loads.set(id, loading);
     try {
@@ -108,9 +108,7 @@ export class Models {
     signal: AbortSignal,
   ): Promise<DownloadReport> {
     const { gpu, deviceMemory, origin } = this.#surroundings;
-    const keeping = await this.#surroundings.openKeeping();
-    await keeping?.shelf.sweep().catch(() => undefined);
-    const work = () =>
+    return this.#bringIn(idOf(source), (keeping) =>
       downloadModel(
         overrides,
         {
@@ -122,21 +120,23 @@ export class Models {
             openSource(source, { keeping, meter, onProgress: onFile, origin, signal }),
         },
         onProgress,
-      );
-    return keeping === null ? work() : keeping.using(idOf(source), work);
+      ),
+    );
   }
 
-  async #load(
-    id: string,
-    request: LoadRequest,
-    onProgress: (progress: LoadProgress) => void,
-  ): Promise<LoadReport> {
+  /** Runs what may write files of this model, and tidies before and after it. */
+  async #bringIn<T>(id: string, work: (keeping: Keeping | null) => Promise<T>): Promise<T> {
     const keeping = await this.#surroundings.openKeeping();
+    if (keeping === null) {
+      return work(null);
+    }
     // Before this load counts as one that writes.
-    await keeping?.shelf.sweep().catch(() => undefined);
-    const work = () => this.#loadWith(keeping, request, onProgress);
+    await keeping.shelf.sweep().catch(() => undefined);
     // No other tab may delete what is being loaded.
-    return keeping === null ? work() : keeping.using(id, work);
+    const done = await keeping.using(id, () => work(keeping));
+    // A newer version may be here now, and the former one goes; nobody waits for that.
+    void keeping.shelf.sweep().catch(() => undefined);
+    return done;
   }
 
   async #loadWith(
