@@ -8,11 +8,12 @@
  * sha256 (RFC 9530), a bad one never leaves here. Keeps nothing: whoever takes the pieces may.
  */
 import { TransomError } from "../errors.ts";
+import { Addresses } from "./addresses.ts";
 import { Refused, Watchdog, request, throwIfAborted } from "./network.ts";
 import { Patience, type PatienceOptions, noteAnswer } from "./patience.ts";
 import { type Piece, base64Of, contentDigest, pieceAddress } from "./pieces.ts";
 import type { Bytes } from "./verify.ts";
-import { type Take, cutStream } from "./whole-file.ts";
+import { NoRanges, type Take, cutStream } from "./whole-file.ts";
 
 /** A connection that says nothing for this long is dead, even if nobody closed it. */
 const STALL_MS = 30_000;
@@ -48,25 +49,6 @@ export interface DownloadOptions extends PatienceOptions {
   stallMs?: number;
 }
 
-/** The server sends whole files only; it has begun to. */
-class NoRanges extends Error {
-  readonly response: Response;
-  readonly watchdog: Watchdog;
-
-  constructor(response: Response, watchdog: Watchdog) {
-    super("no ranges");
-    this.response = response;
-    this.watchdog = watchdog;
-    // The other connections end, this one goes on.
-    watchdog.follow(undefined);
-  }
-
-  async drop(): Promise<void> {
-    this.watchdog.stop();
-    await this.response.body?.cancel();
-  }
-}
-
 interface Finding {
   found: Promise<void>;
   tell: () => void;
@@ -83,8 +65,7 @@ export class FileDownload {
   readonly #queue: Piece[];
   /** Set while one connection finds out for all whether there are ranges. */
   #finding: Finding | null = null;
-  /** Addresses that have not said that they lack the file. */
-  #urls: readonly string[];
+  readonly #addresses: Addresses;
   #finishedBytes = 0;
   readonly #partialBytes = new Map<Piece, number>();
 
@@ -96,7 +77,7 @@ export class FileDownload {
     options: DownloadOptions,
   ) {
     this.#name = name;
-    this.#urls = urls;
+    this.#addresses = new Addresses(urls);
     this.#size = size;
     this.#options = options;
     this.#missing = new Set(missing);
@@ -188,7 +169,7 @@ export class FileDownload {
     let next = begun;
     const patience = new Patience(this.#name, this.#options);
     for (let turn = 0; ; turn++) {
-      const url = this.#urls[turn % this.#urls.length] ?? "";
+      const url = this.#addresses.at(turn);
       const before = this.#missing.size;
       const watchdog = next?.watchdog ?? new Watchdog(stallMs, signal);
       watchdog.follow(signal);
@@ -208,10 +189,11 @@ export class FileDownload {
       } catch (error) {
         throwIfAborted(signal);
         next = null;
-        if (this.#missing.size < before) {
+        const broughtSome = this.#missing.size < before;
+        if (broughtSome) {
           patience.anew();
         }
-        await this.#recover(error, url, patience);
+        await this.#recover(error, url, patience, broughtSome);
       } finally {
         watchdog.stop();
       }
@@ -226,10 +208,12 @@ export class FileDownload {
     let cache = this.#options.cache ?? (isAll ? "default" : "no-store");
     const patience = new Patience(this.#name, this.#options);
     let most = 0;
-    // Pieces begin at different addresses, so that all mirrors have something to do.
-    for (let turn = piece.index; ; turn++) {
+    // Pieces begin at different addresses, so that all mirrors have something to do; on one connection all
+    // begin at the first.
+    const { connections = CONNECTIONS } = this.#options;
+    for (let turn = connections === 1 ? 0 : piece.index; ; turn++) {
       const before = held;
-      const url = this.#urls[turn % this.#urls.length] ?? "";
+      const url = this.#addresses.at(turn);
       try {
         for await (const position of this.#receive(url, piece, content, held, cache, signal)) {
           held = position;
@@ -250,27 +234,38 @@ export class FileDownload {
           held = before;
           cache = "reload";
         }
+        if (error instanceof Refused) {
+          // Of an answer that was too long nothing is believed.
+          held = before;
+        }
         if (held > most) {
           most = held;
           patience.anew();
         }
-        await this.#recover(error, url, patience);
+        await this.#recover(error, url, patience, held > before);
       }
     }
   }
 
   /** After an attempt failed: waits until the next one may be made, or throws when none will help. */
-  async #recover(error: unknown, url: string, patience: Patience): Promise<void> {
+  async #recover(
+    error: unknown,
+    url: string,
+    patience: Patience,
+    broughtSome: boolean,
+  ): Promise<void> {
     if (error instanceof Refused) {
-      const others = this.#urls.filter((other) => other !== url);
-      if (others.length === 0 || error.code !== "model-not-found") {
-        throw error;
+      if (this.#addresses.refuse(url)) {
+        return;
       }
-      this.#urls = others;
+      throw error;
+    }
+    // A bad piece or a broken connection says little of a host; one that brought nothing is spared.
+    if (!broughtSome && !(error instanceof BadPiece) && this.#addresses.falter(url)) {
       return;
     }
     // Damage is no outage that would be over later.
-    const hosts = error instanceof BadPiece ? [] : this.#urls;
+    const hosts = error instanceof BadPiece ? [] : this.#addresses.left;
     await patience.wait(error, hosts, this.#ended.signal);
   }
 
@@ -342,8 +337,7 @@ export class FileDownload {
 
   /** Of the first address; undefined: nobody knows. */
   #hasRanges(): boolean | undefined {
-    const [url] = this.#urls;
-    return url === undefined ? undefined : this.#options.ranges?.get(new URL(url).origin);
+    return this.#options.ranges?.get(new URL(this.#addresses.at(0)).origin);
   }
 
   async #request(

@@ -5,9 +5,28 @@
  * breaks stays; the next attempt passes over it.
  */
 import { TransomError } from "../errors.ts";
-import { Refused } from "./network.ts";
+import { Refused, type Watchdog } from "./network.ts";
 import type { Piece } from "./pieces.ts";
 import type { Bytes } from "./verify.ts";
+
+/** The server sends whole files only; it has begun to. */
+export class NoRanges extends Error {
+  readonly response: Response;
+  readonly watchdog: Watchdog;
+
+  constructor(response: Response, watchdog: Watchdog) {
+    super("no ranges");
+    this.response = response;
+    this.watchdog = watchdog;
+    // The other connections end, this one goes on.
+    watchdog.follow(undefined);
+  }
+
+  async drop(): Promise<void> {
+    this.watchdog.stop();
+    await this.response.body?.cancel();
+  }
+}
 
 /** Called with each missing piece when all of it is there. */
 export type Take = (piece: Piece, content: Bytes) => Promise<void>;
