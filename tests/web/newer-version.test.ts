@@ -65,16 +65,13 @@ describe("a newer version on the host", () => {
   }
 
   /** The first version is here; of the second one a piece came, then the network went. */
-  async function interrupted(quotaBytes = Infinity) {
+  async function interrupted() {
     const store = new MemoryStore();
     const file = await shardFile();
-    await visit(store, file, quotaBytes, whole(await index()), whole(SHARD));
+    await visit(store, file, Infinity, whole(await index()), whole(SHARD));
     const coming = await newer();
-    const update = visit(
-      ...([store, coming, quotaBytes, whole(await newerIndex())] as const),
-      ranges(NEWER_SHARD),
-      NOBODY,
-    );
+    const replies = [whole(await newerIndex()), ranges(NEWER_SHARD), NOBODY];
+    const update = visit(store, coming, Infinity, ...replies);
     await expect(update).rejects.toMatchObject({ code: "network" });
     return { store, shelf: keepingOf(store).shelf, file, coming };
   }
