@@ -17,7 +17,7 @@ function indexUrl(query: string): string {
 function indexUrlOf(request: LoadRequest | null): string {
   return request === null || request.source.kind === "imported"
     ? ""
-    : locate(request.source).indexUrl;
+    : (locate(request.source).indexUrls[0] ?? "");
 }
 
 describe("readAddress", () => {

@@ -315,14 +315,14 @@ describe("an image layout on a static host", () => {
     const file = await shardFile();
     const address = `http://host/site/blobs/sha256/${file.digest.slice(7)}`;
     expect(locate(source).blobUrls(file)).toEqual([address]);
-    expect(locate(source).manifestUrl(file)).toBe(address);
+    expect(locate(source).manifestUrls(file)).toEqual([address]);
   });
 });
 
 describe("locate", () => {
   it("names files by title in a plain folder", async () => {
     const folder = locate({ kind: "folder", baseUrl: "http://host/demo/smollm2" });
-    expect(folder.indexUrl).toBe("http://host/demo/smollm2/index.json");
+    expect(folder.indexUrls).toEqual(["http://host/demo/smollm2/index.json"]);
     expect(folder.blobUrls(await shardFile())).toEqual([
       "http://host/demo/smollm2/params_shard_0.bin",
     ]);

@@ -113,9 +113,9 @@ describe("downloadFile", () => {
 describe("downloadDocument", () => {
   it("takes a document up to its cap and not a byte more", async () => {
     const exact = new FakeNetwork(whole(patternBytes(64)));
-    expect(await downloadDocument("index", URL_, 64, exact.options)).toHaveLength(64);
+    expect(await downloadDocument("index", [URL_], 64, null, exact.options)).toHaveLength(64);
     const larger = new FakeNetwork(whole(patternBytes(65)));
-    await expect(downloadDocument("index", URL_, 64, larger.options)).rejects.toThrow(
+    await expect(downloadDocument("index", [URL_], 64, null, larger.options)).rejects.toThrow(
       "index is larger than 64 bytes",
     );
   });

@@ -2,10 +2,24 @@
 import { describe, expect, it } from "vitest";
 
 import { Addresses } from "../../web/src/store/addresses.ts";
-import { type DownloadOptions, downloadFile } from "../../web/src/store/download.ts";
-import type { Bytes } from "../../web/src/store/verify.ts";
+import {
+  type DownloadOptions,
+  downloadDocument,
+  downloadFile,
+} from "../../web/src/store/download.ts";
+import { locate } from "../../web/src/store/location.ts";
+import type { Descriptor } from "../../web/src/store/manifest.ts";
+import { type Bytes, type Promised, digestOf } from "../../web/src/store/verify.ts";
 import { patternBytes } from "./bundle-fixture.ts";
-import { FakeNetwork, type Reply, broken, ranges, status, unreachable } from "./fake-network.ts";
+import {
+  FakeNetwork,
+  type Reply,
+  broken,
+  ranges,
+  status,
+  unreachable,
+  whole,
+} from "./fake-network.ts";
 
 const FILE = patternBytes(1000);
 const PIECE = 128;
@@ -131,6 +145,92 @@ describe("a file at two addresses", () => {
     const network = hosts({ one: status(403), two: all });
     expect(await download(network, URLS, { ranges: known })).toEqual(FILE);
     expect(network.asked.map(({ url }) => url)).toEqual(URLS);
+  });
+});
+
+describe("a document at two addresses", () => {
+  const TEXT = patternBytes(64);
+
+  function document(network: FakeNetwork, promised: Promised | null = null) {
+    return downloadDocument("index", URLS, 64, promised, network.options);
+  }
+
+  it("comes from the first one that answers", async () => {
+    const network = hosts({ one: whole(TEXT), two: whole(patternBytes(3)) });
+    expect(await document(network)).toEqual(TEXT);
+    expect(network.asked).toHaveLength(1);
+  });
+
+  it.each([
+    ["403", status(403)],
+    ["404", status(404)],
+    ["500", status(500)],
+    ["nobody", unreachable()],
+    ["too much", whole(patternBytes(65))],
+  ])("comes from the mirror where the host says %s", async (_, failing) => {
+    const network = hosts({ one: failing, two: whole(TEXT) });
+    expect(await document(network)).toEqual(TEXT);
+    expect(network.pauses).toEqual([]);
+  });
+
+  it("is not there when the host says so and the mirror has no other word", async () => {
+    const network = hosts({ one: status(404), two: status(403) });
+    await expect(document(network)).rejects.toMatchObject({ code: "model-not-found" });
+    expect(network.asked).toHaveLength(2);
+  });
+
+  it("is asked for with pauses where both fail, and no more of one that refused", async () => {
+    const network = hosts({ one: status(404), two: unreachable() });
+    await expect(document(network)).rejects.toThrow("(5 attempts)");
+    expect(askedOf(network, "one")).toBe(1);
+    expect(network.pauses).toHaveLength(4);
+  });
+
+  it("comes from the mirror where the host's is not what was promised", async () => {
+    const promised = { digest: await digestOf(TEXT), size: 64 };
+    const network = hosts({ one: whole(patternBytes(63)), two: whole(TEXT) });
+    expect(await document(network, promised)).toEqual(TEXT);
+    expect(network.asked).toHaveLength(2);
+  });
+
+  it("is asked for once more past all caches where all have it wrong", async () => {
+    const promised = { digest: await digestOf(TEXT), size: 64 };
+    const wrong = whole(patternBytes(63));
+    let count = 0;
+    const late = hosts({
+      one: (asked) => (count++ === 0 ? wrong : whole(TEXT))(asked),
+      two: wrong,
+    });
+    expect(await document(late, promised)).toEqual(TEXT);
+    expect(late.asked.map(({ cache }) => cache)).toEqual(["default", "default", "reload"]);
+
+    const never = hosts({ one: wrong, two: wrong });
+    await expect(document(never, promised)).rejects.toMatchObject({ code: "digest-mismatch" });
+    expect(never.asked).toHaveLength(4);
+  });
+});
+
+describe("a layout with mirrors", () => {
+  it("has all its addresses, the host's own first", async () => {
+    const location = locate({
+      kind: "layout",
+      baseUrl: "https://me.example/site/",
+      reference: "tiny:latest",
+      mirrors: ["https://a.example/models", "http://localhost:8000/"],
+    });
+    expect(location.id).toBe("https://me.example/site/index.json#tiny:latest");
+    expect(location.indexUrls).toEqual([
+      "https://me.example/site/index.json",
+      "https://a.example/models/index.json",
+      "http://localhost:8000/index.json",
+    ]);
+    const digest = await digestOf(FILE);
+    const row = { digest } as Descriptor;
+    expect(location.manifestUrls(row)).toEqual([
+      `https://me.example/site/blobs/sha256/${digest.slice(7)}`,
+      `https://a.example/models/blobs/sha256/${digest.slice(7)}`,
+      `http://localhost:8000/blobs/sha256/${digest.slice(7)}`,
+    ]);
   });
 });
 

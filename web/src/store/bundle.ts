@@ -31,7 +31,6 @@ import {
   checkDigest,
   digestOf,
   fileOf,
-  verifyBlob,
 } from "./verify.ts";
 
 /** Where files are kept: blobs, which model needs them, and how much there is room for. */
@@ -112,8 +111,8 @@ class HttpBundle implements BundleReader {
 
   /** A tag moves: always ask the server, which answers 304 when nothing changed. */
   async #askForIndex(patience: Pick<DownloadOptions, "attempts" | "timeoutMs">): Promise<Index> {
-    const { indexUrl: url, reference } = this.#location;
-    const bytes = await this.#document(`model ${this.name}`, url, "no-cache", patience);
+    const { indexUrls: urls, reference } = this.#location;
+    const bytes = await this.#document(`model ${this.name}`, urls, "no-cache", null, patience);
     const index = parseIndex(bytes);
     if (reference !== null) {
       return this.#indexInLayout(index, reference);
@@ -143,9 +142,8 @@ class HttpBundle implements BundleReader {
       this.#index = { digest: row.digest, size: row.size, bytes: cached };
       return parseIndex(cached);
     }
-    const url = this.#location.manifestUrl(row);
-    const bytes = await this.#document(`model ${this.name}`, url, "default");
-    const index = await verifyBlob(`the index of ${this.name}`, bytes, row);
+    const urls = this.#location.manifestUrls(row);
+    const index = await this.#document(`the index of ${this.name}`, urls, "default", row);
     this.#index = { digest: row.digest, size: row.size, bytes: index };
     return parseIndex(index);
   }
@@ -157,8 +155,8 @@ class HttpBundle implements BundleReader {
     if (cached !== null) {
       return parseManifest(cached);
     }
-    const bytes = await this.#document(name, this.#location.manifestUrl(row), "default");
-    const manifest = await verifyBlob(name, bytes, row);
+    const urls = this.#location.manifestUrls(row);
+    const manifest = await this.#document(name, urls, "default", row);
     await this.#keep(row, manifest);
     return parseManifest(manifest);
   }
@@ -322,12 +320,13 @@ class HttpBundle implements BundleReader {
 
   #document(
     name: string,
-    url: string,
+    urls: readonly string[],
     cache: RequestCache,
+    promised: Promised | null,
     patience: Pick<DownloadOptions, "attempts" | "timeoutMs"> = {},
   ): Promise<Bytes> {
     const options = { ...this.#network(), ...patience, cache };
-    return downloadDocument(name, url, MAX_MANIFEST_BYTES, options);
+    return downloadDocument(name, urls, MAX_MANIFEST_BYTES, promised, options);
   }
 
   #isInPieces({ size }: FileDescriptor): boolean {

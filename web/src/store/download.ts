@@ -5,6 +5,7 @@
  * so a visit that is cut short costs little. In an export for hosts that take small files only each
  * piece is a file. The caller, who knows the file's own digest, finds out whether it is the right one.
  */
+import { TransomError } from "../errors.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import {
   RETRY_PAUSES_MS,
@@ -17,7 +18,7 @@ import {
 } from "./network.ts";
 import { PIECE_BYTES, type Piece, piecesOf } from "./pieces.ts";
 import type { PieceStore } from "./store.ts";
-import type { Bytes } from "./verify.ts";
+import { type Bytes, type Promised, verifyBlob } from "./verify.ts";
 
 export type { DownloadOptions };
 
@@ -102,37 +103,76 @@ async function keep(kept: PieceStore, piece: Piece, content: Bytes): Promise<Pie
   }
 }
 
-/** Fetch a small document whose size is not known before, up to a cap. */
+/**
+ * Fetch a small document whose size is not known before, up to a cap, from the first of `urls` that has it.
+ *
+ * @param promised what it shall be, null where nobody knows: one that came wrong is asked for once more.
+ * @throws TransomError as `downloadFile`, and `digest-mismatch`.
+ */
 export async function downloadDocument(
+  name: string,
+  urls: readonly string[],
+  maxBytes: number,
+  promised: Promised | null,
+  options: DownloadOptions = {},
+): Promise<Bytes> {
+  const { pause = sleep, attempts = Infinity, signal } = options;
+  let { cache = "default" } = options;
+  let left = urls;
+  let refusal: Refused | null = null;
+  for (let attempt = 0; ; attempt++) {
+    let failure: unknown;
+    for (const url of left) {
+      try {
+        const bytes = await askForDocument(name, url, maxBytes, { ...options, cache });
+        return promised === null ? bytes : await verifyBlob(name, bytes, promised);
+      } catch (error) {
+        throwIfAborted(signal);
+        if (error instanceof Refused) {
+          left = left.filter((other) => other !== url);
+          // The host's own word before a mirror's.
+          refusal ??= error;
+        } else {
+          failure = error;
+        }
+      }
+    }
+    if (refusal !== null && left.length === 0) {
+      throw refusal;
+    }
+    if (failure instanceof TransomError && failure.code === "digest-mismatch") {
+      if (cache === "reload") {
+        throw failure;
+      }
+      cache = "reload";
+      continue;
+    }
+    const wait = attempt + 1 < attempts ? RETRY_PAUSES_MS[attempt] : undefined;
+    if (wait === undefined) {
+      throw failed(name, attempt + 1, failure);
+    }
+    await stoppable(pause(wait), signal);
+  }
+}
+
+async function askForDocument(
   name: string,
   url: string,
   maxBytes: number,
-  options: DownloadOptions = {},
+  { cache, signal, timeoutMs, fetch }: DownloadOptions,
 ): Promise<Bytes> {
-  const { pause = sleep, attempts = Infinity, timeoutMs } = options;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const signals = options.signal === undefined ? [] : [options.signal];
-      if (timeoutMs !== undefined) {
-        signals.push(AbortSignal.timeout(timeoutMs));
-      }
-      const init: RequestInit = {
-        cache: options.cache ?? "default",
-        ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
-      };
-      const response = await request(name, url, init, options.fetch);
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      if (bytes.byteLength > maxBytes) {
-        throw new Refused("network", `${name} is larger than ${maxBytes} bytes.`);
-      }
-      return bytes;
-    } catch (error) {
-      throwIfAborted(options.signal);
-      const wait = attempt + 1 < attempts ? RETRY_PAUSES_MS[attempt] : undefined;
-      if (error instanceof Refused || wait === undefined) {
-        throw error instanceof Refused ? error : failed(name, attempt + 1, error);
-      }
-      await stoppable(pause(wait), options.signal);
-    }
+  const signals = signal === undefined ? [] : [signal];
+  if (timeoutMs !== undefined) {
+    signals.push(AbortSignal.timeout(timeoutMs));
   }
+  const init: RequestInit = {
+    ...(cache && { cache }),
+    ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
+  };
+  const response = await request(name, url, init, fetch);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (bytes.byteLength > maxBytes) {
+    throw new Refused("network", `${name} is larger than ${maxBytes} bytes.`);
+  }
+  return bytes;
 }

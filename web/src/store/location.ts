@@ -11,10 +11,12 @@ export interface Location {
   name: string;
   /** What this origin calls it: two hosts may each have a model of the same name. */
   id: string;
-  indexUrl: string;
-  /** Where the index at `indexUrl` is of many models: the reference of this one's row. */
+  /** Where the index is, mirrors last: the first one that answers is right, for a tag moves. */
+  indexUrls: readonly string[];
+  /** Where that index is of many models: the reference of this one's row. */
   reference: string | null;
-  manifestUrl(row: Descriptor): string;
+  /** Where a document is that a digest names, mirrors last. */
+  manifestUrls(row: Descriptor): readonly string[];
   /** Where the file is, mirrors last. */
   blobUrls(file: FileDescriptor): readonly string[];
 }
@@ -24,47 +26,53 @@ export function locate(source: NetworkSource): Location {
   switch (source.kind) {
     case "registry": {
       const { repository, reference } = source;
-      const roots = bases.map((base) => new URL(`v2/${repository}/`, base));
+      const inRoots = addressesIn(bases.map((base) => new URL(`v2/${repository}/`, base)));
       const shortName = repository.replace(/^library\//, "");
-      const indexUrl = new URL(`manifests/${reference}`, roots[0]).href;
+      const indexUrls = inRoots(`manifests/${reference}`);
       return {
         name: reference === "latest" ? shortName : `${shortName}:${reference}`,
-        id: indexUrl,
-        indexUrl,
+        id: first(indexUrls),
+        indexUrls,
         reference: null,
-        manifestUrl: (row) => new URL(`manifests/${row.digest}`, roots[0]).href,
-        blobUrls: (file) => roots.map((root) => new URL(`blobs/${file.digest}`, root).href),
+        manifestUrls: (row) => inRoots(`manifests/${row.digest}`),
+        blobUrls: (file) => inRoots(`blobs/${file.digest}`),
       };
     }
     case "folder": {
-      const roots = bases.map(folder);
-      const [root = folder(source.baseUrl)] = roots;
-      const indexUrl = new URL("index.json", root).href;
+      const root = folder(source.baseUrl);
+      const inRoots = addressesIn(bases.map(folder));
+      const indexUrls = inRoots("index.json");
       return {
         name: root.pathname.split("/").filter(Boolean).at(-1) ?? root.host,
-        id: indexUrl,
-        indexUrl,
+        id: first(indexUrls),
+        indexUrls,
         reference: null,
-        manifestUrl: (row) =>
-          new URL(`manifests/${row.platform?.variant ?? "native"}.json`, root).href,
-        blobUrls: (file) => roots.map((each) => new URL(file.title, each).href),
+        manifestUrls: (row) => inRoots(`manifests/${row.platform?.variant ?? "native"}.json`),
+        blobUrls: (file) => inRoots(file.title),
       };
     }
     case "layout": {
-      const roots = bases.map(folder);
-      const blobUrls = ({ digest }: Descriptor) =>
-        roots.map((root) => new URL(`blobs/sha256/${hexOf(digest)}`, root).href);
-      const indexUrl = new URL("index.json", roots[0]).href;
+      const inRoots = addressesIn(bases.map(folder));
+      const blobUrls = ({ digest }: Descriptor) => inRoots(`blobs/sha256/${hexOf(digest)}`);
+      const indexUrls = inRoots("index.json");
       return {
         name: source.reference.replace(/:latest$/, ""),
-        id: `${indexUrl}#${source.reference}`,
-        indexUrl,
+        id: `${first(indexUrls)}#${source.reference}`,
+        indexUrls,
         reference: source.reference,
-        manifestUrl: (row) => blobUrls(row)[0] ?? "",
+        manifestUrls: blobUrls,
         blobUrls,
       };
     }
   }
+}
+
+function addressesIn(roots: readonly URL[]): (path: string) => readonly string[] {
+  return (path) => roots.map((root) => new URL(path, root).href);
+}
+
+function first(urls: readonly string[]): string {
+  return urls[0] ?? "";
 }
 
 function folder(baseUrl: string): URL {
