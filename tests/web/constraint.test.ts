@@ -231,6 +231,15 @@ describe("json-schema", () => {
     [{ allOf: [{ unevaluatedProperties: true }, { unevaluatedProperties: false }] }, UNEVALUATED],
     [{ allOf: [{ pattern: "^a" }, { pattern: "b$" }] }, ["pattern"]],
     [{ allOf: [{ pattern: "^a" }, { pattern: "^a" }] }, []],
+    [{ properties: { foo: {} }, patternProperties: { "f.o": {} } }, ["patternProperties"]],
+    [{ properties: { foo: {} }, patternProperties: { "^b": {} } }, []],
+    [{ patternProperties: { "^a": true, "^ab": { type: "null" } } }, ["patternProperties"]],
+    [{ patternProperties: { "^a-": true, "^b-": { type: "null" } } }, []],
+    [{ patternProperties: { "^a": false } }, ["patternProperties"]],
+    [{ patternProperties: { "^a": false }, additionalProperties: false }, []],
+    [{ properties: { foo: {} }, propertyNames: { maxLength: 2 } }, ["propertyNames"]],
+    [{ type: "object", minProperties: 2 }, ["minProperties"]],
+    [{ enum: [1, 20, "a"], minimum: 10, minItems: 1 }, ["minimum beside listed values"]],
   ])("says what it does not hold, whatever its value: %j", (schema, unheld) => {
     expect(schemaGrammar(schema).unheld).toEqual(unheld);
   });

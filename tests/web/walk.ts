@@ -189,6 +189,15 @@ export class Walker {
 
   /** One answer, from its first token to its last. */
   walk(constraint: Constraint, random: () => number): string {
+    const answer = this.walkSome(constraint, random);
+    if (answer === null) {
+      throw new Error(`no end after ${TOO_LONG} tokens`);
+    }
+    return answer;
+  }
+
+  /** The same, or null where it would have to be cut. */
+  walkSome(constraint: Constraint, random: () => number): string | null {
     const bytes: number[] = [];
     for (let count = 0; count < TOO_LONG; count++) {
       const left = this.allowed(constraint);
@@ -205,7 +214,7 @@ export class Walker {
         return this.#decode(bytes);
       }
     }
-    throw new Error(`no end: ${this.#decode(bytes).slice(0, 200)}`);
+    return null;
   }
 
   #choose(allowed: readonly number[], random: () => number, count: number): number {

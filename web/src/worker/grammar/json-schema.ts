@@ -173,6 +173,12 @@ class SchemaReader {
     const types = typesOf(schema) ?? inferredTypes(schema);
     const values = valuesOf(schema);
     if (values !== null) {
+      for (const [type, keywords] of Object.entries(KEYWORDS)) {
+        const said = keywords.filter((keyword) => keyword in schema);
+        if (values.some((value) => isOfType(value, type))) {
+          said.forEach((keyword) => this.unheld.add(`${keyword} beside listed values`));
+        }
+      }
       return values
         .filter((value) => types.some((type) => isOfType(value, type)))
         .map((value) => text(JSON.stringify(value)));
@@ -320,29 +326,41 @@ class SchemaReader {
     if (least > most) {
       throw schemaError(`minProperties ${least} is more than there may be`);
     }
+    if (least > 1) {
+      // The same name twice is one property.
+      this.unheld.add("minProperties");
+    }
     return this.#json.listOf("{", others ?? NOTHING, "}", least, most);
   }
 
   /** A pair that is not listed, or null where there are none. */
   #others(schema: Schema, names: readonly string[], depth: number): Node | null {
-    const patterns = membersOf(schema, "patternProperties");
-    const additional = schema["additionalProperties"];
+    const patterns = Object.entries(membersOf(schema, "patternProperties"));
+    const [additional, naming] = [schema["additionalProperties"], schema["propertyNames"] ?? true];
     const pair = (key: Node, value: unknown) =>
       sequence(key, text(":"), this.#json.blanks, this.#node(value, depth + 1, null));
-    const found = Object.entries(patterns)
+    const found = patterns
       .filter(([, value]) => value !== false)
       .map(([pattern, value]) => pair(quotedString(asString(patternNode(pattern))), value));
+    if (mayFitTwo(patterns, names)) {
+      this.unheld.add("patternProperties");
+    }
+    if (naming !== true && names.length + found.length > 0) {
+      this.unheld.add("propertyNames");
+    }
     if (found.length > 0) {
-      // Their names could be any; which patterns each one fits as well, a grammar cannot say.
       return this.#grammar.rule(choice(...found));
     }
     const isClosed = additional === undefined && names.length > 0;
     if (additional === false || isClosed) {
       return null;
     }
-    const naming = schema["propertyNames"];
     if (naming === false) {
       return null;
+    }
+    if (patterns.length > 0) {
+      // Names that there may not be; these are any.
+      this.unheld.add("patternProperties");
     }
     const key =
       isSchema(naming) && names.length === 0
@@ -370,6 +388,23 @@ function oneOf(options: readonly Node[]): Node {
 function inferredTypes(schema: Schema): readonly string[] {
   const found = TYPES.filter((type) => KEYWORDS[type]?.some((keyword) => keyword in schema));
   return found.length === 0 ? TYPES : found;
+}
+
+/** Whether a name that fits a pattern may be listed, too, or fit another that says something else. */
+function mayFitTwo(patterns: readonly (readonly [string, unknown])[], names: readonly string[]) {
+  const all = patterns.map(([pattern, value]) => ({
+    // What all names that fit it begin with, as far as that is seen at once.
+    prefix: /^\^([\w-]+)$/.exec(pattern)?.[1] ?? "",
+    value: JSON.stringify(value),
+  }));
+  return all.some(
+    (one, index) =>
+      names.some((name) => name.startsWith(one.prefix)) ||
+      all
+        .slice(index + 1)
+        .filter(({ prefix }) => prefix.startsWith(one.prefix) || one.prefix.startsWith(prefix))
+        .some(({ value }) => value !== one.value),
+  );
 }
 
 function numberOf(schema: Schema, key: string, otherwise: number): number {
