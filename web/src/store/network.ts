@@ -103,24 +103,6 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   }
 }
 
-/** Wait for something, but no longer than the caller wants it. @throws TransomError `aborted`. */
-export async function stoppable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  throwIfAborted(signal);
-  let leave: () => void = () => undefined;
-  const stopped = new Promise<void>((resolve) => (leave = resolve));
-  signal?.addEventListener("abort", leave);
-  try {
-    return await Promise.race([
-      work,
-      stopped.then(() => {
-        throw new TransomError("aborted", "Stopped.");
-      }),
-    ]);
-  } finally {
-    signal?.removeEventListener("abort", leave);
-  }
-}
-
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -5,7 +5,8 @@
  * and one that the system knows of (`navigator.onLine`) for longer. A host that never answered may be a wrong
  * address, and whoever asked wants to hear so soon.
  */
-import { Later, RETRY_PAUSES_MS, failed, sleep, stoppable } from "./network.ts";
+import { stoppable } from "../stopping.ts";
+import { Later, RETRY_PAUSES_MS, failed, sleep } from "./network.ts";
 
 /** Three minutes in all: a router that starts anew, a tunnel, a laptop that changes networks. */
 export const LONG_PAUSES_MS = [
