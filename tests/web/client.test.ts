@@ -1,14 +1,9 @@
 import { describe, expect, it } from "vitest";
 
-import { EngineClient, type WorkerPort } from "../../web/src/client/engine-client.ts";
+import { EngineClient } from "../../web/src/client/engine-client.ts";
 import { toWireError, TransomError } from "../../web/src/errors.ts";
-import type {
-  Done,
-  LoadProgress,
-  LoadReport,
-  Request,
-  WorkerMessage,
-} from "../../web/src/protocol.ts";
+import type { Done, LoadProgress, LoadReport } from "../../web/src/protocol.ts";
+import { FakeWorker } from "./fake-worker.ts";
 
 const DONE: Done = {
   finishReason: "stop",
@@ -31,34 +26,6 @@ const LOADING: LoadProgress = {
   pipelineFraction: 1,
   fit: null,
 };
-
-/** The worker's end of the wire, driven by the test; messages are cloned as in a browser. */
-class FakeWorker implements WorkerPort {
-  readonly requests: Request[] = [];
-  readonly #listeners = new Map<string, ((event: never) => void)[]>();
-
-  postMessage(message: unknown): void {
-    this.requests.push(structuredClone(message) as Request);
-  }
-
-  addEventListener(type: string, listener: (event: never) => void): void {
-    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
-  }
-
-  say(message: WorkerMessage): void {
-    this.emit("message", { data: structuredClone(message) });
-  }
-
-  emit(type: string, event: object): void {
-    for (const listener of this.#listeners.get(type) ?? []) {
-      listener(event as never);
-    }
-  }
-
-  lastId(): number {
-    return this.requests.at(-1)?.id ?? 0;
-  }
-}
 
 describe("EngineClient", () => {
   it("ties replies and progress to their request", async () => {

@@ -49,6 +49,7 @@ function engine(...lives: Life[]) {
           unloaded,
         } as Partial<LoadReport> as LoadReport);
       },
+      download: () => Promise.reject(new Error("nobody asks for it")),
       unload: () => Promise.resolve(),
       generate: (request, onPiece) => {
         seen.asked.push(request);

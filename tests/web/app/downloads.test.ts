@@ -130,6 +130,39 @@ describe("Downloads", () => {
     expect(states()).toBe("a running, b done");
   });
 
+  it("takes up what failed for want of a network when there is one again, and nothing else", async () => {
+    const outage = new TransomError("network", "a was cut off.", { facts: { attempts: 11 } });
+    const others = [
+      new TransomError("network", "the server answered 403."),
+      new TransomError("model-not-found", "404."),
+      new TransomError("no-room", "full"),
+      new TransomError("digest-mismatch", "wrong"),
+    ];
+    const { downloads, running, states } = line({ atOnce: 9 });
+    downloads.add("a", REQUEST);
+    others.forEach(({ code }, index) => {
+      downloads.add(`${index} ${code}`, REQUEST);
+    });
+    downloads.add("p", REQUEST);
+    running.get("a")?.fail(outage);
+    others.forEach((error, index) => {
+      running.get(`${index} ${error.code}`)?.fail(error);
+    });
+    downloads.pause("p");
+    await settled();
+    downloads.reconnect();
+    expect(states()).toBe(
+      "a running, 0 network failed, 1 model-not-found failed, 2 no-room failed, " +
+        "3 digest-mismatch failed, p paused",
+    );
+    expect(downloads.list[0]?.error).toBeNull();
+    // What fails by itself the next time stays so.
+    running.get("a")?.fail(others[1] ?? outage);
+    await settled();
+    downloads.reconnect();
+    expect(states()).toMatch(/^a failed/);
+  });
+
   it("forgets what has come of one that is cancelled, once it has stopped", async () => {
     const { downloads, discarded, states, kept } = line();
     downloads.add("a", REQUEST);

@@ -53,6 +53,8 @@ export class Downloads {
   #list: readonly Download[] = [];
   /** Of those that run, by name. */
   readonly #running = new Map<string, AbortController>();
+  /** Those that failed for want of a network, by name. */
+  readonly #cutOff = new Set<string>();
   /** One that was told to stop and is not yet over, by name. */
   readonly #ends = new Map<string, Promise<void>>();
 
@@ -104,8 +106,17 @@ export class Downloads {
   resume(name: string): void {
     const state = this.#find(name)?.state;
     if (state === "paused" || state === "failed") {
+      this.#cutOff.delete(name);
       this.#set(name, { state: "waiting", error: null });
       this.#changed();
+    }
+  }
+
+  /** There is a network again: what failed for want of one takes its turn. */
+  reconnect(): void {
+    const names = this.#list.filter(({ name }) => this.#cutOff.has(name)).map(({ name }) => name);
+    for (const name of names) {
+      this.resume(name);
     }
   }
 
@@ -116,6 +127,7 @@ export class Downloads {
       return;
     }
     this.#list = this.#list.filter((each) => each !== download);
+    this.#cutOff.delete(name);
     this.#running.get(name)?.abort();
     this.#changed();
     if (download.state !== "done") {
@@ -181,6 +193,9 @@ export class Downloads {
     } catch (error) {
       if (!controller.signal.aborted) {
         this.#set(name, { state: "failed", error: describe(error) });
+        if (isOutage(error)) {
+          this.#cutOff.add(name);
+        }
       }
       return;
     }
@@ -205,6 +220,15 @@ function readKept(kept: unknown): KeptDownload[] {
       typeof request.overrides === "object";
     return isRead ? [{ name, request, isPaused: isPaused === true }] : [];
   });
+}
+
+/** Whether the network was in the way; a host that refuses counts no attempts (`store/network.ts`). */
+function isOutage(error: unknown): boolean {
+  return (
+    error instanceof TransomError &&
+    error.code === "network" &&
+    error.facts?.["attempts"] !== undefined
+  );
 }
 
 /** Whether somebody wanted it to end. */

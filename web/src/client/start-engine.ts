@@ -15,19 +15,21 @@ export function bundleUrl(): string {
   return new URL(folder, document.baseURI).href;
 }
 
-/** @param onRevival called when the engine's worker has died, and when another has taken its place. */
-export function startEngine(onRevival: (isOver: boolean) => void): SteadyEngine<EngineClient> {
-  return new SteadyEngine(() => {
+/** The engine of this page. Parameters: see `SteadyEngine`. */
+export function startEngine(
+  onRevival: (isOver: boolean) => void,
+  onBringing?: () => void,
+): SteadyEngine<EngineClient> {
+  const start = () => {
     const worker = new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module" });
     const client = new EngineClient(worker);
-    return {
-      client,
-      end: () => {
-        worker.terminate();
-        client.end();
-      },
+    const end = () => {
+      worker.terminate();
+      client.end();
     };
-  }, onRevival);
+    return { client, end };
+  };
+  return new SteadyEngine(start, onRevival, onBringing);
 }
 
 export function startApiWorker(): ApiWorkerPort {

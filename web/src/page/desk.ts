@@ -19,6 +19,7 @@ import { TransomError } from "../errors.ts";
 import type { LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
 import { decide } from "../sw/decision.ts";
 import { type Host, addressOf, readAddress } from "./address.ts";
+import { askToKeep } from "./keeping.ts";
 import { type Opened, Opening, shortName } from "./opening.ts";
 import type { Situation } from "./place-text.ts";
 
@@ -65,7 +66,7 @@ export class Desk {
   /** The one engine of this page. */
   readonly engine = startEngine((isOver) => {
     this.#task.value = isOver ? "again" : "lost";
-  });
+  }, askToKeep);
 
   /** Who gave the last answer; null before the first. */
   readonly answered = signal<ServedBy | null>(null);

@@ -30,13 +30,6 @@ effect(() => {
   const name = desk.name.value;
   document.title = name === "" ? "Transom" : `${name} · Transom`;
 });
-effect(() => {
-  const opened = desk.opened.value;
-  if (opened !== null && opened.engine !== "server" && opened.isKept) {
-    // Else the browser may let go of it whenever its disk is full.
-    navigator.storage.persist().catch(() => undefined);
-  }
-});
 // How fast models are, for their cards.
 chat.finished.subscribe((turn) => {
   const figures = turn?.figures ?? null;

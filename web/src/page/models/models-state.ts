@@ -21,6 +21,7 @@ import type { SteadyEngine } from "../../client/steady-engine.ts";
 import { TransomError, describe, toWireError } from "../../errors.ts";
 import type { BundleSource, LoadProgress, LoadRequest, Storage } from "../../protocol.ts";
 import { words } from "../i18n/words.ts";
+import { askToKeep } from "../keeping.ts";
 import { makeOnServer } from "./making.ts";
 import type { Models, ModelsActions, Task } from "./models-types.ts";
 import { type Settings, uploadsIn } from "./settings.ts";
@@ -31,7 +32,7 @@ const DOWNLOADS_SETTING = "models.downloads";
 const DOWNLOAD_LOCK = "transom-download ";
 
 export interface ModelsOptions {
-  engine: Pick<SteadyEngine<EngineClient>, "load" | "loaded" | "unload" | "current">;
+  engine: Pick<SteadyEngine<EngineClient>, "load" | "download" | "loaded" | "unload" | "current">;
   catalogue: Pick<Catalogue, "entries" | "refresh">;
   /** Of the page. */
   baseUrl: string;
@@ -127,7 +128,7 @@ export function createModels(options: ModelsOptions): Models {
 
   const downloads = new Downloads({
     bring: ({ name, request }, onProgress, signal) =>
-      alone(name, signal, () => engine.current.download(request, onProgress, signal)),
+      alone(name, signal, () => engine.download(request, onProgress, signal)),
     discard: async ({ request }) => {
       const { models } = await engine.current.stored();
       const partial = models.find(
@@ -151,9 +152,11 @@ export function createModels(options: ModelsOptions): Models {
       }
     },
     onDone: () => {
-      navigator.storage.persist().catch(() => undefined);
       void changed();
     },
+  });
+  globalThis.addEventListener("online", () => {
+    downloads.reconnect();
   });
   settings.get(DOWNLOADS_SETTING).then(
     (kept) => {
@@ -307,6 +310,7 @@ export function createModels(options: ModelsOptions): Models {
       ).catch(told);
     },
     bringIn: async (files) => {
+      askToKeep();
       const [first] = files;
       const title = first?.path.split("/")[0] ?? "";
       const imported = await run("import", title, (tell, signal) => {
@@ -319,7 +323,6 @@ export function createModels(options: ModelsOptions): Models {
         });
         return running.done;
       });
-      navigator.storage.persist().catch(() => undefined);
       return imported.map(({ name }) => name);
     },
     stop: (id) => {
