@@ -6,16 +6,9 @@
  * piece is a file. The caller, who knows the file's own digest, finds out whether it is the right one.
  */
 import { TransomError } from "../errors.ts";
+import { stoppable } from "../stopping.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
-import {
-  RETRY_PAUSES_MS,
-  Refused,
-  failed,
-  request,
-  sleep,
-  stoppable,
-  throwIfAborted,
-} from "./network.ts";
+import { RETRY_PAUSES_MS, Refused, failed, request, sleep, throwIfAborted } from "./network.ts";
 import { PIECE_BYTES, type Piece, piecesOf } from "./pieces.ts";
 import type { PieceStore } from "./store.ts";
 import { type Bytes, type Promised, verifyBlob } from "./verify.ts";
