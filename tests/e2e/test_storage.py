@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,54 @@ def test_two_tabs_may_load_one_model_at_once(server: Server, context: BrowserCon
     assert (found["wrong"], found["pieces"]) == ([], [])
 
 
+def test_a_model_survives_an_update_that_is_cut(
+    compiled: Compiled, server: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    def create(text: str) -> None:
+        modelfile = tmp_path / "Modelfile"
+        modelfile.write_text(f'FROM smollm2\nLICENSE """{text}"""\n')
+        done = transom("create", "moving", "-f", modelfile, store=compiled.store)
+        assert done.returncode == 0, done.stderr
+
+    query = "?model=moving&pipelines=lazy"
+    network = BadNetwork(server.address, seed=1)
+    with between(network):
+        create("The first licence.")
+        page = visit(context, network.address, query)
+        assert ready(page)["isKept"] is True
+        page.wait_for_function("() => navigator.serviceWorker.controller !== null")
+        first = stored(page)["moving"]
+        page.close()
+
+        # Large enough for the proxy to hold it back.
+        create("The second licence. " * 5000)
+        network.faults, network.fault_share = ("stall",), 1.0
+        page = visit(context, network.address, query)
+        until(lambda: stored(page)["moving"]["index"] != first["index"])
+        page.close()
+        network.visit += 1
+        network.faults = ()
+
+        context.set_offline(True)
+        page = visit(context, network.address, query)
+        report = ready(page)
+        assert (report["isOffline"], report["bytesDownloaded"]) == (True, 0)
+        model = stored(page)["moving"]
+        assert first["totalBytes"] <= model["storedBytes"] < model["totalBytes"]
+        page.close()
+
+        context.set_offline(False)
+        page = visit(context, network.address, query)
+        assert ready(page)["isOffline"] is False
+        # The former version is gone: both have the same weights, and one licence is left.
+        second = stored(page)["moving"]
+        assert second["storedBytes"] == second["totalBytes"]
+        assert second["totalBytes"] == pytest.approx(first["totalBytes"] + 100_000, abs=10_000)
+        found = read_storage(page)
+        assert (found["wrong"], found["pieces"]) == ([], [])
+        assert found["bytes"] == second["storedBytes"]
+
+
 def test_a_folder_is_imported_and_runs_without_a_network(
     bundle: Path, server: Server, context: BrowserContext
 ) -> None:
@@ -196,6 +244,11 @@ def test_a_file_that_is_no_model_is_named(server: Server, context: BrowserContex
     section.get_by_label("Import a file").set_input_files(wrong)
     expect(section.locator("#storage-message")).to_contain_text("notes.gguf is no GGUF file")
     assert stored(page) == {}
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        time.sleep(0.02)
 
 
 def wait_for_bytes(page: Page, count: float) -> None:
