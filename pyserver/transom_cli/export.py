@@ -11,6 +11,7 @@ from transom_cli.output import LINES, count_text, json_option, long_work, size_t
 from transom_models.errors import TransomError
 from transom_models.name import ModelName
 from transom_server.exchange.layout_export import Limit
+from transom_server.exchange.mirrors import read_mirrors
 from transom_server.exchange.site_export import (
     SMALLEST_COMMON_LIMIT,
     ExportedSite,
@@ -77,6 +78,13 @@ class FileSize(click.ParamType[Limit]):
     metavar="ORIGIN",
     help="A site, as https://blog.example, that may use its visitors' models in a frame.",
 )
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL",
+    help="Where else the files of DIR are, for when its host fails: https://mirror.example/models/.",
+)
 @click.option("--layout-only", is_flag=True, help="Only the models, as an OCI image layout.")
 @click.option("--link", is_flag=True, help="Hard links instead of copies, where the disk allows.")
 @click.option(
@@ -89,6 +97,7 @@ def command(
     limit: Limit | None,
     only: bool,
     embed_origins: tuple[str, ...],
+    mirrors: tuple[str, ...],
     layout_only: bool,
     link: bool,
     is_check: bool,
@@ -104,11 +113,13 @@ def command(
     Each fault is named with the way out. Exits 1 when there is one.
     """
     if is_check:
-        if names or only or embed_origins or layout_only or link:
+        if names or only or embed_origins or mirrors or layout_only or link:
             raise click.UsageError("--check takes DIR or an address, and --max-file and --json")
         from transom_cli.site_checking import check_site
 
         return check_site(target, None if limit is None else limit.max_file_bytes, as_json)
+    if layout_only and mirrors:
+        raise click.UsageError("--mirror is told to the page, which --layout-only leaves out")
     folder = Path(target)
     if folder.exists() and not folder.is_dir():
         raise click.UsageError(f"{folder} is a file")
@@ -119,7 +130,16 @@ def command(
     if page is None and not layout_only:
         raise NothingToExport(NOT_BUILT + OR_WITHOUT)
     sites = read_embed_origins(",".join(embed_origins))
-    plan = plan_site(store, models, folder, page, limit, only=only, embed_origins=sites)
+    plan = plan_site(
+        store,
+        models,
+        folder,
+        page,
+        limit,
+        only=only,
+        embed_origins=sites,
+        mirrors=read_mirrors(mirrors),
+    )
     if not as_json:
         _print_plan(plan)
     with long_work(as_json) as work:

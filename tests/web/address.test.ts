@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { addressOf, readAddress } from "../../web/src/page/address.ts";
+import { addressOf, readAddress, readMirrors } from "../../web/src/page/address.ts";
 import type { LoadRequest } from "../../web/src/protocol.ts";
 import { idOf } from "../../web/src/store/open-source.ts";
 import { locate } from "../../web/src/store/location.ts";
@@ -39,6 +39,25 @@ describe("readAddress", () => {
     const request = readAddress(new URL(`http://host/app/${query}`), "layout");
     expect(request?.source).toEqual({ kind: "layout", baseUrl: "http://host/app/", reference });
     expect(indexUrlOf(request)).toBe("http://host/app/index.json");
+  });
+
+  it("knows where else an export's models are, and of no others", () => {
+    const mirrors = ["https://a.example/models/"];
+    const read = (query: string, host: "layout" | "server") =>
+      readAddress(new URL(`http://host/app/${query}`), host, mirrors)?.source;
+    expect(read("?model=smollm2", "layout")).toMatchObject({ kind: "layout", mirrors });
+    expect(read("?model=smollm2", "server")).not.toHaveProperty("mirrors");
+    expect(read("?bundle=demo/", "layout")).not.toHaveProperty("mirrors");
+  });
+
+  it.each([
+    ["https://a.example/models/ http://localhost:8000/", 2],
+    ["  ", 0],
+    ["nothing https://", 0],
+    [null, 0],
+  ])("reads mirrors from the page: %s", (content, count) => {
+    const page = { querySelector: () => (content === null ? null : { content }) };
+    expect(readMirrors(page as unknown as Document)).toHaveLength(count);
   });
 
   it("takes what the address forces", () => {

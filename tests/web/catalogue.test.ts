@@ -131,6 +131,22 @@ describe("Catalogue", () => {
     expect(asked[0]?.[0]).toBe(`${BASE}index.json`);
   });
 
+  it("says where else an export's models are, also those that were here before", async () => {
+    const mirrors = ["https://a.example/models/"];
+    const models = [
+      keptModel(`${BASE}index.json#old:latest`, "old"),
+      keptModel("http://elsewhere/index.json#theirs:latest", "theirs"),
+    ];
+    const { made } = catalogue({ host: "layout", body: LAYOUT, mirrors, models });
+    const sources = (await made.entries()).map(({ request }) => request.source);
+    expect(sources).toMatchObject([
+      { reference: "smollm2:latest", mirrors },
+      { reference: "old:latest", mirrors },
+      { reference: "theirs:latest" },
+    ]);
+    expect(sources[2]).not.toHaveProperty("mirrors");
+  });
+
   it("tells of an export's models what their small files say", async () => {
     const blob = (digest: string, mediaType: string, size = 10) => ({ digest, mediaType, size });
     const files: Record<string, unknown> = {

@@ -15,6 +15,7 @@ from typing import Final
 
 from transom_models.digest import Digest
 from transom_models.errors import TransomError
+from transom_server.exchange.mirrors import meta_of, with_origins
 from transom_server.exchange.regular_file import open_regular
 from transom_server.settings.embed_origins import FILE as EMBED_FILE
 from transom_server.settings.embed_origins import embed_file
@@ -70,10 +71,13 @@ class PagePlan:
         return max(self.files, key=self.size)
 
 
-def plan_page(page: Path, embed_origins: Sequence[str] = ()) -> PagePlan:
+def plan_page(
+    page: Path, embed_origins: Sequence[str] = (), mirrors: Sequence[str] = ()
+) -> PagePlan:
     """Read what there is to copy; writes nothing. Raises `PageMissing`.
 
-    `embed_origins`: sites that may have the page's frame in theirs (docs/embedding.md).
+    `embed_origins`: sites that may have the page's frame in theirs (docs/embedding.md). `mirrors`:
+    where else its models are, as `read_mirrors` gives them.
     """
     start = page / PAGE_NAME
     if not start.is_file() or _HEAD not in start.read_bytes():
@@ -86,7 +90,8 @@ def plan_page(page: Path, embed_origins: Sequence[str] = ()) -> PagePlan:
     worker = (page / SERVICE_WORKER).read_bytes() if SERVICE_WORKER in found else None
     for name in {PAGE_NAME, FRAME_NAME} & found.keys():
         built = (page / name).read_bytes()
-        marked = built.replace(_HEAD, _HEAD + b"\n    " + LAYOUT_MARK, 1)
+        mark = b"\n    " + LAYOUT_MARK + meta_of(mirrors)
+        marked = _widened(page / name, built.replace(_HEAD, _HEAD + mark, 1), mirrors)
         found[name] = marked
         if worker is not None:
             if _integrity(built) not in worker:
@@ -96,7 +101,8 @@ def plan_page(page: Path, embed_origins: Sequence[str] = ()) -> PagePlan:
                 )
             worker = worker.replace(_integrity(built), _integrity(marked))
     if worker is not None:
-        found[SERVICE_WORKER] = worker
+        # It sends the policy of workers, which hear none from their page.
+        found[SERVICE_WORKER] = _widened(page / SERVICE_WORKER, worker, mirrors)
     found[NO_JEKYLL] = b""
     if FRAME_NAME in found:
         found[EMBED_FILE] = embed_file(embed_origins)
@@ -152,6 +158,16 @@ def _is_there(plan: PagePlan, folder: Path, name: str) -> bool:
         return False
     with open_regular(path) as file:
         return file.read(plan.size(name) + 1) == plan.read(name)
+
+
+def _widened(path: Path, data: bytes, mirrors: Sequence[str]) -> bytes:
+    widened = with_origins(data, mirrors)
+    if widened is None:
+        raise PageMissing(
+            f"{path} has no policy that could let the page ask mirrors; build it with "
+            "`npm run build`"
+        )
+    return widened
 
 
 def _order(name: str) -> tuple[int, str]:

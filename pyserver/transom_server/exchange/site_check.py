@@ -33,6 +33,7 @@ from transom_server.exchange.blob_pieces import (
     piece_sizes,
 )
 from transom_server.exchange.counting import Counting
+from transom_server.exchange.mirrors import told_mirrors
 from transom_server.exchange.oci_layout import INDEX_NAME, LAYOUT_NAME, blob_name
 from transom_server.exchange.page_export import SERVICE_WORKER
 from transom_server.exchange.site_references import (
@@ -203,7 +204,10 @@ class SiteCheck:
         if page.policy is None:
             self._fault(name, "has no Content-Security-Policy", _PAGE)
         else:
-            for source in unsafe_sources(page.policy, name):
+            mirrors, wrong = told_mirrors(page.mirrors, page.policy)
+            for reason in wrong:
+                self._fault(name, reason, "export again with --mirror")
+            for source in unsafe_sources(page.policy, name, mirrors):
                 self._fault(name, f"its policy allows {source:.120}", _PAGE)
         for what in page.inline:
             self._fault(name, f"has {what:.80} inside, which its policy blocks", _PAGE)

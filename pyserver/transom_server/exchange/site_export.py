@@ -79,9 +79,10 @@ def plan_site(
     *,
     only: bool = False,
     embed_origins: Sequence[str] = (),
+    mirrors: Sequence[str] = (),
 ) -> SitePlan:
     """Look everything up and refuse what cannot be; writes nothing. `page`: the built page;
-    `embed_origins`: sites that may have its frame in theirs.
+    `embed_origins`: sites that may have its frame in theirs; `mirrors`: where its models are, too.
 
     Raises as `plan_layout` and `plan_page`, `ForeignFile`, `PageTooLarge`.
     """
@@ -90,7 +91,7 @@ def plan_site(
         return SitePlan(layout, None)
     if folder.resolve().is_relative_to(page.resolve()):
         raise ForeignFile(f"{folder} is in the built page; choose another folder")
-    files = plan_page(page, embed_origins)
+    files = plan_page(page, embed_origins, mirrors)
     largest = files.largest
     if layout.limit is not None and files.size(largest) > layout.limit:
         raise PageTooLarge(

@@ -6,12 +6,14 @@ Built scripts are known by the forms that bundlers write: static and dynamic imp
 
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from transom_models.errors import TransomError
+from transom_server.exchange.mirrors import META_NAME
 
 Kind = Literal["html", "module", "script", "style", "manifest", "file"]
 
@@ -77,6 +79,8 @@ class PageText:
     references: list[Reference] = field(default_factory=list)
     policy: str | None = None
     is_of_export: bool = False
+    mirrors: list[str] = field(default_factory=list)
+    """Where it has models from beside its own folder, as it says."""
     inline: list[str] = field(default_factory=list)
     """Scripts, styles and handlers in the document itself, which a strict policy blocks."""
 
@@ -155,13 +159,13 @@ def kind_of(name: str) -> Kind:
     return kinds.get(posixpath.splitext(name)[1].lower(), "file")
 
 
-def unsafe_sources(policy: str, page: str = START) -> list[str]:
+def unsafe_sources(policy: str, page: str = START, mirrors: Sequence[str] = ()) -> list[str]:
     """What the Content-Security-Policy of a page allows and should not; empty where it is strict.
 
-    `page`: its path in the site.
+    `page`: its path in the site. `mirrors`: origins that it says it has models from.
     """
     found = []
-    own = _OWN_SOURCES.get(page, {})
+    own = _OWN_SOURCES.get(page, {"connect-src": frozenset(mirrors)})
     directives = set()
     for directive in policy.split(";"):
         name, *sources = directive.split() or [""]
@@ -192,6 +196,8 @@ class _Document(HTMLParser):
                 page.policy = "; ".join(filter(None, [page.policy, values.get("content", "")]))
             case "meta" if values.get("name") == MARK:
                 page.is_of_export = values.get("content") == "layout"
+            case "meta" if values.get("name") == META_NAME:
+                page.mirrors += values.get("content", "").split()
             case "base":
                 page.inline.append("<base>")
             case "script" if "src" in values:

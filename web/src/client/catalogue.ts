@@ -37,6 +37,8 @@ export interface CatalogueOptions {
   /** Of the page, or of its folder. */
   baseUrl: string;
   host: "server" | "layout";
+  /** Where else an export's models are. */
+  mirrors?: readonly string[];
   /** What the page's address asks for; null: no model. How it wants to be loaded holds for all. */
   named: LoadRequest | null;
   /** What this browser keeps. */
@@ -146,8 +148,10 @@ export class Catalogue {
       : ((await this.entries()).find(({ row }) => isSameName(row.name, wanted)) ?? null);
   }
 
-  #requestFor(source: BundleSource): LoadRequest {
-    const { named } = this.#options;
+  #requestFor(known: BundleSource): LoadRequest {
+    const { named, mirrors = [] } = this.#options;
+    const isOfThisHost = known.kind === "layout" && known.baseUrl === this.#folder;
+    const source = isOfThisHost && mirrors.length > 0 ? { ...known, mirrors } : known;
     if (named === null || isSame(named.source, source)) {
       return named ?? { source, overrides: {} };
     }

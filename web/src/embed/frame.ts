@@ -7,7 +7,7 @@ import { type House, startHouse } from "../client/house.ts";
 import { bundleUrl, engineForApi, startApiWorker, startEngine } from "../client/start-engine.ts";
 import type { ConnectMessage, ToSite } from "../embed-protocol.ts";
 import { describe } from "../errors.ts";
-import { readHost } from "../page/address.ts";
+import { readHost, readMirrors } from "../page/address.ts";
 import { byId } from "./dom.ts";
 import { readOrigins } from "./gate.ts";
 import { askVisitor, forget, isRemembered, mayKeep, remember } from "./permission.ts";
@@ -98,6 +98,7 @@ function openHouse(name: string): House {
         new Catalogue({
           baseUrl: document.baseURI,
           host,
+          mirrors: readMirrors(document),
           named: null,
           stored: () => engine.current.stored(),
         }),

@@ -25,10 +25,17 @@ const NAME = /^(?:(\w[\w-]{0,79})\/)?(\w[\w.-]{0,79})(?::(\w[\w.-]{0,79}))?$/;
 /** Who answers for models: a server of ours, or the files of `transom export` beside the page. */
 export type Host = "server" | "layout";
 
-/** @returns null when the address names no model. @throws TransomError `invalid-request`. */
-export function readAddress(address: URL, host: Host = "server"): LoadRequest | null {
+/**
+ * @param mirrors where else an export's models are (`readMirrors`).
+ * @returns null when the address names no model. @throws TransomError `invalid-request`.
+ */
+export function readAddress(
+  address: URL,
+  host: Host = "server",
+  mirrors: readonly string[] = [],
+): LoadRequest | null {
   const query = address.searchParams;
-  const source = readImported(query) ?? readSource(address, query, host);
+  const source = readImported(query) ?? readSource(address, query, host, mirrors);
   if (source === null) {
     return null;
   }
@@ -84,6 +91,15 @@ export function readHost(page: Document): Host {
   return meta?.content === "layout" ? "layout" : "server";
 }
 
+/**
+ * Other addresses of an export's models, for when its own host fails. They stand in the page, whose policy
+ * has to let it ask them (`transom_server/exchange/mirrors.py`).
+ */
+export function readMirrors(page: Document): readonly string[] {
+  const meta = page.querySelector<HTMLMetaElement>('meta[name="transom-mirrors"]');
+  return meta?.content.split(/\s+/).filter((text) => URL.canParse(text)) ?? [];
+}
+
 function readImported(query: URLSearchParams) {
   const hex = query.get("imported");
   if (hex === null) {
@@ -117,7 +133,7 @@ function readThreads(query: URLSearchParams): number | null {
   return Number(text);
 }
 
-function readSource(address: URL, query: URLSearchParams, host: Host) {
+function readSource(address: URL, query: URLSearchParams, host: Host, mirrors: readonly string[]) {
   const model = query.get("model");
   const bundle = query.get("bundle");
   const baseUrl = new URL(".", address).href;
@@ -130,7 +146,8 @@ function readSource(address: URL, query: URLSearchParams, host: Host) {
   if (host === "layout") {
     // Only looked up in the layout's list, so any text will do; a name without a tag means `latest`.
     const reference = /:[^/]*$/.test(model) ? model : `${model}:latest`;
-    return { kind: "layout", baseUrl, reference } satisfies BundleSource;
+    const others = mirrors.length === 0 ? {} : { mirrors };
+    return { kind: "layout", baseUrl, reference, ...others } satisfies BundleSource;
   }
   const [, namespace = "library", name, reference = "latest"] = NAME.exec(model) ?? [];
   if (name === undefined) {

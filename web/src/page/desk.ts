@@ -18,7 +18,7 @@ import { bundleUrl, engineForApi, startApiWorker, startEngine } from "../client/
 import { TransomError } from "../errors.ts";
 import type { LoadProgress, LoadReport, LoadRequest } from "../protocol.ts";
 import { decide } from "../sw/decision.ts";
-import { type Host, addressOf, readAddress } from "./address.ts";
+import { type Host, addressOf, readAddress, readMirrors } from "./address.ts";
 import { askToKeep } from "./keeping.ts";
 import { type Opened, Opening, shortName } from "./opening.ts";
 import type { Situation } from "./place-text.ts";
@@ -37,6 +37,7 @@ export interface Choice {
 
 export class Desk {
   readonly #host: Host;
+  readonly #mirrors = readMirrors(document);
   readonly #place = signal<Place>({ wanted: "auto", hasWebGpu: true, hasServer: false });
   readonly #opened = signal<Opened | null>(null);
   readonly #failure = signal<unknown>(null);
@@ -87,6 +88,7 @@ export class Desk {
     return (this.#catalogue ??= new Catalogue({
       baseUrl: document.baseURI,
       host: this.#host,
+      mirrors: this.#mirrors,
       named: this.#request,
       stored: () => this.engine.current.stored(),
     }));
@@ -99,7 +101,11 @@ export class Desk {
   /** Take part in the house, and open the model of the page's address. */
   async start(): Promise<Opened> {
     try {
-      const request = (this.#request = readAddress(new URL(location.href), this.#host));
+      const request = (this.#request = readAddress(
+        new URL(location.href),
+        this.#host,
+        this.#mirrors,
+      ));
       const house: House = (this.house = startHouse({
         engine: () => engineForApi(this.engine, house, this.catalogue),
         startApiWorker,
@@ -155,7 +161,7 @@ export class Desk {
   /** Open another model in this page; its address becomes the page's. */
   async choose(address: string): Promise<void> {
     const url = new URL(address, location.href);
-    const request = readAddress(url, this.#host);
+    const request = readAddress(url, this.#host, this.#mirrors);
     if (request === null || this.#opening === null || this.#isOpening.value) {
       // Half open, or no model at all: a fresh page knows how.
       location.href = url.href;
@@ -220,7 +226,8 @@ export class Desk {
 
   /** What an address would load, from its part after "?". */
   requestOf(query: string): LoadRequest {
-    const request = readAddress(new URL(`?${query}`, location.href), this.#host);
+    const url = new URL(`?${query}`, location.href);
+    const request = readAddress(url, this.#host, this.#mirrors);
     if (request === null) {
       throw new TransomError("no-model", `"${query}" names no model (model=NAME).`);
     }
