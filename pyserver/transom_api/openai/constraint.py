@@ -7,6 +7,7 @@ from typing import Final
 
 from transom_api.chat import Constraint
 from transom_api.fields import Fields, kind_of
+from transom_api.strict_schema import refuse_unheld
 
 # vLLM's `choice`: each is a branch of the grammar.
 MAX_CHOICES: Final = 1024
@@ -46,13 +47,17 @@ def _response_format(body: Fields, name: str) -> Constraint | None:
     if kind == "json_schema":
         inner = form.object("json_schema")
         holder = form if inner is None else inner
+        is_strict = False
         if inner is not None:
             inner.text("name", None)
             inner.text("description", None)
-            inner.flag("strict", None)
+            is_strict = inner.flag("strict", False)
         if "schema" not in holder:
             holder.refuse("schema", "is missing")
-        return _schema(holder, "schema")
+        constraint = _schema(holder, "schema")
+        if is_strict:
+            refuse_unheld(holder, "schema", constraint.schema or {})
+        return constraint
     names = ("grammar",) if kind == "grammar" else REGEX_FIELDS
     named = next((word for word in names if word in form), names[0])
     return _text_kind(kind)(form, named)

@@ -6,6 +6,7 @@ from typing import Final
 
 from transom_api.chat import MAX_TOOLS, Tool, ToolChoice
 from transom_api.fields import Fields, shown
+from transom_api.strict_schema import refuse_unheld
 
 # OpenAI's own are shorter and have no dots; MCP's have.
 NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
@@ -41,12 +42,15 @@ def _tool(row: Fields) -> Tool:
     name = row.required_text("name")
     if NAME.fullmatch(name) is None:
         row.refuse("name", f"{shown(name)} has other characters than letters, digits and _.:/-")
-    return Tool(
+    tool = Tool(
         name=name,
         description=row.text("description", ""),
         parameters=row.mapping("parameters") or {},
         strict=row.flag("strict", False),
     )
+    if tool.strict:
+        refuse_unheld(row, "parameters", tool.parameters)
+    return tool
 
 
 def _check_names(body: Fields, field: str, tools: tuple[Tool, ...]) -> None:

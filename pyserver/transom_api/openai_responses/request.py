@@ -16,6 +16,7 @@ from transom_api.openai.request import DEFAULTS, read_model
 from transom_api.openai_responses.items import read_input
 from transom_api.openai_responses.kept import ResponseStore
 from transom_api.openai_responses.tools import read_tool_choice, read_tools, tool_json
+from transom_api.strict_schema import refuse_unheld
 from transom_models.modelfile import ParameterValue
 
 # More than any context holds.
@@ -218,6 +219,8 @@ def _text(fields: Fields) -> tuple[Constraint | None, dict[str, Any], Mapping[st
         "schema": schema,
         "strict": form.flag("strict", False),
     }
+    if repeated["strict"]:
+        refuse_unheld(form, "schema", schema)
     return Constraint("json_schema", schema), {"format": repeated, **told}, told
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from transom_api.chat import MAX_TOOLS, Tool, ToolChoice
 from transom_api.fields import Fields, shown
+from transom_api.strict_schema import refuse_unheld
 from transom_api.tool_fields import read_each, refuse_other_callers
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
@@ -76,4 +77,7 @@ def _tool(row: Fields) -> Tool:
         row.refuse("name", "must be 1 to 128 letters, digits and _ . : / -")
     refuse_other_callers(row)
     parameters = row.mapping("parameters") or {}
-    return Tool(name, row.text("description", ""), parameters, row.flag("strict", False))
+    is_strict = row.flag("strict", False)
+    if is_strict:
+        refuse_unheld(row, "parameters", parameters)
+    return Tool(name, row.text("description", ""), parameters, is_strict)

@@ -29,10 +29,12 @@ from transom_api.openapi.schema import (
     text,
     whole,
 )
+from transom_api.strict_schema import UNHELD
 from transom_models.modelfile.parameters import PARAMETERS
 
 TOOL_NAME: Final = text(pattern=tools.NAME.pattern)
 _FUNCTION: Final = const("function")
+STRICT: Final = flag(f"Refuses a schema that has one of {', '.join(UNHELD)}.")
 TOOL_CHOICE: Final = either(
     choice(tools.MODES),
     record({"type": _FUNCTION, "function": record({"name": TOOL_NAME})}),
@@ -187,7 +189,7 @@ def _constraints() -> dict[str, Schema]:
     grammar = text("llama.cpp's GBNF.")
     regex = text("A regular expression.", least=1)
     choices = either(text(least=1), rows(text(least=1), least=1, most=constraint.MAX_CHOICES))
-    named = record({"schema": schema}, {"name": text(), "description": text(), "strict": flag()})
+    named = record({"schema": schema}, {"name": text(), "description": text(), "strict": STRICT})
     return {
         "response_format": either(
             record({"type": const("text")}),
@@ -221,7 +223,7 @@ def _constraints() -> dict[str, Schema]:
 def _function() -> Schema:
     return record(
         {"name": TOOL_NAME},
-        {"description": text(), "parameters": json_object("A JSON schema."), "strict": flag()},
+        {"description": text(), "parameters": json_object("A JSON schema."), "strict": STRICT},
     )
 
 

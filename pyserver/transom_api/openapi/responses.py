@@ -4,7 +4,7 @@ from typing import Final
 
 from transom_api.chat import MAX_MESSAGES, MAX_PARTS, MAX_TOOLS, MAX_TOP_LOGPROBS
 from transom_api.openai_responses import items, request, tools
-from transom_api.openapi.openai import loading
+from transom_api.openapi.openai import STRICT, loading
 from transom_api.openapi.options import MODEL
 from transom_api.openapi.schema import (
     Schema,
@@ -115,7 +115,7 @@ def _fields() -> dict[str, Schema]:
                     record({"type": choice(("text", "json_object"))}),
                     record(
                         {"type": const("json_schema"), "schema": json_object("A JSON schema.")},
-                        {"name": text(), "description": text(), "strict": flag()},
+                        {"name": text(), "description": text(), "strict": STRICT},
                     ),
                 ),
             },
@@ -131,7 +131,7 @@ def _tool() -> Schema:
         {
             "description": text(),
             "parameters": json_object("A JSON schema."),
-            "strict": flag(),
+            "strict": STRICT,
             **refused({"defer_loading": "tools are not searched; leave it out"}),
             "allowed_callers": rows(text(), "With direct among them.", most=MAX_TOOLS),
         },
