@@ -1,19 +1,29 @@
 """The GPU dies under answers, in a real browser: they go on, and are the same."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Page, Playwright, expect
 
+from tests.e2e.bad_network import BadNetwork, between
 from tests.e2e.browser import open_chromium
-from tests.e2e.commands import Server
+from tests.e2e.commands import Compiled, Server, serve, transom
+from tests.fakes.tiny_gguf import TinyTensor, tiny_llama
+from tests.pyserver.native_models import put_native
+from transom_server.store import Store
 
 QUESTION = "Tell me about the sea."
 TOKENS = 24
 # Words said before the GPU dies.
 BEFORE = 6
+# Eight pieces of a download, two of each connection: it takes 16 seconds.
+LARGE_BYTES = 32 * 1024 * 1024
+SLOW = 0.5e6
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -105,3 +115,49 @@ def test_the_next_question_knows_the_conversation(page: Page) -> None:
     # The first question and its answer are in the prompt.
     assert answer["promptTokens"] > TOKENS
     assert answer["completionTokens"] == 4
+
+
+@pytest.fixture
+def with_large(compiled: Compiled, web_build: Path, tmp_path: Path) -> Iterator[Server]:
+    """The session's models, and one whose weights nobody reads."""
+    weights = np.random.default_rng(1).bytes(LARGE_BYTES)
+    extra = TinyTensor("unused", (LARGE_BYTES // 4,), data=weights)
+    put_native(Store(compiled.store), "large", tiny_llama(extra=[extra]).to_bytes())
+    try:
+        with serve(compiled.store, tmp_path / "log") as server:
+            yield server
+    finally:
+        assert transom("rm", "large", store=compiled.store).returncode == 0
+
+
+def test_a_download_beside_an_answer_outlives_the_gpu(
+    with_large: Server, playwright: Playwright, chromium: str, tmp_path: Path
+) -> None:
+    network = BadNetwork(with_large.address, seed=1)
+    profile = tmp_path / "profile"
+    with between(network), open_chromium(playwright, chromium, profile) as context:
+        page = context.new_page()
+        page.goto(f"{network.address}/?model=smollm2")
+        page.evaluate("() => window.transom.ready")
+        start_answer(page, 0.0)
+        whole: dict[str, Any] = page.evaluate("() => window.answer")
+
+        network.bytes_per_second, network.visit = SLOW, 1
+        page.evaluate("() => { location.hash = 'models'; }")
+        page.get_by_role("button", name="Download large").click()
+        work = page.get_by_role("list", name="Work in progress")
+        expect(work).to_contain_text(re.compile(r"\d.MB of"))
+        start_answer(page, 0.0)
+        page.wait_for_function(f"() => window.transom.partial().pieces >= {BEFORE}")
+        crash_gpu(page)
+        again: dict[str, Any] = page.evaluate("() => window.answer")
+        assert again["tokenIds"] == whole["tokenIds"]
+
+        page.evaluate("() => { location.hash = 'models'; }")
+        expect(work.get_by_text("Here now")).to_be_visible(timeout=120_000)
+        stored = page.evaluate("() => window.transom.storage.stored()")
+    (large,) = [model for model in stored["models"] if model["name"] == "large"]
+    assert large["storedBytes"] == large["totalBytes"] > LARGE_BYTES
+    # Connections were cut in the middle of a piece: the worker has died with the GPU.
+    cut = [sent for sent in network.sent if sent.visit == 1 and not sent.is_whole]
+    assert cut
