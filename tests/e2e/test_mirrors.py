@@ -123,6 +123,9 @@ def test_a_site_that_loses_its_models_has_them_from_its_mirror(
         both = [asked for asked in hosts.asked if asked.path == f"/{SITE}{name}"] + pieces
         assert len(both) == -(-len(model(1)) // (4 * MIB)) + 1
 
+        # What was mended is what is kept.
+        assert load(context, hosts, "damaged")["bytesDownloaded"] == 0
+
         # The host is away but for the page, which the service worker has.
         index = (hosts.folder / "index.json").rename(hosts.folder / "index.gone")
         blobs = (hosts.folder / "blobs").rename(hosts.folder / "blobs.gone")
