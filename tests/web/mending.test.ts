@@ -216,4 +216,17 @@ describe("mendBytes", () => {
     });
     expect(await pieces.get(1)).toEqual(FILE.slice(PIECE_BYTES, 2 * PIECE_BYTES));
   });
+
+  it("asks for the files of a blob that lies in pieces", async () => {
+    const network = new FakeNetwork(({ url }) => {
+      const index = Number(url.split(".").at(-1));
+      return new Response(FILE.slice(index * PIECE_BYTES, (index + 1) * PIECE_BYTES));
+    });
+    const options = { ...network.options, pieceBytes: PIECE_BYTES, isInPieces: true };
+    const urls = ["http://one/blob"];
+    expect(await mendBytes(SHARD, flipped(2), null, urls, options)).toEqual(FILE);
+    expect(network.asked.map(({ url }) => url)).toEqual(
+      ["000", "001", "002"].map((index) => `http://one/blob.${index}`),
+    );
+  });
 });
