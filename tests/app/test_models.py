@@ -54,6 +54,8 @@ class ModelsServer:
     """Of each connection that blobs go over."""
     sent_bytes: int = 0
     """Of blobs, so far."""
+    is_ailing: bool = False
+    """Blobs are 503."""
 
 
 def gguf(name: str, seed: int, **metadata: Any) -> bytes:
@@ -85,6 +87,8 @@ def start(store: Store, page: Path, **settings: str) -> Iterator[ModelsServer]:
 
         def slow_down(response: Response) -> Response:
             if "/blobs/sha256:" in request.path and request.method == "GET":
+                if found.is_ailing:
+                    return Response(status=503)
                 response.direct_passthrough = False
                 response.response = slowly(response.iter_encoded())
             return response
@@ -188,6 +192,34 @@ def test_a_download_pauses_and_goes_on_after_a_reload(
     assert here_bytes > 1e6
     assert 0 < models.sent_bytes < LARGE_BYTES - here_bytes + 1.5e6
     assert stored(page)["large"]["isPinned"] is False
+
+
+def test_downloads_go_on_when_there_is_a_network_again(
+    browser_context: BrowserContext, models: ModelsServer
+) -> None:
+    models.is_ailing = True
+    page = open_room(browser_context, models)
+    work = page.get_by_role("list", name="Work in progress")
+    card(page, "talker").get_by_role("button", name="Download talker").click()
+    failed = work.locator(".is-failed")
+    # A host that never sent anything is given up after a quarter of a minute.
+    expect(failed.get_by_text("503")).to_be_visible(timeout=60_000)
+    models.is_ailing = False
+    browser_context.set_offline(True)
+    browser_context.set_offline(False)
+    expect(work.get_by_text("Here now")).to_be_visible()
+
+    models.bytes_per_second = SLOW
+    card(page, "large").get_by_role("button", name="Download large").click()
+    wait_until(lambda: models.sent_bytes > LARGE_BYTES / 4)
+    models.is_ailing = True
+    browser_context.set_offline(True)
+    # Every connection is cut, and asks again.
+    wait_until(lambda: page.evaluate("() => !navigator.onLine"))
+    models.bytes_per_second, models.is_ailing = None, False
+    browser_context.set_offline(False)
+    expect(work.get_by_text("Here now")).to_have_count(2, timeout=60_000)
+    expect(failed).to_have_count(0)
 
 
 def test_a_cancelled_download_leaves_nothing(

@@ -160,6 +160,21 @@ describe("a line that is down", () => {
   describe("as browsers tell it", () => {
     afterEach(() => {
       vi.unstubAllGlobals();
+      vi.useRealTimers();
+    });
+
+    it("is up also where no event comes", async () => {
+      vi.useFakeTimers();
+      const system = { onLine: false };
+      vi.stubGlobal("navigator", system);
+      const network = new FakeNetwork(ranges(FILE), unreachable(), ranges(FILE));
+      const done = download(network, { pause: never });
+      await vi.advanceTimersByTimeAsync(5000);
+      expect(network.asked).toHaveLength(2);
+      system.onLine = true;
+      await vi.advanceTimersByTimeAsync(5000);
+      expect(await done).toEqual(FILE);
+      expect(vi.getTimerCount()).toBe(0);
     });
 
     it("is up at the event", async () => {

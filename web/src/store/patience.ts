@@ -17,6 +17,8 @@ export const LONG_PAUSES_MS = [
 const JITTER = 0.2;
 /** Whoever waits for longer than that should be told; what is queued begins anew when the network is back. */
 export const MAX_OFFLINE_MS = 10 * 60_000;
+/** Not every browser sends its workers the event; under DevTools' emulation Chromium does not. */
+const LOOK_MS = 1000;
 
 /** Origins that have answered, for as long as this worker lives. */
 const ANSWERED = new Set<string>();
@@ -115,7 +117,16 @@ const LINE: Line = {
   onUp: (listener) => {
     const { addEventListener, removeEventListener } = globalThis as Partial<typeof globalThis>;
     addEventListener?.call(globalThis, "online", listener);
+    let wasDown = LINE.isDown();
+    const looking = setInterval(() => {
+      const isDown = LINE.isDown();
+      if (wasDown && !isDown) {
+        listener();
+      }
+      wasDown = isDown;
+    }, LOOK_MS);
     return () => {
+      clearInterval(looking);
       removeEventListener?.call(globalThis, "online", listener);
     };
   },
