@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 
 import { Addresses } from "../../web/src/store/addresses.ts";
+import { openBundle } from "../../web/src/store/bundle.ts";
 import {
   type DownloadOptions,
   downloadDocument,
@@ -9,8 +10,11 @@ import {
 } from "../../web/src/store/download.ts";
 import { locate } from "../../web/src/store/location.ts";
 import type { Descriptor } from "../../web/src/store/manifest.ts";
+import { MemoryStore } from "../../web/src/store/memory.ts";
+import { ByteMeter } from "../../web/src/store/progress.ts";
+import { Shelf } from "../../web/src/store/shelf.ts";
 import { type Bytes, type Promised, digestOf } from "../../web/src/store/verify.ts";
-import { patternBytes } from "./bundle-fixture.ts";
+import { bytesOf, indexJson, patternBytes } from "./bundle-fixture.ts";
 import {
   FakeNetwork,
   type Reply,
@@ -20,6 +24,7 @@ import {
   unreachable,
   whole,
 } from "./fake-network.ts";
+import { ONE_TAB } from "./fake-tabs.ts";
 
 const FILE = patternBytes(1000);
 const PIECE = 128;
@@ -231,6 +236,57 @@ describe("a layout with mirrors", () => {
       `https://a.example/models/blobs/sha256/${digest.slice(7)}`,
       `http://localhost:8000/blobs/sha256/${digest.slice(7)}`,
     ]);
+  });
+});
+
+describe("the index of a model that is here", () => {
+  const location = locate({
+    kind: "registry",
+    baseUrl: "http://one/",
+    repository: "library/tiny",
+    reference: "latest",
+    mirrors: ["http://two/"],
+  });
+
+  async function visit(store: MemoryStore, network: FakeNetwork) {
+    const keeping = {
+      store,
+      shelf: new Shelf(store, ONE_TAB, () => 0),
+      room: () => Promise.resolve({ quotaBytes: Infinity, usedBytes: 0 }),
+      using: ONE_TAB.using.bind(ONE_TAB),
+    };
+    const meter = new ByteMeter(() => 0);
+    const bundle = openBundle(location, { ...network.options, keeping, meter });
+    const index = await bundle.readIndex();
+    await bundle.prepare([]);
+    return index.manifests.length;
+  }
+
+  /** One version is here; a mirror has another, which has no platforms. */
+  async function visited() {
+    const store = new MemoryStore();
+    const index = whole(bytesOf(await indexJson()));
+    expect(await visit(store, hosts({ one: index }))).toBe(3);
+    return { store, other: whole(bytesOf({ schemaVersion: 2, manifests: [] })) };
+  }
+
+  it("stays where the host is away, for a mirror may lag behind", async () => {
+    for (const failing of [unreachable(), status(503), status(403)]) {
+      const { store, other } = await visited();
+      const network = hosts({ one: failing, two: other });
+      expect(await visit(store, network)).toBe(3);
+      expect(askedOf(network, "two")).toBe(0);
+    }
+  });
+
+  it("comes from a mirror where the host has lost it", async () => {
+    const { store, other } = await visited();
+    expect(await visit(store, hosts({ one: status(404), two: other }))).toBe(0);
+    const { store: again } = await visited();
+    expect(await visit(again, hosts({ one: status(404), two: unreachable() }))).toBe(3);
+    await expect(visit(again, hosts({ one: status(404), two: status(404) }))).rejects.toMatchObject(
+      { code: "model-not-found" },
+    );
   });
 });
 

@@ -1,8 +1,9 @@
 """Other addresses of an export's models, which its page asks where its own host fails. Pure.
 
-A mirror is trusted with nothing: what it sends is checked by digest. It stands in two places of the
-page, which an export writes: a meta tag, which the page reads (`readMirrors` in
-web/src/page/address.ts), and the policies, which let the page connect to its origin.
+What a mirror sends is checked by digest; only where the site's own index cannot be had, a mirror's
+is believed (docs/static-sites.md). Mirrors stand in two places of the page, which an export writes:
+a meta tag, which the page reads (`readMirrors` in web/src/page/address.ts), and the policies, which
+let the page connect to their origins.
 """
 
 import re

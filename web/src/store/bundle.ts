@@ -90,7 +90,7 @@ class HttpBundle implements BundleReader {
   async readIndex(): Promise<Index> {
     const kept = await this.#keptIndex();
     try {
-      return await this.#askForIndex(kept === null ? {} : IMPATIENCE);
+      return await this.#askForIndex(kept !== null);
     } catch (error) {
       if (kept !== null && error instanceof TransomError && error.code === "network") {
         this.#isOffline = true;
@@ -110,15 +110,32 @@ class HttpBundle implements BundleReader {
   }
 
   /** A tag moves: always ask the server, which answers 304 when nothing changed. */
-  async #askForIndex(patience: Pick<DownloadOptions, "attempts" | "timeoutMs">): Promise<Index> {
-    const { indexUrls: urls, reference } = this.#location;
-    const bytes = await this.#document(`model ${this.name}`, urls, "no-cache", null, patience);
+  async #askForIndex(isKept: boolean): Promise<Index> {
+    const { reference } = this.#location;
+    const bytes = await this.#indexBytes(isKept);
     const index = parseIndex(bytes);
     if (reference !== null) {
       return this.#indexInLayout(index, reference);
     }
     this.#index = { digest: await digestOf(bytes), size: bytes.byteLength, bytes };
     return index;
+  }
+
+  /**
+   * Of a model that is here mirrors are asked only where the host itself has lost the index: one that lags
+   * behind would have an older version come back when the host is away.
+   */
+  async #indexBytes(isKept: boolean): Promise<Bytes> {
+    const [own = "", ...mirrors] = this.#location.indexUrls;
+    const ask = (urls: readonly string[]) =>
+      this.#document(`model ${this.name}`, urls, "no-cache", null, isKept ? IMPATIENCE : {});
+    return ask(isKept ? [own] : [own, ...mirrors]).catch((error: unknown) => {
+      const isLost = error instanceof TransomError && error.code === "model-not-found";
+      if (isKept && isLost && mirrors.length > 0) {
+        return ask(mirrors);
+      }
+      throw error;
+    });
   }
 
   /** The index of the newest version that earlier visits have brought in, where it is here. */
