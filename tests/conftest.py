@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="all prompts of Gemma 3 too, which take a quarter of an hour (test_fidelity.py)",
+        help="all prompts of Gemma 3 (test_fidelity.py) and 200 answers to schemas "
+        "(test_structured_output.py) too, which take a quarter of an hour each",
     )
     parser.addoption(
         "--write-models-table",

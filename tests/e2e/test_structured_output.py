@@ -5,8 +5,10 @@ The engine is the page's own, run in Node on Dawn and Mesa's llvmpipe.
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonschema
 import pytest
@@ -17,6 +19,16 @@ LIBRARY = "program-f32-fallback.json"
 """Made for a CPU, which llvmpipe is."""
 MAX_TOKENS = 200
 SEEDS = range(3)
+SUITE = Path(sys.prefix) / "json-schema-test-suite" / "tests" / "draft2020-12"
+"""Unpacked by `.ci/setup schemas`."""
+HELD = Path(__file__).parents[1] / "web" / "held-schemas.json"
+"""Which of its schemas are held, by file and number: tests/web/schema-suite.test.ts says so."""
+SUITE_RUNS, THOROUGH_RUNS = 12, 200
+STRIDE = 37
+"""From one schema to the next, so that a few runs meet many keywords."""
+AT_ONCE = 50
+"""Answers of one process; `node_engine.TIMEOUT_SECONDS` is for all of them."""
+SUITE_TOKENS = 64
 
 PERSON: dict[str, Any] = {
     "type": "object",
@@ -54,10 +66,12 @@ WORD: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 12}
 pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(1800)]
 
 
-def _request(question: str, seed: int, output_format: dict[str, Any]) -> dict[str, Any]:
+def _request(
+    question: str, seed: int, output_format: dict[str, Any], most: int = MAX_TOKENS
+) -> dict[str, Any]:
     return {
         "messages": [{"role": "user", "content": question}],
-        "options": {"temperature": 1, "topP": 1, "seed": seed, "maxTokens": MAX_TOKENS},
+        "options": {"temperature": 1, "topP": 1, "seed": seed, "maxTokens": most},
         "format": output_format,
     }
 
@@ -100,3 +114,51 @@ def test_answers_keep_to_their_format(
         assert re.fullmatch(pattern, answer["text"]), answer
     same = [answer["text"] for answer in answers[: len(SEEDS)]]
     assert len(set(same)) > 1, "temperature 1 says the same with every seed"
+
+
+def _held_schemas() -> list[dict[str, Any]]:
+    held: dict[str, list[int]] = json.loads(HELD.read_text())
+    groups = {file: json.loads((SUITE / file).read_text()) for file in held}
+    return [groups[file][number]["schema"] for file, numbers in held.items() for number in numbers]
+
+
+@pytest.mark.timeout(3600)
+def test_what_the_schema_suite_asks_is_answered_with_valid_json(
+    bundle: Path,
+    web_build: Path,
+    llvmpipe: dict[str, str],
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    missing_tool: Callable[[str], NoReturn],
+) -> None:
+    if not SUITE.exists():
+        missing_tool("no JSON Schema Test Suite here: .ci/setup schemas")
+    schemas = _held_schemas()
+    runs = THOROUGH_RUNS if pytestconfig.getoption("--thorough") else SUITE_RUNS
+    chosen = [schemas[run * STRIDE % len(schemas)] for run in range(runs)]
+    requests = [
+        _request(
+            "Say something short.", seed, {"kind": "json-schema", "schema": schema}, SUITE_TOKENS
+        )
+        for seed, schema in enumerate(chosen)
+    ]
+
+    answers = [
+        answer
+        for first in range(0, runs, AT_ONCE)
+        for answer in node_engine.chat(
+            bundle, LIBRARY, requests[first : first + AT_ONCE], tmp_path, llvmpipe
+        )
+    ]
+
+    ended = [
+        (schema, answer["text"])
+        for schema, answer in zip(chosen, answers, strict=True)
+        if answer["finishReason"] == "stop"
+    ]
+    for schema, text in ended:
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(
+            json.loads(text)
+        )
+    print(f"{runs} asked, {runs - len(ended)} cut, {len(ended)} valid")
+    assert len(ended) > runs / 2
