@@ -249,6 +249,17 @@ describe("a newer version of a model", () => {
     expect(await digests(store)).toEqual([other.digest]);
   });
 
+  it("goes alone where the former one is to stay", async () => {
+    const { store, made, shared, old, coming, use } = await updating();
+    await use([shared, coming], coming.digest);
+    await (await store.pieces(coming.digest)).put(0, patternBytes(100));
+    expect(await made.forget("one", true)).toBe(100);
+    const [one] = await made.sizes();
+    expect(one).toMatchObject({ index: old.digest, totalBytes: 300, storedBytes: 300 });
+    // Of a model that has none, all goes.
+    expect(await made.forget("one", true)).toBe(300);
+  });
+
   it("is replaced by a third one: the former stays the last that was wholly here", async () => {
     const { store, made, shared, old, coming, use, arrives, here } = await updating();
     const [some, third] = [await blob(50), await blob(400)];

@@ -412,7 +412,11 @@ export interface Requests {
   download: { payload: LoadRequest; reply: DownloadReport };
   stored: { payload: null; reply: Storage };
   pin: { payload: { id: string; isPinned: boolean }; reply: null };
-  remove: { payload: { id: string }; reply: { freedBytes: number } };
+  /** `keepsFormer`: only what came of a version that was to replace the one that is here. */
+  remove: {
+    payload: { id: string; keepsFormer: boolean };
+    reply: { freedBytes: number };
+  };
   import: { payload: ImportRequest; reply: readonly Imported[] };
   /** `sha256:…` */
   digest: { payload: PickedFile; reply: string };

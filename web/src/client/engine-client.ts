@@ -177,8 +177,8 @@ export class EngineClient {
   }
 
   /** Delete a stored model, and of its files those that no other needs; the bytes freed. */
-  async remove(id: string): Promise<number> {
-    return (await this.#ask("remove", { id })).freedBytes;
+  async remove(id: string, keepsFormer = false): Promise<number> {
+    return (await this.#ask("remove", { id, keepsFormer })).freedBytes;
   }
 
   /** Bring files of this device into storage. */

@@ -171,9 +171,10 @@ export class Shelf {
   /**
    * Forget a model and the blobs that only it needs; the bytes freed. No error when not here.
    *
+   * @param keepsFormer forget only what was to come: where there is a former version, it stays.
    * @throws TransomError `busy` while a tab loads it.
    */
-  async forget(id: string): Promise<number> {
+  async forget(id: string, keepsFormer = false): Promise<number> {
     return this.#tabs.alone(async () => {
       const before = await this.#read();
       if ((await this.#tabs.inUse()).has(id)) {
@@ -185,6 +186,10 @@ export class Shelf {
       }
       const after = new Map(before);
       after.delete(id);
+      const record = before.get(id);
+      if (keepsFormer && record?.former) {
+        after.set(id, { ...record, ...record.former, former: null });
+      }
       const here = bytesHere(await this.#blobs.list());
       await this.#change(before, after);
       return bytesOf(going(before.values(), after.values()), here);

@@ -1,6 +1,6 @@
 /** What the page may ask of this browser's storage: list, pin, remove, import. */
 import { TransomError } from "../errors.ts";
-import type { ImportProgress, ImportRequest, Imported, Storage } from "../protocol.ts";
+import type { ImportProgress, ImportRequest, Imported, Requests, Storage } from "../protocol.ts";
 import type { Keeping } from "../store/bundle.ts";
 import { importFiles } from "../store/importing.ts";
 import { openKeeping } from "../store/keeping.ts";
@@ -28,10 +28,10 @@ export async function pin(id: string, isPinned: boolean): Promise<null> {
 
 /** @param prefixes cannot say whose its pages are: all go, and are made again where they are needed. */
 export async function remove(
-  id: string,
+  { id, keepsFormer }: Requests["remove"]["payload"],
   prefixes: PrefixCache | null,
-): Promise<{ freedBytes: number }> {
-  const freedBytes = await (await requireKeeping()).shelf.forget(id);
+): Promise<Requests["remove"]["reply"]> {
+  const freedBytes = await (await requireKeeping()).shelf.forget(id, keepsFormer);
   await prefixes?.clear();
   return { freedBytes };
 }

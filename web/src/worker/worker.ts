@@ -180,7 +180,7 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
     case "pin":
       return pin(request.payload.id, request.payload.isPinned);
     case "remove":
-      return remove(request.payload.id, await openPrefixes());
+      return remove(request.payload, await openPrefixes());
     case "import":
       return importFiles(request.id, request.payload);
     case "digest":

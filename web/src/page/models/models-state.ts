@@ -136,7 +136,7 @@ export function createModels(options: ModelsOptions): Models {
           storedBytes < totalBytes && isSameSource(sourceOf(id), request.source),
       );
       if (partial !== undefined) {
-        await engine.current.remove(partial.id);
+        await engine.current.remove(partial.id, true);
       }
       await changed();
     },
