@@ -13,7 +13,8 @@ engine asks of the GPU for a token, and what the CPU has to do for it while the 
 are figures that a real one would show as well. `--counters` measures only these, `--quick` only
 these of our engine.
 
-Needs `npm run build:node`, for Chromium `npm run build`. Writes engines.json and engines.svg.
+Needs `npm run build:node`, for Chromium `npm run build`. Writes engines.json and engines.svg after
+each round.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -112,8 +114,8 @@ def cells(options: argparse.Namespace, stack: ExitStack) -> dict[tuple[str, str]
     return found
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All rounds; gives what is written as JSON."""
+def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All rounds; after each, what is written as JSON: one that is stopped left the others."""
     raw: list[dict[str, Any]] = []
     plan = QUICK if options.counters else plan_for(options)
     with ExitStack() as stack:
@@ -127,12 +129,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 seconds = time.monotonic() - started
                 print(f"round {number + 1}: {host}: {engine}: {seconds:.0f} s", file=sys.stderr)
                 raw.append({"host": host, "engine": engine, "cold": cold, "warm": warm})
-    return {
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "rounds": options.rounds,
-        "runs": raw,
-    }
+            load = os.getloadavg()[0]
+            yield {
+                "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}",
+                "rounds": number + 1,
+                "runs": raw,
+                "medians": medians_of(raw),
+            }
 
 
 def medians_of(runs: list[dict[str, Any]]) -> Medians:
@@ -161,14 +165,13 @@ def main() -> None:
         for program, figures in quick(options.bundle).items():
             print(program, json.dumps(figures["host"]))
         return
-    result = run(options)
-    result["medians"] = medians_of(result["runs"])
+    for result in run(options):
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            (options.out / "engines.json").write_text(json.dumps(result, indent=1))
+            (options.out / "engines.svg").write_text(draw(result["medians"]))
     print(f"{result['date']}, {result['machine']}, medians of {options.rounds}")
     print_table(result["medians"])
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "engines.json").write_text(json.dumps(result, indent=1))
-        (options.out / "engines.svg").write_text(draw(result["medians"]))
 
 
 if __name__ == "__main__":
