@@ -16,13 +16,9 @@ import pytest
 from playwright.sync_api import Page, Playwright, Worker
 
 from tests.bench.static_host import serve
-from tests.e2e import tiny_checkpoints
+from tests.e2e import tiny_bundles
 from tests.e2e.browser import FLAGS, engine_worker, open_chromium, watch
 from tests.e2e.test_several_models import WATCH
-from transom_compile import libraries
-from transom_compile.hub.convert import convert_folder
-from transom_compile.pipeline import CompileOptions, compile_bundle
-from transom_compile.progress import Silent
 
 SECONDS = float(os.environ.get("TRANSOM_ENDURANCE_SECONDS", "40"))
 SAMPLES = 20
@@ -87,19 +83,8 @@ def site(runtime: Path, web_build: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("endurance")
     for path in web_build.iterdir():
         (folder / path.name).symlink_to(path)
-    (only,) = [
-        kind
-        for kind in libraries.LIBRARY_KINDS["f32"]
-        if kind.file_name == "program-f32-fallback.json"
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(libraries.LIBRARY_KINDS, "f32", (only,))
-        for name in MODELS:
-            made = tmp_path_factory.mktemp(name)
-            tiny_checkpoints.make_checkpoint(name, made / "hub")
-            source = convert_folder(made / "hub", made / "f32.gguf", progress=Silent())
-            options = CompileOptions(runtime_dir=runtime, variants=("f32",))
-            compile_bundle(source, folder / name, options, Silent())
+    for name in MODELS:
+        tiny_bundles.compile_tiny(name, folder / name, tmp_path_factory.mktemp(name), runtime)
     with serve(folder) as address:
         yield address
 
