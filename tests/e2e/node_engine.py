@@ -155,6 +155,8 @@ class Scene:
     order: tuple[int, ...]
     """Whose token came when."""
     dispatches: int
+    subgroup_shaders: int
+    """Of those that were made for it: whose threads hand values to each other."""
 
 
 def together(
@@ -172,7 +174,12 @@ def together(
     stdout, _ = _run(bundle, library, driver, *arguments, entry="together.mjs")
     load, *rows = (json.loads(line) for line in stdout.splitlines() if line.startswith("{"))
     return load, tuple(
-        Scene(tuple(row["answers"]), tuple(row["order"]), row["counts"]["dispatches"])
+        Scene(
+            tuple(row["answers"]),
+            tuple(row["order"]),
+            row["counts"]["dispatches"],
+            row["counts"]["subgroupShaders"],
+        )
         for row in rows
     )
 

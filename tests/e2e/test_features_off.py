@@ -8,13 +8,15 @@ import base64
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Playwright, Worker
 
-from tests.e2e import node_engine, oracle
+from tests.bench.static_host import Sent, serve
+from tests.e2e import node_engine, oracle, tiny_bundles
 from tests.e2e.browser import engine_worker, open_chromium, serve_folder, watch
 from tests.e2e.commands import Prompt
 
@@ -25,8 +27,6 @@ TOKENS = 12
 
 LACKS = {
     "no f16": (FALLBACK, ["--without", "shader-f16"]),
-    # That a device without them builds other kernels is held by tests/web/program-model.test.ts,
-    # that llvmpipe is one with them by tests/compile/test_kernels_subgroups.py.
     "no subgroups": (FALLBACK, ["--without", "subgroups"]),
     "least limits": (FALLBACK, ["--least-limits"]),
     "nothing beyond the standard, on a GPU": (
@@ -36,11 +36,24 @@ LACKS = {
 }
 
 NO_JSPI = "delete WebAssembly.Suspending; delete WebAssembly.promising;\n"
+NO_FILE_STREAMS = "delete self.FileSystemFileHandle?.prototype.createWritable;\n"
+TINY = "llama"
 ABILITIES = """() => ({
     jspi: "Suspending" in WebAssembly || "promising" in WebAssembly,
     isIsolated: self.crossOriginIsolated,
     sharedMemory: typeof SharedArrayBuffer !== "undefined",
 })"""
+# Where models are kept: entries of the Cache API, and folders of the private file system.
+PLACES = """async () => {
+    const cache = await caches.open("transom-blobs-v1");
+    const paths = (await cache.keys()).map(({ url }) => new URL(url).pathname);
+    const origin = await navigator.storage.getDirectory();
+    const folders = [];
+    for await (const name of (await origin.getDirectoryHandle("transom")).keys()) {
+        folders.push(name);
+    }
+    return [paths.filter((path) => path.startsWith("/blobs/")).length, folders];
+}"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -67,6 +80,9 @@ def test_a_lesser_adapter_answers_the_same(
     adapter = load["adapter"]
     assert adapter["hasShaderF16"] is ("shader-f16" not in " ".join(lacks))
     assert (adapter["workgroupBytes"] == 16384) is ("--least-limits" in lacks)
+    # Only programs for CPUs have kernels for subgroups, and llvmpipe's are large enough for them.
+    by_subgroups = library == FALLBACK and "subgroups" not in " ".join(lacks)
+    assert any(scene.subgroup_shaders > 0 for scene in scenes) is by_subgroups
     (alone,), both = scenes[0].answers, scenes[1].answers
     assert alone["text"] == both[0]["text"] == ANSWER
     comparison = oracle.compare(_first(oracle_answers[1], TOKENS), both[1]["tokenIds"], [])
@@ -94,16 +110,16 @@ def test_f16_is_refused_in_words_where_there_is_none(
         )
 
 
-def copy_page(web_build: Path, site: Path, *, has_jspi: bool) -> None:
-    """The page; without JSPI each of its scripts begins with its end, workers' too, and the service
-    worker is told their digests."""
+def copy_page(web_build: Path, site: Path, removal: str = "") -> None:
+    """The page; each of its scripts begins with what removes something, workers' too, and the
+    service worker is told their digests."""
     shutil.copytree(web_build, site)
-    if has_jspi:
+    if removal == "":
         return
     service_worker = (site / "sw.js").read_text()
     for script in (site / "assets").glob("*.js"):
         before = script.read_bytes()
-        script.write_bytes(NO_JSPI.encode() + before)
+        script.write_bytes(removal.encode() + before)
         assert integrity(before) in service_worker
         service_worker = service_worker.replace(integrity(before), integrity(script.read_bytes()))
     (site / "sw.js").write_text(service_worker)
@@ -125,7 +141,7 @@ def test_a_browser_without_isolation_answers(
 ) -> None:
     """No server of ours, no headers: a page there is not isolated from other origins."""
     site = tmp_path / "site"
-    copy_page(web_build, site, has_jspi=has_jspi)
+    copy_page(web_build, site, "" if has_jspi else NO_JSPI)
     (site / "demo").symlink_to(bundle)
     with (
         serve_folder(site) as address,
@@ -155,3 +171,67 @@ def test_a_browser_without_isolation_answers(
 def abilities(place: Page | Worker) -> dict[str, bool]:
     found: dict[str, bool] = place.evaluate(ABILITIES)
     return found
+
+
+@pytest.mark.browser
+def test_a_browser_that_cannot_replace_files_keeps_models_all_the_same(
+    runtime: Path, web_build: Path, playwright: Playwright, chromium: str, tmp_path: Path
+) -> None:
+    """Safari before 26 has the private file system without the streams that we write it with."""
+    site, work = tmp_path / "site", tmp_path / "work"
+    work.mkdir()
+    copy_page(web_build, site, NO_FILE_STREAMS)
+    tiny_bundles.compile_tiny(TINY, site / TINY, work, runtime)
+    log: list[Sent] = []
+    with serve(site, log) as address:
+        first = keep_and_answer(address, playwright, chromium, tmp_path / "profile")
+        assert [sent for sent in log if sent.path.endswith(".bin")] != []
+        log.clear()
+        again = keep_and_answer(address, playwright, chromium, tmp_path / "profile", leave=True)
+    assert first.report["bytesFromCache"] == again.report["bytesDownloaded"] == 0
+    assert first.report["bytesDownloaded"] == again.report["bytesFromCache"] > 0
+    asked = [sent for sent in log if sent.path.startswith(f"/{TINY}/")]
+    # A model may have moved on; its host says that it has not.
+    assert [(sent.path, sent.status) for sent in asked] == [(f"/{TINY}/index.json", 304)]
+    assert again.said == first.said
+
+
+@dataclass(frozen=True)
+class Kept:
+    report: dict[str, Any]
+    said: list[int]
+
+
+def keep_and_answer(
+    address: str, playwright: Playwright, chromium: str, profile: Path, *, leave: bool = False
+) -> Kept:
+    """One visit; with `leave` the model is deleted at its end."""
+    with open_chromium(playwright, chromium, profile) as context:
+        page = context.new_page()
+        complaints = watch(page)
+        page.goto(f"{address}/?bundle={TINY}/")
+        report: dict[str, Any] = page.evaluate("() => window.transom.ready")
+        print(f"\n{report}")
+        assert report["engine"] == "webgpu"
+        assert report["isKept"] is True
+        answer = page.evaluate(
+            """() => window.transom.models.generate({
+                messages: [{ role: "user", content: "fox fox" }],
+                options: { temperature: 0, maxTokens: 8 },
+            })"""
+        )
+        blobs, folders = page.evaluate(PLACES)
+        assert blobs > 0
+        assert "blobs" not in folders
+        if leave:
+            freed = page.evaluate(
+                """async () => {
+                    const [{ id }] = (await window.transom.storage.stored()).models;
+                    return window.transom.storage.remove(id);
+                }"""
+            )
+            assert freed >= report["bytesFromCache"]
+            assert page.evaluate(PLACES)[0] == 0
+        # The page asks its host whether a server is there.
+        assert [words for words in complaints if "404" not in words] == []
+        return Kept(report, answer["tokenIds"])

@@ -16,6 +16,8 @@ export interface GpuCounts {
   bytesWritten: number;
   bindGroups: number;
   pipelines: number;
+  /** Shaders whose threads hand values to each other. */
+  subgroupShaders: number;
   /** Bytes of all buffers that exist. */
   liveBytes: number;
   peakBytes: number;
@@ -31,6 +33,9 @@ export interface GpuCounter {
 const FIRST_MADE_UP = 1000;
 const MADE_UP_IDS = 20_000;
 
+/** WGSL has to say that it wants them, before anything else. */
+const SUBGROUPS = /^\s*enable\b[^;]*\bsubgroups\b/m;
+
 export function countGpu(): GpuCounter {
   const counts: GpuCounts = {
     dispatches: 0,
@@ -40,6 +45,7 @@ export function countGpu(): GpuCounter {
     bytesWritten: 0,
     bindGroups: 0,
     pipelines: 0,
+    subgroupShaders: 0,
     liveBytes: 0,
     peakBytes: 0,
   };
@@ -95,6 +101,10 @@ export function countGpu(): GpuCounter {
   });
   wrap(GPUDevice, "createComputePipelineAsync", (_, __, go) => {
     counts.pipelines++;
+    return go();
+  });
+  wrap(GPUDevice, "createShaderModule", (_, [{ code }], go) => {
+    counts.subgroupShaders += SUBGROUPS.test(code) ? 1 : 0;
     return go();
   });
   wrap(GPUBuffer, "mapAsync", (buffer, [mode], go) => {

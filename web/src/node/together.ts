@@ -141,10 +141,14 @@ async function main(): Promise<void> {
   }
 }
 
-function since(before: GpuCounts, now: GpuCounts): Pick<GpuCounts, "dispatches" | "readBacks"> {
+function since(
+  before: GpuCounts,
+  now: GpuCounts,
+): Pick<GpuCounts, "dispatches" | "readBacks" | "subgroupShaders"> {
   return {
     dispatches: now.dispatches - before.dispatches,
     readBacks: now.readBacks - before.readBacks,
+    subgroupShaders: now.subgroupShaders - before.subgroupShaders,
   };
 }
 
