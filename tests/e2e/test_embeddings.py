@@ -239,6 +239,33 @@ def test_the_page_embeds(page: Page, reference: Reference) -> None:
 
 
 @pytest.mark.browser
+def test_the_api_in_the_page_embeds(page: Page, reference: Reference) -> None:
+    """The way of every other client: service worker, Python, and this browser's adapter."""
+    reply: dict[str, Any] = page.evaluate(
+        """async ([model, input]) => {
+            const headers = { "Content-Type": "application/json", "Transom-Where": "browser" };
+            const body = JSON.stringify({ model, input });
+            const answer = await fetch("v1/embeddings", { method: "POST", headers, body });
+            const { vectors } = await window.transom.embed(input);
+            return {
+                servedBy: answer.headers.get("Transom-Served-By"),
+                api: await answer.json(),
+                engine: vectors.map((vector) => [...vector]),
+            };
+        }""",
+        [MODEL, list(FEW)],
+    )
+    api = reply["api"]
+    assert reply["servedBy"].startswith("browser; "), reply
+    assert [row["index"] for row in api["data"]] == list(range(len(FEW)))
+    assert api["usage"]["prompt_tokens"] == sum(reference.tokens[text] for text in FEW)
+    vectors = [row["embedding"] for row in api["data"]]
+    np.testing.assert_allclose(vectors, reply["engine"], rtol=0, atol=1e-6)
+    difference = compare("the page's API", reference, FEW, vectors)
+    assert difference <= BOUNDS["f32", "f32-fallback"][1]
+
+
+@pytest.mark.browser
 def test_the_page_says_that_it_does_not_chat(page: Page) -> None:
     expect(page.get_by_role("heading", name=f"{MODEL} does not chat")).to_be_visible()
     expect(page.get_by_role("textbox", name="Message")).to_be_hidden()
