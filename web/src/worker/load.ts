@@ -32,6 +32,7 @@ import { ChatModel } from "./chat-model.ts";
 import type { ChatTokenizer } from "./chat-tokenizer.ts";
 import { EmbeddingModel } from "./embedding-model.ts";
 import { Engine } from "./engine.ts";
+import { inTurn } from "./in-turn.ts";
 import { requireMatch } from "./library-metadata.ts";
 import { readLicence } from "./licence.ts";
 import { Tracker } from "./load-tracker.ts";
@@ -170,10 +171,14 @@ async function loadOn(
   tracker.enter("library");
   const task = parseTask(configBytes);
   const hinted = (await functionHints?.of(choice.file.digest)) ?? [];
+  // A step may tell twice at once, and of two writers the first may be done last.
+  const note = inTurn(async (names: readonly string[]) => {
+    await functionHints?.note(choice.file.digest, names);
+  });
   const library =
     program !== null
       ? new ProgramModel(program, device, hinted, (names) => {
-          void functionHints?.note(choice.file.digest, names);
+          void note(names);
         })
       : await TvmLibrary.start(await bundle.readFile(choice.file), device);
   requireMatch(
