@@ -71,5 +71,14 @@ def test_the_next_visit_does_not_run_it_again(
         other = ask(page, ANOTHER)
         assert other["cachedTokens"] >= kept * PAGE
         assert other["tokenIds"] != first["tokenIds"]
+        # They go with the model: what was said is in them.
+        page.wait_for_timeout(2000)
+        page.evaluate(
+            """async () => {
+                const { models } = await window.transom.storage.stored();
+                await window.transom.storage.remove(models[0].id);
+            }"""
+        )
+        assert page.evaluate(KEPT) == 0
     with open_chromium(playwright, chromium, tmp_path / "new") as context:
         assert ask(visit(context, server), ANOTHER)["tokenIds"] == other["tokenIds"]

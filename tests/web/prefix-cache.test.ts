@@ -124,7 +124,9 @@ describe("PrefixCache", () => {
   it("lets go of all when asked, and begins anew", async () => {
     const { visit } = disk();
     const cache = await visit();
-    await keep(cache, "abc");
+    await keep(cache, "ab");
+    // Another tab.
+    await keep(await visit(), "c");
     await cache.clear();
     expect(await held(cache, "abc")).toBe("");
     expect(await keep(cache, "d")).toBe(1);

@@ -19,6 +19,7 @@
  *    | -- fit -------------------------------> |  will it fit: from small files only
  *    | -- download --------------------------> |  into storage, without the GPU; as load, and abort pauses it
  *    | -- stored, pin, remove ---------------> |  models that this browser keeps
+ *    | -- forgetPrompts ---------------------> |  beginnings of prompts that this browser keeps
  *    | -- import ----------------------------> |  a file or folder of this device into storage
  *    | <----------------- importing (many) --- |  bytes; ended by abort(requestId), too
  *    | -- digest ----------------------------> |  sha256 of a file of this device; progress as import
@@ -417,6 +418,8 @@ export interface Requests {
     payload: { id: string; keepsFormer: boolean };
     reply: { freedBytes: number };
   };
+  /** What was said is in what is kept of prompts, too. */
+  forgetPrompts: { payload: null; reply: null };
   import: { payload: ImportRequest; reply: readonly Imported[] };
   /** `sha256:…` */
   digest: { payload: PickedFile; reply: string };

@@ -181,6 +181,11 @@ export class EngineClient {
     return (await this.#ask("remove", { id, keepsFormer })).freedBytes;
   }
 
+  /** Delete what is kept of prompts, which only saves their running again. */
+  async forgetPrompts(): Promise<void> {
+    await this.#ask("forgetPrompts", null);
+  }
+
   /** Bring files of this device into storage. */
   import(request: ImportRequest, onProgress: (progress: ImportProgress) => void): Import {
     const { id, reply } = this.#send("import", request, (message) => {

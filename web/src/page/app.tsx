@@ -74,9 +74,10 @@ export function App({ parts, missing, onNewChat, onFound }: AppProps) {
           if (chat.conversation.value.id === id) {
             go({ screen: "chat", conversation: null });
           }
+          desk.engine.current.forgetPrompts().catch(() => undefined);
         },
       }),
-    [chat, kept],
+    [chat, kept, desk],
   );
   const currentId = useComputed(() =>
     chat.conversation.value.leaf === null ? null : chat.conversation.value.id,

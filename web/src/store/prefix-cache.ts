@@ -114,9 +114,9 @@ export class PrefixCache {
     return true;
   }
 
-  /** Let go of all: what a conversation said is in its pages, too. */
+  /** Let go of all, of other tabs' pages, too: what a conversation said is in its pages. */
   async clear(): Promise<void> {
-    for (const name of [...this.#kept.keys()]) {
+    for (const name of [...this.#kept.keys(), ...(await list(this.#folder)).keys()]) {
       await this.#forget(name);
     }
     this.#noteUse();

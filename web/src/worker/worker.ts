@@ -181,6 +181,9 @@ async function answer(request: Request): Promise<Requests[Request["kind"]]["repl
       return pin(request.payload.id, request.payload.isPinned);
     case "remove":
       return remove(request.payload, await openPrefixes());
+    case "forgetPrompts":
+      await (await openPrefixes())?.clear();
+      return null;
     case "import":
       return importFiles(request.id, request.payload);
     case "digest":
