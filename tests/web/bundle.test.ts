@@ -71,7 +71,7 @@ describe("reading a blob", () => {
   it("fetches a flipped bit once more past all caches, and takes the good copy", async () => {
     const { bundle, network } = open(null, whole(FLIPPED), whole(SHARD));
     expect(await bundle.readFile(await shardFile())).toEqual(SHARD);
-    expect(network.asked.map(({ cache }) => cache)).toEqual(["force-cache", "reload"]);
+    expect(network.asked.map(({ cache }) => cache)).toEqual(["default", "reload"]);
   });
 
   it("names the file and both digests when the second copy is bad too", async () => {

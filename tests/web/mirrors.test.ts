@@ -207,7 +207,7 @@ describe("a document at two addresses", () => {
       two: wrong,
     });
     expect(await document(late, promised)).toEqual(TEXT);
-    expect(late.asked.map(({ cache }) => cache)).toEqual(["force-cache", "force-cache", "reload"]);
+    expect(late.asked.map(({ cache }) => cache)).toEqual(["default", "default", "reload"]);
 
     const never = hosts({ one: wrong, two: wrong });
     await expect(document(never, promised)).rejects.toMatchObject({ code: "digest-mismatch" });

@@ -128,7 +128,7 @@ class HttpBundle implements BundleReader {
   async #indexBytes(isKept: boolean): Promise<Bytes> {
     const [own = "", ...mirrors] = this.#location.indexUrls;
     const ask = (urls: readonly string[]) =>
-      this.#document(`model ${this.name}`, urls, null, isKept ? IMPATIENCE : {});
+      this.#document(`model ${this.name}`, urls, "no-cache", null, isKept ? IMPATIENCE : {});
     return ask(isKept ? [own] : [own, ...mirrors]).catch((error: unknown) => {
       const isLost = error instanceof TransomError && error.code === "model-not-found";
       if (isKept && isLost && mirrors.length > 0) {
@@ -160,7 +160,7 @@ class HttpBundle implements BundleReader {
       return parseIndex(cached);
     }
     const urls = this.#location.manifestUrls(row);
-    const index = await this.#document(`the index of ${this.name}`, urls, row);
+    const index = await this.#document(`the index of ${this.name}`, urls, "default", row);
     this.#index = { digest: row.digest, size: row.size, bytes: index };
     return parseIndex(index);
   }
@@ -173,7 +173,7 @@ class HttpBundle implements BundleReader {
       return parseManifest(cached);
     }
     const urls = this.#location.manifestUrls(row);
-    const manifest = await this.#document(name, urls, row);
+    const manifest = await this.#document(name, urls, "default", row);
     await this.#keep(row, manifest);
     return parseManifest(manifest);
   }
@@ -338,10 +338,11 @@ class HttpBundle implements BundleReader {
   #document(
     name: string,
     urls: readonly string[],
+    cache: RequestCache,
     promised: Promised | null,
     patience: Pick<DownloadOptions, "attempts" | "timeoutMs"> = {},
   ): Promise<Bytes> {
-    const options = { ...this.#network(), ...patience };
+    const options = { ...this.#network(), ...patience, cache };
     return downloadDocument(name, urls, MAX_MANIFEST_BYTES, promised, options);
   }
 

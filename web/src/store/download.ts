@@ -110,8 +110,7 @@ export async function downloadDocument(
   options: DownloadOptions = {},
 ): Promise<Bytes> {
   const { pause = sleep, attempts = Infinity, signal } = options;
-  // What has a digest in its name is what it was, however old a browser's copy is; all else may be another now.
-  let { cache = promised === null ? "no-cache" : "force-cache" } = options;
+  let { cache = "default" } = options;
   let left = urls;
   let refusal: Refused | null = null;
   for (let attempt = 0; ; attempt++) {

@@ -25,10 +25,9 @@ export interface DownloadOptions extends PatienceOptions {
   onBytes?: (doneBytes: number) => void;
   signal?: AbortSignal;
   /**
-   * How to treat HTTP caches on the way: "reload" passes by all, "no-cache" asks again. Without, what is in the
-   * browser's own serves however old it is, as names are digests; but files that come in pieces leave it alone: it
-   * would keep them a second time, and Chromium's begins an answer anew when several connections write parts of one
-   * address.
+   * How to treat HTTP caches on the way: "reload" passes by all, "no-cache" asks again. Without, files that come in
+   * pieces leave the browser's own alone: it would keep them a second time, and Chromium's begins an answer anew when
+   * several connections write parts of one address.
    */
   cache?: RequestCache;
   /** Of a document: how often to ask, and how long to wait each time; without, patiently. */
@@ -206,7 +205,7 @@ export class FileDownload {
     const content: Bytes = new Uint8Array(piece.end - piece.start);
     let held = 0;
     const isAll = content.byteLength === this.#size;
-    let cache = this.#options.cache ?? (isAll ? "force-cache" : "no-store");
+    let cache = this.#options.cache ?? (isAll ? "default" : "no-store");
     const patience = new Patience(this.#name, this.#options);
     let most = 0;
     // Pieces begin at different addresses, so that all mirrors have something to do; on one connection all
