@@ -34,7 +34,7 @@ def opened_conversation(title: str) -> Show:
         page.locator(".conversation", has_text=title).first.click()
         expect(page.locator(".answered .message-note").last).to_be_visible()
         # Formulas and colours come after the text.
-        page.wait_for_function("!document.querySelector('.answered [aria-busy=true]')")
+        page.wait_for_function("() => !document.querySelector('.answered [aria-busy=true]')")
         page.mouse.move(0, 0)
 
     return show

@@ -159,7 +159,7 @@ def other_in_chromium(
 
     def run(page: Page, plan: Plan) -> Figures:
         page.goto(f"{address}/other_engines.html")
-        page.wait_for_function("window.bench !== undefined")
+        page.wait_for_function("() => window.bench !== undefined")
         addresses = {name: f"{address}/{path}" for name, path in request.items()}
         figures: Figures = page.evaluate(
             "request => window.bench(request)",

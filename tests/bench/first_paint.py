@@ -104,7 +104,9 @@ def visit(playwright: Playwright, executable: str, address: str) -> dict[str, fl
             phone.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
             page.goto(address, wait_until="commit")
             app = page.wait_for_function(_APP, polling="raf", timeout=60_000).json_value()
-            page.wait_for_function(f"'first-contentful-paint' in ({_PAINTS})()", timeout=60_000)
+            page.wait_for_function(
+                f"() => 'first-contentful-paint' in ({_PAINTS})()", timeout=60_000
+            )
             return {**page.evaluate(_PAINTS), "the app shows": app}
         finally:
             context.close()

@@ -6,6 +6,7 @@ Transom.
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -73,6 +74,17 @@ def watch(page: Page) -> list[str]:
         lambda message: complaints.append(message.text) if message.type == "error" else None,
     )
     return complaints
+
+
+def wait_until(page: Page, is_so: str, arg: Any = None, seconds: float = 30) -> None:
+    """Until a function of the page answers with something true, or a promise of it.
+
+    `Page.wait_for_function` takes a promise itself for something true.
+    """
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(is_so, arg):
+        assert time.monotonic() < deadline, is_so
+        page.wait_for_timeout(50)
 
 
 def engine_worker(page: Page) -> Worker:

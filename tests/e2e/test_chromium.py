@@ -245,7 +245,7 @@ def test_an_export_is_a_site_of_its_own(
         complaints = watch(page)
         page.goto(address)
         page.get_by_role("link", name=compiled.name).click()
-        page.wait_for_function("window.transom !== undefined")
+        page.wait_for_function("() => window.transom !== undefined")
         wait_until_ready(page)
         report = ask(page, QUESTION, TOKENS_IN_CHROMIUM)
     assert report["text"] == "The capital of France is Paris."

@@ -298,7 +298,7 @@ def test_unmodified_webllm_embeds(
     ):
         opened = context.new_page()
         opened.goto(f"{address}/index.html")
-        opened.wait_for_function("window.loaded === true")
+        opened.wait_for_function("() => window.loaded === true")
         request = {
             "model": f"{address}/{MODEL}",
             "modelLib": f"{address}/{MODEL}/resolve/main/library-f32-fallback.wasm",

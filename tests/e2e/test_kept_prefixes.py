@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright
 
-from tests.e2e.browser import open_chromium
+from tests.e2e.browser import open_chromium, wait_until
 from tests.e2e.commands import Server
 
 SYSTEM = (
@@ -59,7 +59,7 @@ def test_the_next_visit_does_not_run_it_again(
         first = ask(page, QUESTION)
         assert first["cachedTokens"] == 0
         # Written while nobody waits for it.
-        page.wait_for_function(f"async () => await ({KEPT})() >= 4")
+        wait_until(page, f"async () => await ({KEPT})() >= 4")
         page.wait_for_timeout(2000)
         kept = page.evaluate(KEPT)
     with open_chromium(playwright, chromium, tmp_path / "profile") as context:

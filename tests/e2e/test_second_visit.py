@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright
 
 from tests.bench.static_host import serve
 from tests.e2e import tiny_bundles
-from tests.e2e.browser import engine_worker, open_chromium, watch
+from tests.e2e.browser import engine_worker, open_chromium, wait_until, watch
 from tests.e2e.test_kept_prefixes import KEPT
 
 MODEL = "llama"
@@ -29,9 +29,11 @@ ASKS: dict[str, dict[str, Any]] = {
     "draw_all": {"options": {"temperature": 1, "topP": 1, "seed": 5}},
     "draw_top": {"options": {"temperature": 1, "topP": 0.9, "topK": 20, "seed": 6}},
     "draw_sorted": {"options": {"temperature": 0.8, "topP": 0.9, "presencePenalty": 1, "seed": 7}},
-    "greedy": {"options": {"temperature": 0}, "topLogprobs": 3},
+    "greedy": {"options": {"temperature": 0}},
 }
-"""By the function that chooses. Between them they use all that conversations can."""
+"""By the function that chooses."""
+LOGPROBS = {"logprobs": True, "top_logprobs": 3}
+"""Of the one that the API is asked for, which makes it all that conversations use."""
 USED = {"prefill", "decode", "batch", "adjust", "rank", "rank_chosen", *ASKS}
 """Functions of a program (docs/formats/program.md)."""
 
@@ -112,7 +114,7 @@ def visit(page: Page) -> Visit:
     assert [answer["tokenIds"] for answer in together] == said
     assert min(map(len, said)) >= LEAST_SAID
     assert len(set(map(tuple, said))) == len(ASKS), "chance changes nothing"
-    options = {"temperature": 1, "top_p": 1, "seed": 5, "max_tokens": TOKENS}
+    options = {"temperature": 1, "top_p": 1, "seed": 5, "max_tokens": TOKENS, **LOGPROBS}
     messages = [{"role": "user", "content": PROMPT}]
     served, answer = page.evaluate(REQUEST, {"model": MODEL, "messages": messages, **options})
     assert str(served).startswith("browser"), (served, answer)
@@ -128,13 +130,13 @@ def visit(page: Page) -> Visit:
 
 def leave(page: Page) -> None:
     """Whatever is written for the next visit is written while nobody waits for it."""
-    page.wait_for_function(
+    wait_until(
+        page,
         f"async (used) => {{ const names = await ({HINTED})(); return used.every((name) => "
         "names.includes(name)); }",
-        arg=sorted(USED),
-        timeout=30_000,
+        sorted(USED),
     )
-    page.wait_for_function(f"async () => await ({KEPT})() >= {LEAST_KEPT}", timeout=30_000)
+    wait_until(page, f"async () => await ({KEPT})() >= {LEAST_KEPT}")
 
 
 def opened(context: BrowserContext, address: str) -> Page:

@@ -25,7 +25,6 @@ from tests.e2e.conftest import MissingTool
 
 HAND_OVER_SECONDS = 10
 """Promised are 2; machines that test are busy."""
-WAIT_SECONDS = 30
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -178,20 +177,12 @@ READ = """async ([tokens, most]) => {
 def start_reading(page: Page, tokens: int) -> None:
     """A stream that goes on while the test does other things; `window.reading` is its end."""
     page.evaluate(f"() => {{ window.reading = ({READ})([{tokens}, Infinity]); }}")
-    wait_for(page, "window.seen.tokens > 2")
+    page.wait_for_function("() => window.seen.tokens > 2")
 
 
 def seen(page: Page) -> dict[str, int]:
     counts: dict[str, int] = page.evaluate("() => window.seen")
     return counts
-
-
-def wait_for(page: Page, condition: str) -> None:
-    """As `wait_for_function` does, which needs the `eval` that the page's policy forbids."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not page.evaluate(f"() => {condition}"):
-        assert time.monotonic() < deadline, condition
-        page.wait_for_timeout(20)
 
 
 def stop_service_workers(session: CDPSession) -> None:
@@ -256,7 +247,7 @@ def test_who_does_not_read_is_sent_no_more(open_page: Any) -> None:
 def test_an_abort_reaches_the_engine(open_page: Any) -> None:
     page = open_page()
     assert page.evaluate(READ, [100_000, 3])["end"] == "cancelled"
-    wait_for(page, "window.seen.aborts === 1")
+    page.wait_for_function("() => window.seen.aborts === 1")
     tokens = seen(page)["tokens"]
     page.wait_for_timeout(300)
     assert seen(page)["tokens"] <= tokens + 1
@@ -267,16 +258,16 @@ def test_a_tab_closed_in_the_middle_stops_the_work(open_page: Any) -> None:
     leader, other = open_page(), open_page()
     assert leader.evaluate("() => window.house.isLeading") is True
     other.evaluate(f"() => {{ window.reading = ({READ})([100000, Infinity]); }}")
-    wait_for(leader, "window.seen.tokens > 2")
+    leader.wait_for_function("() => window.seen.tokens > 2")
     assert seen(other)["tokens"] == 0
     other.close()
-    wait_for(leader, "window.seen.aborts === 1")
+    leader.wait_for_function("() => window.seen.aborts === 1")
     # Before its answer has begun, too: the service worker looks who is still there.
     other = open_page()
     other.evaluate("() => { fetch('v1/silent', { method: 'POST' }).catch(() => undefined); }")
-    wait_for(leader, "window.seen.completions === 2")
+    leader.wait_for_function("() => window.seen.completions === 2")
     other.close()
-    wait_for(leader, "window.seen.aborts === 2")
+    leader.wait_for_function("() => window.seen.aborts === 2")
 
 
 def test_a_stopped_service_worker_finds_the_leader_again(
@@ -293,7 +284,7 @@ def test_a_stopped_service_worker_finds_the_leader_again(
     start_reading(page, 100_000)
     stop_service_workers(session)
     assert page.evaluate("() => window.reading")["end"] != "done"
-    wait_for(page, "window.seen.aborts === 1")
+    page.wait_for_function("() => window.seen.aborts === 1")
     assert ask(page, "v1/models")["status"] == 200
     # While a request waits: Chromium asks the next service worker.
     page.evaluate("() => { window.waiting = fetch('v1/never').catch((error) => error.name); }")
@@ -317,7 +308,7 @@ def test_the_next_tab_takes_over(open_page: Any) -> None:
     leader, next_one = open_page(), open_page()
     assert leader.evaluate("() => window.house.isLeading") is True
     assert next_one.evaluate("() => window.house.isLeading") is False
-    wait_for(next_one, "window.house.apiStartSeconds !== null")
+    next_one.wait_for_function("() => window.house.apiStartSeconds !== null")
     # A stream breaks, and never looks whole; a request without an answer goes to the next leader.
     next_one.evaluate(
         f"""() => {{
@@ -325,7 +316,7 @@ def test_the_next_tab_takes_over(open_page: Any) -> None:
             window.waiting = fetch("v1/never").then(() => "answered", (error) => error.name);
         }}"""
     )
-    wait_for(leader, "window.seen.tokens > 2")
+    leader.wait_for_function("() => window.seen.tokens > 2")
     leader.close()
     began = time.monotonic()
     assert ask(next_one, "v1/models")["json"] == {"data": [{"name": "library/fake:latest"}]}
@@ -335,7 +326,7 @@ def test_the_next_tab_takes_over(open_page: Any) -> None:
     assert next_one.evaluate("() => window.house.isLeading") is True
     assert next_one.evaluate("() => window.reading")["end"] == "TypeError"
     third = open_page()
-    wait_for(third, "window.news.some(({ kind }) => kind === 'leads')")
+    third.wait_for_function("() => window.news.some(({ kind }) => kind === 'leads')")
 
 
 def test_the_server_answers_what_the_browser_cannot(open_page: Any, host: Host) -> None:
@@ -365,7 +356,7 @@ def test_without_adapter_and_server_the_processor_answers(open_page: Any, host: 
     # The server comes back: a look at the page is enough.
     host.is_up = True
     page.evaluate("() => { window.dispatchEvent(new Event('online')); }")
-    wait_for(page, "window.house.place.hasServer")
+    page.wait_for_function("() => window.house.place.hasServer")
     assert ask(page, "v1/models")["by"].startswith("server; ")
 
 

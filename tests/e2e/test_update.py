@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
-from tests.e2e.browser import WITHOUT_WEBGPU, open_chromium, serve_folder
+from tests.e2e.browser import WITHOUT_WEBGPU, open_chromium, serve_folder, wait_until
 from tests.e2e.builds import copy_build, renew
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
@@ -88,7 +88,7 @@ def test_a_newer_build_waits_until_it_is_called_and_then_takes_all_tabs(
             tab.wait_for_function("() => window.build === 'second'")
             expect(tab.locator("#update")).to_be_hidden()
         tabs[0].reload()
-        tabs[0].wait_for_function(f"async (url) => !(await ({KEPT})()).includes(url)", arg=old)
+        wait_until(tabs[0], f"async (url) => !(await ({KEPT})()).includes(url)", old)
 
 
 def test_a_build_that_does_not_come_whole_changes_nothing(

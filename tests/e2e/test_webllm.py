@@ -53,7 +53,7 @@ def _answer(
         page = context.new_page()
         complaints = watch(page)
         page.goto(f"{host}/index.html")
-        page.wait_for_function("window.loaded === true")
+        page.wait_for_function("() => window.loaded === true")
         request = {
             "model": model,
             "modelLib": f"{model}/resolve/main/{LIBRARY}",
