@@ -234,7 +234,11 @@ def test_a_gguf_file_is_imported(smollm2: Path, server: Server, context: Browser
     assert model["totalBytes"] == pytest.approx(smollm2.stat().st_size, abs=5000)
     assert read_storage(page)["wrong"] == []
     remove(page, smollm2.stem)
-    assert read_storage(page)["bytes"] == 0
+    # A card that is looked at late keeps the manifest of its model; whoever lists lets go of it.
+    deadline = time.monotonic() + 30
+    while (left := read_storage(page)["bytes"]) > 0:
+        assert time.monotonic() < deadline, left
+        assert stored(page) == {}
 
 
 def test_a_file_that_is_no_model_is_named(server: Server, context: BrowserContext) -> None:
