@@ -1,6 +1,7 @@
 """pytest tests/pyserver/test_task_threads.py: threads come with demand, and go again."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,15 @@ def threads(refused: list[Task]) -> Iterator[TaskThreads]:
     assert found.count == 0
 
 
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 def test_one_more_whenever_none_is_free(threads: TaskThreads, refused: list[Task]) -> None:
     tasks = [Task() for _ in range(MOST)]
     for task in tasks:
@@ -56,6 +66,18 @@ def test_one_more_whenever_none_is_free(threads: TaskThreads, refused: list[Task
     for task in tasks:
         task.end.set()
     assert all(task.done.wait(20) for task in tasks)
+
+
+def test_no_more_than_needed(refused: list[Task], switching: None) -> None:
+    """A thread that has just begun is free, at every moment."""
+    for _ in range(300):
+        some = TaskThreads(refused.append, base=BASE, most=MOST)
+        tasks = [Task() for _ in range(BASE)]
+        for task in tasks:
+            some.add_task(task)
+            task.end.set()
+        assert some.count == BASE
+        some.shutdown(timeout=20)
 
 
 def test_those_without_work_end_but_for_the_base(threads: TaskThreads) -> None:

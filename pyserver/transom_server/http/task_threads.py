@@ -70,10 +70,13 @@ class TaskThreads(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has
         self._starting += 1
 
     def handler_thread(self, thread_no: int) -> None:
-        with self.lock:
-            self._starting -= 1
+        is_starting = True
         while True:
             with self.lock:
+                # Not before it looks for work: in between it would be neither starting nor idle.
+                if is_starting:
+                    self._starting -= 1
+                    is_starting = False
                 if not self._waits_for_task():
                     self.threads.discard(thread_no)
                     self.thread_exit_cv.notify()
