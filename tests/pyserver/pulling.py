@@ -24,6 +24,8 @@ QUICK = Patience(
 )
 # For servers that stall. On a busy machine a good server may look so, too.
 SHORT = replace(QUICK, read_timeout=0.3)
+# For those that have to be got over: longer than a busy machine is.
+STUBBORN = replace(QUICK, read_timeout=1, tries=30)
 
 
 def options(**changes: Any) -> TransferOptions:

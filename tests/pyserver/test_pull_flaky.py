@@ -15,6 +15,7 @@ from tests.pyserver.pulling import (
     QUICK,
     SHORT,
     SIZES,
+    STUBBORN,
     Heard,
     blobs_of,
     options,
@@ -28,7 +29,6 @@ from transom_server.http.serving import serving
 from transom_server.settings.config import Config
 from transom_server.store import Store
 from transom_server.transfer.pull import pull
-from transom_server.transfer.status import Patience
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,6 @@ def assert_clear(error: TransomError, fake: FlakyServer) -> None:
     assert len(text) < 400
 
 
-def patience_with(kind: str) -> Patience:
-    return SHORT if kind.startswith("stalls") else QUICK
-
-
 def in_pieces(asked: Asked) -> bool:
     """Whether this is for a piece of the largest blob, not for something small."""
     return asked.first is not None
@@ -137,7 +133,7 @@ def test_a_fault_is_got_over(
     kind: str, fake: FlakyServer, target: Store, origin: Store, index: Index
 ) -> None:
     fake.plan = once(FAULTS[kind][0])
-    pull_all(fake, target, patience=patience_with(kind))
+    pull_all(fake, target, patience=STUBBORN)
     assert_pulled(target, origin, index)
     # Nothing but the piece with the fault came twice.
     assert fake.blob_bytes() <= sum(SIZES) + 23 + 2 * PIECE_BYTES
@@ -149,8 +145,9 @@ def test_a_fault_that_stays_is_one_error(
 ) -> None:
     fault, reason = FAULTS[kind]
     fake.plan = always(fault)
+    patience = SHORT if kind.startswith("stalls") else QUICK
     with pytest.raises(TransomError, match=reason) as caught:
-        pull_all(fake, target, connections=1, patience=patience_with(kind))
+        pull_all(fake, target, connections=1, patience=patience)
     assert_clear(caught.value, fake)
     assert "6 tries" in str(caught.value)
     assert target.verify().problems == ()
@@ -393,7 +390,7 @@ def test_a_manifest_comes_again(
         return left.pop() if asked.number == number and left else None
 
     fake.plan = plan
-    pull_all(fake, target, patience=patience_with(kind))
+    pull_all(fake, target, patience=STUBBORN)
     assert not left
     assert_pulled(target, origin, index)
 
