@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import signal
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -234,12 +233,3 @@ def held(pid: int) -> Held:
         len(os.listdir(f"/proc/{pid}/fd")),
         int(status["Threads"]),
     )
-
-
-def wait_for(true: Callable[[], bool], what: str, seconds: float = SECONDS) -> float:
-    """Seconds until it is true."""
-    begun = time.monotonic()
-    while not true():
-        assert time.monotonic() < begun + seconds, f"{what}: not after {seconds:g} seconds"
-        time.sleep(0.05)
-    return time.monotonic() - begun

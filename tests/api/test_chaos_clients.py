@@ -22,9 +22,9 @@ from tests.api.chaos import (
     metrics,
     put_endless,
     stream,
-    wait_for,
 )
 from tests.e2e.commands import Server, serve
+from tests.waiting import wait_for
 from transom_server.store import Store
 
 CLIENTS = 1000

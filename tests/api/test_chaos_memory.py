@@ -25,9 +25,9 @@ from tests.api.chaos import (
     put_endless,
     send,
     stream,
-    wait_for,
 )
 from tests.e2e.commands import Server, serve
+from tests.waiting import wait_for
 from transom_server.store import Store
 
 MODELS = 6

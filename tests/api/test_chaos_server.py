@@ -15,9 +15,9 @@ from tests.api.chaos import (
     is_running,
     put_endless,
     stream,
-    wait_for,
 )
 from tests.e2e.commands import serve, transom
+from tests.waiting import wait_for
 from transom_server.store import Store
 
 SETTINGS = {"TRANSOM_PARALLEL": "8", "TRANSOM_GRACE": "1"}

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import ROOT, Server, serve
+from tests.waiting import wait_for
 
 STREAMS = 4
 # Of the whole test no step takes as long unless something hangs.
@@ -101,13 +101,6 @@ class Stream(threading.Thread):
         return isinstance(self.events[-1], dict) and "error" in self.events[-1]
 
 
-def until(is_so: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < end, what
-        time.sleep(0.3)
-
-
 def left_over(python: Path) -> list[str]:
     """Processes of the environment that still run."""
     found = []
@@ -142,7 +135,7 @@ def test_a_node_dies_under_load(
             command=python.with_name("transom"),
         ) as server:
             expected = say(server, temperature=0)
-            until(lambda: len(set(nodes.ask("replicas"))) == 2, "one replica on each node")
+            wait_for(lambda: len(set(nodes.ask("replicas"))) == 2, "one replica on each node")
 
             streams = [Stream(server, number) for number in range(STREAMS)]
             for stream in streams:
@@ -161,7 +154,7 @@ def test_a_node_dies_under_load(
 
             # What is left answers, with the same words; and there are two again.
             assert say(server, temperature=0) == expected
-            until(lambda: is_pair(nodes.ask("replicas")), "the replica does not come back")
+            wait_for(lambda: is_pair(nodes.ask("replicas")), "the replica does not come back")
             assert say(server, temperature=0) == expected
 
             with urllib.request.urlopen(f"{server.address}/api/ps") as answer:
@@ -169,8 +162,8 @@ def test_a_node_dies_under_load(
             assert row["size"] > 2 * 80_000_000
             with post(server, "/api/generate", {"keep_alive": 0}) as answer:
                 assert json.load(answer)["done_reason"] == "unload"
-            until(lambda: nodes.ask("apps") == [], "the model stays on the cluster")
+            wait_for(lambda: nodes.ask("apps") == [], "the model stays on the cluster")
             assert say(server, temperature=0) == expected
         # Its end takes what it had with it.
-        until(lambda: nodes.ask("replicas") == [], "the server left replicas behind")
-    until(lambda: left_over(python) == [], f"left: {left_over(python)}")
+        wait_for(lambda: nodes.ask("replicas") == [], "the server left replicas behind")
+    wait_for(lambda: left_over(python) == [], f"left: {left_over(python)}")

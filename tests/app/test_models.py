@@ -20,6 +20,7 @@ from tests.app.conftest import DESKTOP, PHONE
 from tests.fakes.scripted_engine import ScriptedLoader
 from tests.fakes.tiny_gguf import TinyTensor, tiny_llama
 from tests.pyserver.native_models import put_native
+from tests.waiting import wait_for
 from transom_models.digest import Digest
 from transom_models.name import ModelName
 from transom_server.app import create_app
@@ -169,7 +170,7 @@ def test_a_download_pauses_and_goes_on_after_a_reload(
     expect(work).to_contain_text(re.compile(r"\d.MB of 42\.0.MB"))
     card(page, "talker").get_by_role("button", name="Download talker").click()
     expect(work.get_by_text("Waits for its turn")).to_be_visible()
-    wait_until(lambda: models.sent_bytes > LARGE_BYTES / 2)
+    wait_for(lambda: models.sent_bytes > LARGE_BYTES / 2)
     work.get_by_role("button", name="Pause the download of large").click()
     expect(work.get_by_text(re.compile("^Paused"))).to_be_visible()
     # The next one comes meanwhile.
@@ -211,11 +212,11 @@ def test_downloads_go_on_when_there_is_a_network_again(
 
     models.bytes_per_second = SLOW
     card(page, "large").get_by_role("button", name="Download large").click()
-    wait_until(lambda: models.sent_bytes > LARGE_BYTES / 4)
+    wait_for(lambda: models.sent_bytes > LARGE_BYTES / 4)
     models.is_ailing = True
     browser_context.set_offline(True)
     # Every connection is cut, and asks again.
-    wait_until(lambda: page.evaluate("() => !navigator.onLine"))
+    wait_for(lambda: page.evaluate("() => !navigator.onLine"))
     models.bytes_per_second, models.is_ailing = None, False
     browser_context.set_offline(False)
     expect(work.get_by_text("Here now")).to_have_count(2, timeout=60_000)
@@ -228,11 +229,11 @@ def test_a_cancelled_download_leaves_nothing(
     models.bytes_per_second = SLOW
     page = open_room(browser_context, models)
     card(page, "large").get_by_role("button", name="Download large").click()
-    wait_until(lambda: models.sent_bytes > LARGE_BYTES / 2)
+    wait_for(lambda: models.sent_bytes > LARGE_BYTES / 2)
     card(page, "large").get_by_role("button", name="Cancel the download of large").click()
     expect(page.get_by_role("list", name="Work in progress")).to_have_count(0)
     expect(card(page, "large").get_by_role("button", name="Download large")).to_be_visible()
-    wait_until(lambda: stored(page) == {})
+    wait_for(lambda: stored(page) == {})
 
 
 def test_the_server_fetches_from_a_registry(
@@ -367,10 +368,3 @@ def drop(page: Page, name: str, data: bytes) -> None:
 def stored(page: Page) -> dict[str, dict[str, Any]]:
     storage = page.evaluate("() => window.transom.storage.stored()")
     return {model["name"]: model for model in storage["models"]}
-
-
-def wait_until(is_so: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.05)

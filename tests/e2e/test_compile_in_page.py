@@ -8,8 +8,7 @@ is no slower for large ones.
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from playwright.sync_api import Locator, Page, Playwright, expect
 from tests.e2e.browser import open_chromium, watch
 from tests.e2e.commands import Server, serve, transom
 from tests.fakes.tiny_gguf import tiny_llama
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -104,13 +104,6 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.1)
-
-
 def blobs(store: Path) -> list[str]:
     return sorted(path.name for path in (store / "blobs").rglob("*") if path.is_file())
 
@@ -124,9 +117,9 @@ def test_what_is_stopped_half_way_leaves_nothing(visit: Visit) -> None:
     assert len(blobs(store)) == 1
     work(page).get_by_role("button", name="Stop: me/dropped").click()
     expect(work(page)).to_have_count(0)
-    wait_until(lambda: children(visit.server.pid) == before)
+    wait_for(lambda: children(visit.server.pid) == before)
     # Not even the file, which came for this.
-    wait_until(lambda: blobs(store) == [])
+    wait_for(lambda: blobs(store) == [])
     assert [path for path in (store / "scratch").rglob("*") if path.is_file()] == []
     assert json.loads(transom("list", "--json", store=store).stdout) == []
 

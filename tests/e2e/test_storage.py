@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.e2e.bad_network import BadNetwork, between
 from tests.e2e.browser import open_chromium, watch
 from tests.e2e.commands import Compiled, Server, transom
 from tests.e2e.test_cut_downloads import read_storage
+from tests.waiting import wait_for
 
 MODELFILE = "FROM smollm2\nSYSTEM You are a pirate.\n"
 MODEL_BYTES = 90e6
@@ -174,7 +175,7 @@ def test_a_model_survives_an_update_that_is_cut(
         create("The second licence. " * 5000)
         network.faults, network.fault_share = ("stall",), 1.0
         page = visit(context, network.address, query)
-        until(lambda: stored(page)["moving"]["index"] != first["index"])
+        wait_for(lambda: stored(page)["moving"]["index"] != first["index"])
         page.close()
         network.visit += 1
         network.faults = ()
@@ -249,11 +250,6 @@ def test_a_file_that_is_no_model_is_named(server: Server, context: BrowserContex
     section.get_by_label("Import a file").set_input_files(wrong)
     expect(section.locator("#storage-message")).to_contain_text("notes.gguf is no GGUF file")
     assert stored(page) == {}
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        time.sleep(0.02)
 
 
 def wait_for_bytes(page: Page, count: float) -> None:

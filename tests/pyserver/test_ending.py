@@ -3,8 +3,7 @@
 import http.client
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
+from tests.waiting import wait_for
 from transom_server.app import create_app
 from transom_server.engines import choice
 from transom_server.http.serving import Server
@@ -163,10 +163,3 @@ def refused(server: Server) -> bool:
     finally:
         connection.close()
     return False
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -5,12 +5,12 @@ import http.client
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_for
 from transom_models.digest import Digest
 from transom_server.app import create_app
 from transom_server.http import file_sending
@@ -150,10 +150,3 @@ def open_files() -> list[str]:
         except OSError:
             continue  # closed in between
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -5,8 +5,7 @@ import http.client
 import json
 import resource
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.fakes.fake_engine import FakeLoader
 from tests.pyserver.native_models import put_native
+from tests.waiting import wait_for
 from transom_server.app import create_app
 from transom_server.engines import choice
 from transom_server.http import listening
@@ -160,10 +160,3 @@ def test_descriptors_set_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clients_that_vanish_without_a_word_are_found_out() -> None:
     names = {option for level, option, _ in listening.socket_options()}
     assert {socket.TCP_NODELAY, socket.SO_KEEPALIVE} <= names
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, closing
 import pytest
 
 from tests.fakes.fake_engine import FakeEngine, FakeLoader
+from tests.waiting import wait_for
 from transom_api.engine import (
     EngineError,
     EngineFailed,
@@ -132,14 +133,13 @@ def test_whoever_came_first_is_served_first(models: LoadedModels[None], loader: 
         with use(models, options=options):
             order.append(name)
 
-    threads = [
-        threading.Thread(target=ask, args=("otherwise", LoadOptions(context_tokens=8))),
-        threading.Thread(target=ask, args=("as it is", LoadOptions())),
-    ]
+    threads: list[threading.Thread] = []
+    asked = (("otherwise", LoadOptions(context_tokens=8)), ("as it is", LoadOptions()))
     with use(models):
-        for thread in threads:
-            thread.start()
-            time.sleep(0.1)
+        for row in asked:
+            threads.append(threading.Thread(target=ask, args=row))
+            threads[-1].start()
+            wait_for(lambda: models.waiting == len(threads))
         assert order == []
     for thread in threads:
         thread.join(SECONDS)
@@ -376,7 +376,7 @@ def test_a_small_model_does_not_pass_a_large_one_that_waits(loader: FakeLoader) 
             for name, size in (("large", 90_000), ("small", 10_000)):
                 threads.append(threading.Thread(target=enter, args=(name, size)))
                 threads[-1].start()
-                time.sleep(0.2)
+                wait_for(lambda: held.waiting == len(threads))
             assert order == []
         for thread in threads:
             thread.join(SECONDS)
@@ -413,14 +413,14 @@ def test_clients_take_turns(loader: FakeLoader) -> None:
             for client in ("a", "a", "a", "b"):
                 threads.append(threading.Thread(target=enter, name=client))
                 threads[-1].start()
-                time.sleep(0.1)
+                wait_for(lambda: held.waiting == len(threads))
         for thread in threads:
             thread.join(SECONDS)
         assert order == ["a", "b", "a", "a"]
 
 
 def test_a_full_line_turns_away_and_so_does_a_long_wait(loader: FakeLoader) -> None:
-    line = WaitingLine(most=2, patience_seconds=0.3)
+    line = WaitingLine(most=2, patience_seconds=2)
     with closing(budgeted(loader, 100_000, line=line)) as held:
         failed: list[Exception] = []
 
@@ -435,7 +435,7 @@ def test_a_full_line_turns_away_and_so_does_a_long_wait(loader: FakeLoader) -> N
             threads = [threading.Thread(target=wait, name=client) for client in "ab"]
             for thread in threads:
                 thread.start()
-            time.sleep(0.15)
+            wait_for(lambda: held.waiting == 2)
             with (
                 pytest.raises(Overloaded, match="wait already"),
                 take(held, "one", 1),
@@ -444,7 +444,7 @@ def test_a_full_line_turns_away_and_so_does_a_long_wait(loader: FakeLoader) -> N
             for thread in threads:
                 thread.join(SECONDS)
         assert [str(error) for error in failed] == 2 * [
-            "no place for this request within 0.3 seconds; ask again in 5 seconds"
+            "no place for this request within 2 seconds; ask again in 5 seconds"
         ]
         with take(held, "one", 1):
             assert len(line) == 0

@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.waiting import wait_for
 from transom_server.store import Store
 
 SECONDS = 30
@@ -139,10 +139,3 @@ def test_settings_that_cannot_be_are_one_line(filled: Store, tmp_path: Path) -> 
         assert done.returncode == 2
         assert error in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -1,10 +1,10 @@
 """pytest tests/pyserver/test_slots.py: who gets which slot, told by llama.cpp's log."""
 
 import threading
-import time
 
 import pytest
 
+from tests.waiting import wait_for
 from transom_api.engine import RequestCancelled
 from transom_server.engines import slots as module
 from transom_server.engines.slots import Lease, Slots, parallel_for, shared_chars
@@ -82,7 +82,7 @@ def test_a_request_that_was_refused_leaves_its_slot_at_once() -> None:
 
 
 def test_one_that_nobody_knows_of_leaves_it_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNSURE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "UNSURE_SECONDS", 2)
     slots = Slots(1)
     slots.give_back(take(slots))
     assert is_full(slots)
@@ -122,10 +122,10 @@ def test_whoever_comes_first_is_served_first() -> None:
 
     large = threading.Thread(target=ask, args=("large", 3))
     large.start()
-    time.sleep(0.1)
+    wait_for(lambda: len(slots._queue) == 1)
     small = threading.Thread(target=ask, args=("small", 1), daemon=True)
     small.start()
-    time.sleep(0.1)
+    wait_for(lambda: len(slots._queue) == 2)
     assert order == []  # it would fit, but the large one would wait for ever
     slots.give_back(first, refused=True)
     large.join(SECONDS)

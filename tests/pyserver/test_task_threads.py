@@ -3,11 +3,11 @@
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.waiting import wait_for
 from transom_server.http.task_threads import TaskThreads
 
 BASE, MOST = 2, 6
@@ -162,10 +162,3 @@ def test_a_stack_holds_what_python_lets_nest(threads: TaskThreads) -> None:
     assert all(task.done.wait(60) for task in tasks)
     assert len(found) == 3 * len(tasks)
     assert threading.stack_size() == before
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
