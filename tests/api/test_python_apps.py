@@ -9,6 +9,7 @@ tests/e2e/test_python_in_browser.py.
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,7 @@ def site(
         missing_tool(f"no @pyscript/core in {NPM}; make it with: .ci/setup node tests/api/npm")
     folder, wheels, kernel = map(tmp_path_factory.mktemp, ("site", "wheels", "kernel"))
     build_page(folder, missing_tool)
+    shutil.copy(ROOT / "web" / "public" / "fanlight.svg", folder)
     (folder / "contract.json").write_text(json.dumps(contract()))
     download_wheels(wheels, EXAMPLES / "openai-wheels.txt")
     download_wheels(kernel, EXAMPLES / "jupyterlite-wheels.txt")

@@ -177,9 +177,8 @@ def test_a_model_survives_an_update_that_is_cut(
         page = visit(context, network.address, query)
         wait_for(lambda: stored(page)["moving"]["index"] != first["index"])
         page.close()
-        network.visit += 1
-        network.faults = ()
 
+        # Held back until there is nobody left of that visit who would ask again.
         context.set_offline(True)
         page = visit(context, network.address, query)
         report = ready(page)
@@ -188,6 +187,8 @@ def test_a_model_survives_an_update_that_is_cut(
         assert first["totalBytes"] <= model["storedBytes"] < model["totalBytes"]
         page.close()
 
+        network.visit += 1
+        network.faults = ()
         context.set_offline(False)
         page = visit(context, network.address, query)
         assert ready(page)["isOffline"] is False

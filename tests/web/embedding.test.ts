@@ -16,13 +16,18 @@ const WINDOW = 4;
 class FakeEncoder implements EncoderRuntime {
   readonly contextWindowSize = WINDOW;
   readonly encoded: number[][] = [];
+  /** How many texts each call had. */
+  readonly runs: number[] = [];
   release: Promise<void> = Promise.resolve();
 
-  async encode(tokenIds: readonly number[]): Promise<Float32Array> {
-    this.encoded.push([...tokenIds]);
+  async encode(texts: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    this.runs.push(texts.length);
+    this.encoded.push(...texts.map((tokenIds) => [...tokenIds]));
     await this.release;
-    const sum = tokenIds.reduce((total, id) => total + id, 0);
-    return Float32Array.of(3 * sum, 4 * sum);
+    return texts.map((tokenIds) => {
+      const sum = tokenIds.reduce((total, id) => total + id, 0);
+      return Float32Array.of(3 * sum, 4 * sum);
+    });
   }
 
   dispose(): void {
@@ -54,6 +59,32 @@ describe("EmbeddingModel", () => {
       ["0.600000", "0.800000"],
     ]);
     expect(tokenCounts).toEqual([3, 4]);
+  });
+
+  it("runs short texts together, as many tokens as one text may have", async () => {
+    const { runtime, model } = start();
+    const texts = [
+      [1],
+      [2, 3],
+      [4],
+      [5],
+      [6, 7, 8, 9],
+      [10],
+      ...Array.from({ length: 4 }, () => [1]),
+    ];
+    const { vectors } = await model.embed({ texts, normalize: false });
+    expect(runtime.runs).toEqual([3, 1, 1, 4, 1]);
+    expect(runtime.encoded).toEqual(texts);
+    expect(vectors.map(([first]) => first)).toEqual([3, 15, 12, 15, 90, 30, 3, 3, 3, 3]);
+  });
+
+  it("lets go between two runs", async () => {
+    const { runtime, model } = start();
+    const gone = new AbortController();
+    const reply = model.embed({ texts: [[1, 2, 3], [4, 5, 6], [7]] }, gone.signal);
+    gone.abort();
+    await expect(reply).rejects.toMatchObject({ code: "aborted" });
+    expect(runtime.encoded).toEqual([]);
   });
 
   it("gives the model's own vectors on request, and zeros as they are", async () => {

@@ -8,6 +8,9 @@ import { WaitingLine } from "./waiting-line.ts";
 
 type EmbeddingTokenizer = Pick<ChatTokenizer, "encodeWhole" | "vocabularySize">;
 
+/** Each of a run has a buffer that its vector lands in. */
+const MOST_IN_RUN = 64;
+
 export class EmbeddingModel {
   readonly #runtime: EncoderRuntime;
   readonly #tokenizer: EmbeddingTokenizer;
@@ -24,7 +27,9 @@ export class EmbeddingModel {
    * A text that is too long is an error, never cut: a vector of its beginning would look as good as
    * any. All lengths are checked before the first text runs.
    *
-   * @param signal looked at between two texts.
+   * Short texts run together: no run is longer than the longest text may be.
+   *
+   * @param signal looked at between two runs.
    * @throws TransomError `context-overflow` naming the text, `invalid-request` for a token that there
    *   is not, `aborted`, or what the runtime throws.
    */
@@ -44,14 +49,16 @@ export class EmbeddingModel {
       tokenIds.push(ids);
     }
     const vectors: Float32Array[] = [];
-    for (const ids of tokenIds) {
+    for (const run of runsOf(tokenIds, this.#runtime.contextWindowSize)) {
       if (signal?.aborted === true) {
         stopped();
       }
-      const vector = await this.#runtime.encode(ids);
-      vectors.push(normalize ? toUnitLength(vector) : vector);
+      vectors.push(...(await this.#runtime.encode(run)));
     }
-    return { vectors, tokenCounts: tokenIds.map(({ length }) => length) };
+    return {
+      vectors: normalize ? vectors.map(toUnitLength) : vectors,
+      tokenCounts: tokenIds.map(({ length }) => length),
+    };
   }
 
   #idsOf(text: EmbedRequest["texts"][number]): readonly number[] | Promise<readonly number[]> {
@@ -79,6 +86,25 @@ export class EmbeddingModel {
       throw new TransomError("invalid-request", `${which} has no tokens.`);
     }
   }
+}
+
+/** The same texts in the same order, in runs of so many tokens at most. */
+function* runsOf(
+  texts: readonly (readonly number[])[],
+  mostTokens: number,
+): Generator<(readonly number[])[]> {
+  let run: (readonly number[])[] = [];
+  let tokens = 0;
+  for (const text of texts) {
+    if (tokens + text.length > mostTokens || run.length === MOST_IN_RUN) {
+      yield run;
+      run = [];
+      tokens = 0;
+    }
+    run.push(text);
+    tokens += text.length;
+  }
+  yield run;
 }
 
 function stopped(): never {

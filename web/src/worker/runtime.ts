@@ -28,11 +28,11 @@ export interface ModelRuntime {
 }
 
 export interface EncoderRuntime {
-  /** Most tokens that `encode` may take. */
+  /** Most tokens that a text may have. */
   readonly contextWindowSize: number;
 
-  /** The vector of a text's tokens, of any length; waits for the GPU. */
-  encode(tokenIds: readonly number[]): Promise<Float32Array>;
+  /** The vector, of any length, of each text's tokens; waits for the GPU once for all of them. */
+  encode(texts: readonly (readonly number[])[]): Promise<Float32Array[]>;
   dispose(): void;
 }
 

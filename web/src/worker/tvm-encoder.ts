@@ -20,17 +20,24 @@ export class TvmEncoder implements EncoderRuntime {
     return this.#library.metadata.contextWindowSize;
   }
 
-  async encode(tokenIds: readonly number[]): Promise<Float32Array> {
+  async encode(texts: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const landed = texts.map((tokenIds) => this.#begin(tokenIds));
+    await this.#library.settle();
+    return landed.map((copy) => {
+      const vector = copy.toArray() as Float32Array;
+      copy.dispose();
+      return vector;
+    });
+  }
+
+  /** Where a text's vector will lie once the GPU has come to it. */
+  #begin(tokenIds: readonly number[]): tvmjs.Tensor {
     const { tvm, device } = this.#library;
-    const landed = this.#library.scoped(() => {
+    return this.#library.scoped(() => {
       const tokens = tvm.empty([tokenIds.length], "int32", device).copyFrom([...tokenIds]);
       const vector = this.#encode(tokens, this.#params) as tvmjs.Tensor;
       return this.#library.keep(tvm.empty(vector.shape, "float32", tvm.cpu()).copyFrom(vector));
     });
-    await this.#library.settle();
-    const vector = landed.toArray() as Float32Array;
-    landed.dispose();
-    return vector;
   }
 
   dispose(): void {

@@ -12,11 +12,15 @@ export class LlamaEncoder implements EncoderRuntime {
     this.contextWindowSize = contextWindowSize;
   }
 
-  /** A vector of length 1: wllama gives no other, so `normalize: false` changes nothing here. */
-  async encode(tokenIds: readonly number[]): Promise<Float32Array> {
-    // What another text left behind would count as what came before this one.
-    await this.#llama.clear();
-    return this.#llama.embed(tokenIds);
+  /** Vectors of length 1: wllama gives no others, so `normalize: false` changes nothing here. */
+  async encode(texts: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const vectors: Float32Array[] = [];
+    for (const tokenIds of texts) {
+      // What another text left behind would count as what came before this one.
+      await this.#llama.clear();
+      vectors.push(await this.#llama.embed(tokenIds));
+    }
+    return vectors;
   }
 
   dispose(): void {
