@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Folders that are stages of .ci/run, by their markers.
 STAGES = {Path(__file__).parent / name: name for name in ("e2e", "api", "app")}
@@ -22,6 +23,9 @@ def pytest_configure() -> None:
     reads the logins and API keys of the person who runs the tests."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["TRANSOM_CONFIG"] = NO_SETTINGS
+    # A machine that stands still for a moment has found no example.
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

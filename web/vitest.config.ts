@@ -12,5 +12,10 @@ export default defineConfig({
     root: fileURLToPath(new URL("..", import.meta.url)),
     include: ["tests/web/**/*.test.{ts,tsx}"],
     environment: "node",
+    setupFiles: ["tests/web/setup.ts"],
+    // What hangs is found in the end; a machine that is busy elsewhere has not failed.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });

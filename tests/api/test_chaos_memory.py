@@ -110,14 +110,20 @@ def test_whoever_is_too_many_is_told_when_to_come_again(server: Server) -> None:
             return response.status, response.headers.get("Retry-After")
 
     with stream(server.address, CHAT, "model1") as response:
+        # Not even an endless stream ends meanwhile.
+        (engine,) = engines(server.pid)
+        os.kill(engine, signal.SIGSTOP)
         with ThreadPoolExecutor(4 * QUEUE) as pool:
-            answers = [pool.submit(one, number) for number in range(4 * QUEUE)]
-            # They are one client, and that may fill half of the line.
-            wait_for(
-                lambda: sum(answer.done() for answer in answers) == 4 * QUEUE - QUEUE // 2,
-                "all but those that wait are told",
-            )
-            assert metrics(server.address)["transom_waiting_requests"] == QUEUE // 2
+            try:
+                answers = [pool.submit(one, number) for number in range(4 * QUEUE)]
+                # They are one client, and that may fill half of the line.
+                wait_for(
+                    lambda: sum(answer.done() for answer in answers) == 4 * QUEUE - QUEUE // 2,
+                    "all but those that wait are told",
+                )
+                assert metrics(server.address)["transom_waiting_requests"] == QUEUE // 2
+            finally:
+                os.kill(engine, signal.SIGCONT)
             response.close()
             results = Counter(answer.result(SECONDS) for answer in answers)
     (refusal,) = (row for row in results if row[0] != 200)

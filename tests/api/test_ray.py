@@ -84,7 +84,7 @@ class Stream(threading.Thread):
     def run(self) -> None:
         body = {
             "messages": [{"role": "user", "content": f"Tell story {self._number}"}],
-            "max_tokens": 120,
+            "max_tokens": 300,
             "ignore_eos": True,
             "stream": True,
         }
@@ -119,7 +119,7 @@ def is_pair(replicas: list[str]) -> bool:
     return len(replicas) == 2 and len(set(replicas)) == 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_node_dies_under_load(
     environment: Callable[[str], Path], models: Path, tmp_path: Path
 ) -> None:

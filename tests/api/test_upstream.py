@@ -134,7 +134,7 @@ def test_the_answer_is_the_same(front: Server, behind: Server, name: str) -> Non
 
 
 def test_a_stream_is_the_same(front: Server, behind: Server) -> None:
-    body = {"messages": MESSAGES, "max_tokens": 12, "stream": True}
+    body = {"messages": MESSAGES, "max_tokens": 64, "stream": True}
     found = []
     for server, model in ((behind, "smollm2"), (front, "big:7b")):
         data = json.dumps({"model": model, **body}).encode()

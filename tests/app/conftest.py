@@ -162,7 +162,7 @@ def browser_context(
         reduced_motion="reduce",
         locale="en-GB",
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(120_000)
     try:
         yield context
     finally:

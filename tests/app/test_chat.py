@@ -19,6 +19,7 @@ from tests.app.conftest import (
     ask,
     open_chat,
 )
+from tests.e2e.browser import wait_until
 
 pytestmark = [pytest.mark.app, pytest.mark.slow, pytest.mark.browser]
 
@@ -222,6 +223,11 @@ def test_an_edited_question_is_a_branch(sized: Page, server: ScriptedServer) -> 
     answered(sized, "Dogs bark.")
 
 
+def copied(page: Page, text: str) -> None:
+    """Wait for the clipboard: that it was copied is said for two seconds only."""
+    wait_until(page, "async (text) => (await navigator.clipboard.readText()).trim() === text", text)
+
+
 def test_what_was_said_is_copied_as_it_was_written(
     chat: Page, browser_context: BrowserContext, server: ScriptedServer, complaints: object
 ) -> None:
@@ -229,17 +235,15 @@ def test_what_was_said_is_copied_as_it_was_written(
     server.scripts["markdown"] = MARKDOWN
     ask(chat, "Doors @markdown")
     expect(last(chat).locator(".message-note")).to_be_visible()
-    read = "() => navigator.clipboard.readText()"
     # The first button is the one of the code.
     last(chat).locator(".turn-actions").get_by_role("button", name="Copy").click()
-    expect(last(chat).get_by_role("button", name="Copied")).to_be_visible()
-    assert chat.evaluate(read).strip() == MARKDOWN.strip()
+    copied(chat, MARKDOWN.strip())
     press(chat.locator("li.asked"), "Copy")
-    assert chat.evaluate(read) == "Doors @markdown"
+    copied(chat, "Doors @markdown")
     last(chat).locator("pre, .code").first.locator("xpath=ancestor-or-self::*").get_by_role(
         "button", name=re.compile("^Copy")
     ).first.click()
-    assert chat.evaluate(read).strip() == 'print("open")'
+    copied(chat, 'print("open")')
 
 
 def test_a_failed_answer_says_why_and_can_be_tried_again(
@@ -380,7 +384,7 @@ def test_thoughts_are_folded(
     press(last(page), "Answer again")
     expect(summary).to_contain_text("Thinking…")
     # From a second on its length is said.
-    page.wait_for_timeout(1200)
+    page.wait_for_function("() => window.transom.partial().reasoningSeconds > 1.1")
     press(page, "Stop")
     expect(summary).to_contain_text(re.compile(r"Thought for \d"))
     length = summary.inner_text()
@@ -405,6 +409,16 @@ def test_the_end_is_followed_until_somebody_reads_further_up(
     scroller.hover()
     sized.mouse.wheel(0, -10_000)
     expect(to_end).to_be_visible()
+    # Until the wheel has come to rest.
+    sized.wait_for_function(
+        f"""() => {{
+            const top = ({reading})().scrollTop;
+            const rests = window.topBefore === top;
+            window.topBefore = top;
+            return rests;
+        }}""",
+        polling=200,
+    )
     at = scroller.evaluate("each => each.scrollTop")
     height = scroller.evaluate("each => each.scrollHeight")
     sized.wait_for_function(f"() => ({reading})().scrollHeight > {height} + 100")
@@ -413,4 +427,5 @@ def test_the_end_is_followed_until_somebody_reads_further_up(
     expect(to_end).to_have_count(0)
     press(sized, "Stop")
     expect(last(sized).locator(".message-note")).to_contain_text("stopped")
-    assert scroller.evaluate(away) < 80
+    # The page follows in its next frame.
+    sized.wait_for_function(f"() => ({away})(({reading})()) < 80")

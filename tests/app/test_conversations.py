@@ -57,6 +57,11 @@ def row(page: Page, title: str) -> Locator:
     return side(page).locator(".conversation").filter(has_text=title)
 
 
+def keep_undo(page: Page) -> None:
+    """What can be taken back shows for eight seconds, or for as long as the mouse is over it."""
+    side(page).get_by_role("button", name="Undo").hover()
+
+
 def titles(page: Page, *expected: str) -> None:
     """The conversations that are listed, from the top."""
     expect(side(page).locator(".conversation-title")).to_have_text(list(expected))
@@ -174,6 +179,7 @@ def test_names_pins_and_deleting_with_a_way_back(three: Page) -> None:
 
     row(three, "Polar bears").focus()
     three.keyboard.press("Delete")
+    keep_undo(three)
     expect(side(three).get_by_text("Deleted “Polar bears”.")).to_be_visible()
     titles(three, "Clouds @hello", "Apples @hello")
     expect(row(three, "Apples")).to_be_focused()
@@ -212,6 +218,8 @@ def test_a_deleted_conversation_says_so_at_its_address_and_comes_back(three: Pag
     # Nobody brings back what an earlier visit deleted.
     menu(three, "Bears @hello", "Delete")
     expect(three.locator("li.asked")).to_have_count(0)
+    # Read back from the database.
+    titles(three, "Clouds @hello", "Apples @hello")
     three.goto(address)
     three.reload()
     expect(gone(three)).to_contain_text("It was deleted, or another browser has it.")
@@ -268,6 +276,7 @@ def test_two_tabs_follow_each_other(three: Page, server: ScriptedServer) -> None
     titles(other, "Weather", "Dew @hello", "Bears @hello", "Apples @hello")
     titles(three, "Weather", "Dew @hello", "Bears @hello", "Apples @hello")
     menu(three, "Bears @hello", "Delete")
+    keep_undo(three)
     titles(other, "Weather", "Dew @hello", "Apples @hello")
     side(three).get_by_role("button", name="Undo").click()
     titles(other, "Weather", "Dew @hello", "Bears @hello", "Apples @hello")
@@ -460,7 +469,7 @@ def test_one_conversation_is_saved_to_read(three: Page, tmp_path: Path) -> None:
 def visit(playwright: Playwright, chromium: str, profile: Path) -> Iterator[BrowserContext]:
     """Again with the same profile."""
     with open_chromium(playwright, chromium, profile, WITHOUT_WEBGPU) as context:
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)
         yield context
 
 

@@ -77,7 +77,7 @@ def noted(playwright: Playwright, chromium: str, folder: Path) -> Iterator[tuple
         reduced_motion="reduce",
         locale="en-GB",
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(120_000)
     try:
         yield context, network
     finally:
@@ -95,13 +95,15 @@ def test_the_log_has_who_else_is_asked(
             """() => {
                 new WebSocket("ws://socket.invalid/");
                 navigator.sendBeacon("http://beacon.invalid/", "said");
-                const worker = "fetch('http://worker.invalid/').catch(() => 0)";
-                new Worker(URL.createObjectURL(new Blob([worker])));
+                const worker = "fetch('http://worker.invalid/').catch(() => postMessage(0))";
+                const asking = new Worker(URL.createObjectURL(new Blob([worker])));
                 const hint = Object.assign(document.createElement("link"), {
                     rel: "dns-prefetch", href: "http://hint.invalid/",
                 });
                 document.head.append(hint);
-                return new Promise((resolve) => setTimeout(resolve, 1000));
+                return new Promise((resolve) => {
+                    asking.onmessage = () => setTimeout(resolve, 3000);
+                });
             }"""
         )
     wanted = {f"{name}.invalid" for name in ("image", "socket", "beacon", "worker", "hint")}

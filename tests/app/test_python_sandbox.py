@@ -23,8 +23,10 @@ from tests.e2e.commands import BUILD_TIMEOUT_SECONDS, ROOT, TRANSOM, run_checked
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-SECONDS: Final = 6
+SECONDS: Final = 120
 """That a program may take here."""
+BRIEF_SECONDS: Final = 6
+"""That one which takes too long has."""
 PNG: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -310,11 +312,14 @@ def test_python_has_no_javascript(page: Page) -> None:
 
 
 def test_a_loop_is_ended_and_a_stop_is_at_once(page: Page) -> None:
-    said(page, "x = 1")
-    found = run(page, "print('begun')\nwhile True: pass")
-    assert f"longer than {SECONDS} seconds" in found["failed"]
+    brief = page.context.new_page()
+    brief.goto(page.url.replace(f"seconds={SECONDS}", f"seconds={BRIEF_SECONDS}"))
+    said(brief, "x = 1")
+    found = run(brief, "print('begun')\nwhile True: pass")
+    assert f"longer than {BRIEF_SECONDS} seconds" in found["failed"]
     assert found["failed"].endswith("It printed:\nbegun")
-    assert "NameError" in said(page, "x")
+    assert "NameError" in said(brief, "x")
+    brief.close()
     assert "stopped" in run(page, "while True: pass", 300)["failed"]
     assert said(page, "'alive'") == "'alive'"
     assert len([frame for frame in page.frames if frame.url == "about:srcdoc"]) == 1

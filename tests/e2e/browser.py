@@ -16,6 +16,8 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Error, Page, Playwright, Worker, expect
 
+from tests.waiting import SECONDS
+
 WITHOUT_WEBGPU = (
     # Tests run as root on a machine of their own; Chromium's sandbox refuses root.
     "--no-sandbox",
@@ -39,7 +41,7 @@ PAGE_TIMEOUT_SECONDS = 600
 """A CPU compiles shaders and answers: minutes where a GPU takes a moment."""
 
 # Playwright's own five seconds are less than one prefill on a CPU.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=SECONDS * 1000)
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def watch(page: Page) -> list[str]:
     return complaints
 
 
-def wait_until(page: Page, is_so: str, arg: Any = None, seconds: float = 30) -> None:
+def wait_until(page: Page, is_so: str, arg: Any = None, seconds: float = SECONDS) -> None:
     """Until a function of the page answers with something true, or a promise of it.
 
     `Page.wait_for_function` takes a promise itself for something true.
@@ -93,7 +95,16 @@ def wait_until(page: Page, is_so: str, arg: Any = None, seconds: float = 30) -> 
 
 def engine_worker(page: Page) -> Worker:
     """The page's worker that has the GPU; another one has the API."""
-    [worker] = [each for each in page.workers if each.url.rpartition("/")[2].startswith("worker-")]
+
+    def found() -> list[Worker]:
+        return [each for each in page.workers if each.url.rpartition("/")[2].startswith("worker-")]
+
+    # A page that has just been opened has none before its script has come.
+    deadline = time.monotonic() + SECONDS
+    while not found():
+        assert time.monotonic() < deadline, "no engine worker"
+        page.wait_for_timeout(50)
+    [worker] = found()
     return worker
 
 

@@ -6,13 +6,13 @@ what is tested is what is shipped.
 
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,13 +119,9 @@ def serve(
     command: Path = TRANSOM,
 ) -> Iterator[Server]:
     """`transom serve` on a free port until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [str(command), "serve", "--port", str(port), *arguments],
+            [str(command), "serve", "--port", "0", *arguments],
             env={
                 **os.environ,
                 "TRANSOM_MODELS": str(store),
@@ -138,22 +134,20 @@ def serve(
             cwd=ROOT,
         )
         try:
-            _wait_until_healthy(address, process, log_path)
-            yield Server(address, log_path, process.pid)
+            yield Server(_address(process, log_path), log_path, process.pid)
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=120)
 
 
-def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+def _address(process: subprocess.Popen[bytes], log_path: Path) -> str:
+    """Where it listens, which it says first, once it is well."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(f"{address}/healthz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
+    while time.monotonic() < deadline and process.poll() is None:
+        said = re.search(r"^http://127\.0\.0\.1:\d+$", log_path.read_text(errors="replace"), re.M)
+        if said is not None:
+            with suppress(OSError), urllib.request.urlopen(f"{said[0]}/healthz", timeout=5):
+                return said[0]
+        time.sleep(0.1)
     pytest.fail(f"transom serve did not come up\n{log_path.read_text(errors='replace')[-4000:]}")

@@ -123,7 +123,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     page = visit.page
     page.evaluate("window.transom.newChat()")
     expect(page.get_by_role("textbox", name="Message")).to_be_focused()
-    page.keyboard.type("Count from one to one hundred.")
+    page.keyboard.type("Write a very long story about a ship and all of its crew.")
     page.keyboard.press("Enter")
     answer = page.locator("li.answered .message-text").last
     expect(answer).to_have_text(re.compile(r"\S"))

@@ -6,9 +6,12 @@ SwiftShader. The file is tiny and its weights are random: what takes time is mak
 is no slower for large ones.
 """
 
+import glob
 import json
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from tests.e2e.commands import Server, serve, transom
 from tests.fakes.tiny_gguf import tiny_llama
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 NAME = "me/dropped:latest"
 # Every text that a row of the work shows.
@@ -98,9 +101,10 @@ def card(page: Page) -> Locator:
 def children(pid: int) -> list[int]:
     """Processes of the server's, and theirs."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children(int(child))]
+    for task in glob.glob(f"/proc/{pid}/task/*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            for child in Path(task).read_text().split():
+                found += [int(child), *children(int(child))]
     return found
 
 
@@ -120,14 +124,14 @@ def test_what_is_stopped_half_way_leaves_nothing(visit: Visit) -> None:
     wait_for(lambda: children(visit.server.pid) == before)
     # Not even the file, which came for this.
     wait_for(lambda: blobs(store) == [])
-    assert [path for path in (store / "scratch").rglob("*") if path.is_file()] == []
+    wait_for(lambda: not any(files for _, _, files in os.walk(store / "scratch")))
     assert json.loads(transom("list", "--json", store=store).stdout) == []
 
 
 def test_the_server_compiles_and_this_browser_answers(visit: Visit) -> None:
     page, server = visit.page, visit.server
     drop(page, visit.file)
-    expect(work(page).get_by_text("Here now")).to_be_visible(timeout=300_000)
+    expect(work(page).get_by_text("Here now")).to_be_visible(timeout=900_000)
     said = page.evaluate("window.rows")
     # What takes no time may never show.
     assert any(row.startswith("Sending the file to the server · ") for row in said)
@@ -177,5 +181,7 @@ def test_what_is_no_model_is_one_sentence(visit: Visit) -> None:
     drop(page, broken)
     error = work(page).locator(".work-error")
     expect(error).to_have_text(re.compile(r"^broken\.gguf: [^\n]*truncated[^\n]*\.$"))
-    # The refusal itself is an error to the console.
-    assert [words for words in visit.complaints if "400" not in words] == []
+    # The refusal itself is an error to the console; so is the 405 for whoever takes a file back
+    # while the work that was stopped still holds it, and asks again.
+    refused = re.compile(r"status of 40[05]\b")
+    assert [words for words in visit.complaints if not refused.search(words)] == []

@@ -122,6 +122,10 @@ def read_storage(page: Page) -> dict[str, Any]:
                 const blobs = await root.getDirectoryHandle("blobs");
                 for await (const [name, handle] of blobs.entries()) {
                     const content = await (await handle.getFile()).arrayBuffer();
+                    // Being written: the store takes it for none, too.
+                    if (content.byteLength === 0) {
+                        continue;
+                    }
                     bytes += content.byteLength;
                     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
                     const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0"));
@@ -142,7 +146,8 @@ def read_storage(page: Page) -> dict[str, Any]:
                 try {
                     return await walk();
                 } catch (error) {
-                    if (error.name !== "NotFoundError" || tries === 0) {
+                    const gone = ["NotFoundError", "NotReadableError"];
+                    if (!gone.includes(error.name) || tries === 0) {
                         throw error;
                     }
                 }

@@ -145,7 +145,7 @@ def test_the_visitor_is_asked_and_answers_are_made_here(
     chat = {"model": "smollm2", "messages": [{"role": "user", "content": QUESTION}]}
     answer = ask(page, "/chat/completions", {**chat, "temperature": 0, "stream": True})
     assert answer["servedBy"] == "browser; as chosen"
-    assert len(answer["pieces"]) > 2
+    assert len(answer["pieces"]) > 1
     assert '"content":"Paris"' in "".join(answer["pieces"]).replace(" Paris", "Paris")
     with pytest.raises(Exception, match="is not offered to other sites"):
         ask(page, "/responses", chat)

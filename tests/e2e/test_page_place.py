@@ -14,7 +14,7 @@ from tests.e2e.browser import WITHOUT_WEBGPU, open_chromium, serve_folder
 from tests.e2e.commands import Compiled, serve, transom
 
 QUESTION = "What is the capital of France?"
-LONG_QUESTION = "Count from one to one hundred."
+LONG_QUESTION = "Write a very long story about a ship and all of its crew."
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(900)]
 

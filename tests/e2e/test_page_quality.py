@@ -42,7 +42,6 @@ OWN = {
 def context(playwright: Playwright, chromium: str, tmp_path: Path) -> Iterator[BrowserContext]:
     profile = tmp_path / "profile"
     with open_chromium(playwright, chromium, profile, WITHOUT_WEBGPU) as context:
-        context.set_default_timeout(60_000)
         yield context
 
 

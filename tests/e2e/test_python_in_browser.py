@@ -62,11 +62,13 @@ def page(
         complaints = watch(opened)
         opened.goto(f"{site}/examples/python.html")
         frame = opened.frame_locator("iframe")
-        expect(frame.locator("#line")).to_have_text("Models of this browser answer here.")
-        expect(opened.locator("#run")).to_be_enabled()
+        expect(frame.locator("#line")).to_have_text(
+            "Models of this browser answer here.", timeout=600_000
+        )
+        expect(opened.locator("#run")).to_be_enabled(timeout=600_000)
         yield opened
         # What is refused is an error to the console, too.
-        assert [words for words in complaints if "404" not in words] == []
+        assert [words for words in complaints if "status of 404" not in words] == []
 
 
 def run(page: Page, program: str) -> str:

@@ -284,6 +284,7 @@ class FlakyServer:
 
     def forget(self) -> None:
         with self.lock:
+            assert self.lock.wait_for(lambda: not self.leaving, LEAVING_SECONDS), self.requests
             self.answered.clear()
             self.requests.clear()
 

@@ -19,8 +19,8 @@ QUICK = Patience(
     first_wait=0.001,
     longest_wait=0.01,
     longest_retry_after=0.02,
-    connect_timeout=5,
-    read_timeout=5,
+    connect_timeout=60,
+    read_timeout=60,
 )
 # For servers that stall. On a busy machine a good server may look so, too.
 SHORT = replace(QUICK, read_timeout=0.3)

@@ -222,7 +222,8 @@ def test_kill_9_costs_at_most_a_piece_per_connection(
                 seen.append(asked.path)
             if len(seen) == deadly:
                 reached.set()
-            return flaky.slow(0.003)
+            # Held back from then on, so that it does not end before it is killed.
+            return flaky.stall(0) if len(seen) > deadly + 3 else flaky.slow(0.003)
 
         fake.plan = plan
         command = [sys.executable, "-c", PULL, str(target.root), str(name_at(fake.port))]
@@ -538,5 +539,6 @@ def test_pieces_are_not_held_in_memory(origin: Store, port: int, target: Store) 
     put_model(origin, "many", [64 * 1024 * 1024])
     command = [sys.executable, "-c", PEAK, str(target.root), str(name_at(port))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    # Four connections, and pieces of 16 MiB: 3 MiB when this was written.
-    assert int(done.stdout) < 8 * 1024
+    # Less than one piece of 16 MiB: 3 MiB when this was written, and a few more where the system
+    # maps libraries in larger parts.
+    assert int(done.stdout) < 16 * 1024

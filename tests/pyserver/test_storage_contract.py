@@ -485,7 +485,8 @@ def test_a_kill_at_any_request_leaves_a_valid_store(place: Place) -> None:
             done = "done" in child.stdout.read()
         verification = store.verify()
         assert verification.sound
-        assert verification.models == int(done)
+        # The tag may be there, and its word not yet.
+        assert int(done) <= verification.models <= 1
         assert all("/" not in key.removeprefix(f"{BLOBS}/") for key in keys(store, "blobs"))
         storage = store.storage
         assert isinstance(storage, ObjectStorage)

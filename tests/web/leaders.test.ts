@@ -139,8 +139,9 @@ describe("Leaders", () => {
     const found = Promise.all([leaders.find(one.signal), leaders.find(other.signal)]);
     await settle();
     one.abort();
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    expect(asked.length).toBe(2);
+    await vi.waitFor(() => {
+      expect(asked.length).toBe(2);
+    });
     other.abort();
     expect(await found).toEqual([null, null]);
     const later = leaders.find(WAITED_FOR);

@@ -134,6 +134,16 @@ describe("PrefixCache", () => {
     expect(await held(await visit(), "abcd")).toBe("d");
   });
 
+  it("lets go of what is being written, too, and of what would have followed", async () => {
+    const { visit } = disk();
+    const cache = await visit();
+    const saving = cache.save(key("a"), page(7), null);
+    await cache.clear();
+    await expect(saving).resolves.toBe(false);
+    expect(await held(await visit(), "a")).toBe("");
+    await expect(cache.save(key("b"), page(7), null)).resolves.toBe(true);
+  });
+
   it("makes do with less room than it had", async () => {
     const { visit } = disk();
     const first = await visit();

@@ -140,6 +140,9 @@ describe("Answering", () => {
     });
     const reader = (await ask()).body?.getReader();
     await reader?.read();
+    await vi.waitFor(() => {
+      expect(controls).toEqual(["pull"]);
+    });
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(controls).toEqual(["pull"]);
     await reader?.cancel();

@@ -230,6 +230,9 @@ def open_pieces(
             os.close(data)
             raise
         if journal is None:
+            # Whoever has it may have just published the bytes: then this is a new file.
+            if os.fstat(data).st_size == 0:
+                path.unlink(missing_ok=True)
             os.close(data)
             return None
     pieces = PieceFile(path, data, journal, size, piece_bytes, version)

@@ -214,7 +214,8 @@ describe("hostile output", () => {
       };
       time(text.slice(0, text.length / 8));
       const short = Math.max(20, time(text.slice(0, text.length / 8)));
-      expect(time(text)).toBeLessThan(short * 64);
+      // A machine stands still now and then, but not every time.
+      expect([1, 2, 3].some(() => time(text) < short * 64)).toBe(true);
     },
     120_000,
   );

@@ -173,7 +173,7 @@ describe("what it cannot work out", () => {
         // Either way.
       }
     }
-    expect(performance.now() - before).toBeLessThan(500);
+    expect(performance.now() - before).toBeLessThan(10_000);
   });
 });
 

@@ -77,11 +77,13 @@ export class Keeper {
 
   /** Null: there is none. A turn that nobody writes any more is "interrupted", and kept as that. */
   async read(id: Id): Promise<ReadConversation | null> {
-    const conversation = await this.#database.conversation(id);
+    const [conversation, turns] = await Promise.all([
+      this.#database.conversation(id),
+      this.#database.turns(id),
+    ]);
     if (conversation === undefined) {
       return null;
     }
-    const turns = await this.#database.turns(id);
     if (!turns.some(({ state }) => state === "streaming")) {
       return { conversation, turns };
     }

@@ -16,8 +16,8 @@ const KEY = "transom-where";
 /** What in an address is of this browser alone. */
 const OURS = ["engine", "bundle", "imported"];
 const WANTED: readonly Wanted[] = ["auto", "browser", "server"];
-/** A server that needs longer to say that it is well is none to ask in passing. */
-const PROBE_MILLISECONDS = 3000;
+/** A server that needs longer to say that it is well is none to ask; a busy machine needs seconds. */
+const PROBE_MILLISECONDS = 10_000;
 
 /** What is looked at; a page's own by default. */
 export interface Surroundings {

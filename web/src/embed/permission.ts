@@ -58,7 +58,11 @@ export async function askVisitor(
     // No event tells that a window has been closed.
     const watch = setInterval(() => {
       if (asking.closed) {
-        done(null);
+        clearInterval(watch);
+        // What it said before it closed may be on its way.
+        setTimeout(() => {
+          done(null);
+        }, 500);
       }
     }, 500);
     window.addEventListener("message", hear);

@@ -56,7 +56,11 @@ effect(() => {
 void kept.database.then((database) => {
   database.listen((change) => {
     const wanted = missing.peek();
-    if (change.kind === "restored" && wanted !== null && change.conversations.includes(wanted)) {
+    // A database that opened late has "everything".
+    const isBack =
+      change.kind === "everything" ||
+      (change.kind === "restored" && wanted !== null && change.conversations.includes(wanted));
+    if (isBack && wanted !== null) {
       void show(wanted);
     }
     if (change.kind === "deleted") {

@@ -33,6 +33,10 @@ export class PrefixCache {
   readonly #maxBytes: number;
   readonly #now: () => number;
   readonly #kept: Map<string, Kept>;
+  /** Pages that are being written. */
+  readonly #saves = new Set<Promise<boolean>>();
+  /** How often all was let go of. */
+  #cleared = 0;
   #writing: Promise<void> | null = null;
   #isStale = false;
 
@@ -98,7 +102,14 @@ export class PrefixCache {
     return missing;
   }
 
-  async save(key: string, page: Uint8Array, before: string | null): Promise<boolean> {
+  save(key: string, page: Uint8Array, before: string | null): Promise<boolean> {
+    const saving = this.#save(key, page, before).finally(() => this.#saves.delete(saving));
+    this.#saves.add(saving);
+    return saving;
+  }
+
+  async #save(key: string, page: Uint8Array, before: string | null): Promise<boolean> {
+    const cleared = this.#cleared;
     const name = nameOf(key);
     const usedAt =
       before === null ? this.#now() : (this.#kept.get(nameOf(before))?.usedAt ?? NaN) - 1;
@@ -109,6 +120,9 @@ export class PrefixCache {
       return false;
     }
     await write(this.#folder, name, content);
+    if (cleared !== this.#cleared) {
+      return false;
+    }
     this.#kept.set(name, { bytes: content.length, usedAt });
     this.#noteUse();
     return true;
@@ -116,6 +130,9 @@ export class PrefixCache {
 
   /** Let go of all, of other tabs' pages, too: what a conversation said is in its pages. */
   async clear(): Promise<void> {
+    this.#cleared += 1;
+    // A file that is being written cannot be removed.
+    await Promise.allSettled(this.#saves);
     for (const name of [...this.#kept.keys(), ...(await list(this.#folder)).keys()]) {
       await this.#forget(name);
     }
