@@ -2,5 +2,4 @@
 import { vi } from "vitest";
 
 const { waitFor } = vi;
-vi.waitFor = ((callback, options = { timeout: 60_000 }) =>
-  waitFor(callback, options));
+vi.waitFor = (callback, options = { timeout: 60_000 }) => waitFor(callback, options);
