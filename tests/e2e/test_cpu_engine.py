@@ -114,7 +114,7 @@ def test_an_answer_stops_where_it_is(server: Server, page: Page) -> None:
     load(page, f"{server.address}/?model=smollm2")
     answer = page.evaluate(
         """async () => {
-            const answer = window.transom.ask("Write a long story about a ship.", { maxTokens: 200 });
+            const answer = window.transom.ask("Tell a long story of a ship.", { maxTokens: 200 });
             while (window.transom.partial().pieces < 2) {
                 await new Promise((resolve) => setTimeout(resolve, 10));
             }
