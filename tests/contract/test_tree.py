@@ -103,6 +103,8 @@ def test_pages_are_waited_for_with_functions() -> None:
     """Playwright keeps a function, but evaluates an expression again in each frame of the page,
     where its policy may forbid that; and it takes any promise for something true. Whoever needs
     either asks with `tests.e2e.browser.wait_until`."""
-    condition = re.compile(r"\.wait_for_function\(\s*f?[\"'](?!(?:\(\w*\)|\w+) ?=>)")
+    condition = re.compile(
+        r"\.wait_for_function\(\s*f?(?:\"{3}\s*|[\"'](?!\"\"))(?!\s|(?:\(\w*\)|\w+) ?=>)"
+    )
     python = [(str(path), text) for path, text in texts() if path.suffix == ".py"]
     assert [path for path, text in python if condition.search(text)] == []
