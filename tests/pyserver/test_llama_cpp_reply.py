@@ -21,7 +21,7 @@ from transom_server.engines import llama_cpp_reply
 from transom_server.engines.llama_cpp_client import LlamaCppClient
 from transom_server.engines.llama_cpp_process import LlamaCppProcess
 from transom_server.engines.llama_cpp_reply import Reply
-from transom_server.engines.llama_cpp_wire import joined
+from transom_server.engines.llama_cpp_wire import JOINED_TOKENS, joined
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: llama.cpp\r\nTransfer-Encoding: chunked\r\n\r\n"
 PLAIN = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 5\r\n\r\nhello"
@@ -180,3 +180,14 @@ def test_tokens_that_came_together_are_one_step() -> None:
     ]
     assert joined([one, other, two]) == [one, other, two]
     assert joined([]) == []
+
+
+def test_a_long_wait_is_no_long_step() -> None:
+    tokens = [TokenEvent((number,), b"a") for number in range(2 * JOINED_TOKENS + 1)]
+    assert len(joined(tokens[:JOINED_TOKENS])) == 1
+    steps = joined(tokens)
+    assert [step.token_ids for step in steps if isinstance(step, TokenEvent)] == [
+        tuple(range(JOINED_TOKENS)),
+        tuple(range(JOINED_TOKENS, 2 * JOINED_TOKENS)),
+        (2 * JOINED_TOKENS,),
+    ]

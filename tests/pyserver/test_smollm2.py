@@ -57,7 +57,7 @@ def test_it_answers(client: ollama.Client) -> None:
 
 
 def test_an_answer_comes_in_pieces(client: ollama.Client) -> None:
-    # Tokens that come together on a busy machine are one piece; these take seconds.
+    # Tokens that come together on a busy machine are one piece, of a few at most.
     options = {"num_predict": 100, "temperature": 0}
     parts = list(client.generate("smollm2", "1 2 3 4 5", raw=True, stream=True, options=options))
     assert parts[-1].eval_count == 100

@@ -18,8 +18,15 @@ const REFUSED: HttpAnswer = {
   body: '{"error":"local"}',
 };
 
+/** What a request waits for a head, but where a test is about the end of that. */
+const PATIENCE = 60_000;
+const SHORT_PATIENCE = 1000;
+
+let headMilliseconds = PATIENCE;
+
 afterEach(() => {
   vi.unstubAllGlobals();
+  headMilliseconds = PATIENCE;
 });
 
 const NEVER = new AbortController().signal;
@@ -61,7 +68,7 @@ function house(place: Place, ...works: Work[]) {
   const answering = new Answering(
     { id: "sw", lives: Promise.resolve() },
     { find: () => Promise.resolve(leaders[index] ?? null) },
-    300,
+    headMilliseconds,
   );
   const gone = new AbortController();
   const leaving = new AbortController();
@@ -92,6 +99,7 @@ async function said(response: Response) {
 
 describe("Answering", () => {
   it("never asks a server where the request is for this browser", async () => {
+    headMilliseconds = SHORT_PATIENCE;
     const init = { method: "POST", body: "{}", headers: { "Transom-Where": "browser" } };
     const places: Place[] = [AUTO, { wanted: "server", hasWebGpu: false, hasServer: true }];
     for (const place of places) {
@@ -303,6 +311,7 @@ describe("Answering", () => {
   });
 
   it("turns away before the browser loses its patience", async () => {
+    headMilliseconds = SHORT_PATIENCE;
     const { ask, controls } = house({ ...AUTO, hasServer: false }, () => undefined);
     const response = await ask();
     expect([response.status, response.headers.get("retry-after")]).toEqual([503, "5"]);
@@ -335,13 +344,13 @@ describe("Answering", () => {
   });
 
   it("waits longer than browsers do for what comes behind a head", async () => {
-    // The house's own limit is 300 ms here.
+    headMilliseconds = SHORT_PATIENCE;
     const { ask } = house(AUTO, (_, post) => {
       post(HEAD);
       setTimeout(() => {
         post(chunk("all"));
         post({ kind: "end" });
-      }, 600);
+      }, 2 * SHORT_PATIENCE);
     });
     expect(await (await ask()).text()).toBe("all");
   });

@@ -24,6 +24,8 @@ from transom_api.fields import InvalidField
 MAX_REASON_CHARS: Final = 300
 # JSON has no minus infinity; OpenAI writes this for a token that is not to be had.
 NEVER_LOGPROB: Final = -9999.0
+# Of one step; a line of 20 alternatives to each stays far below asyncio's 64 KiB for lines.
+JOINED_TOKENS: Final = 8
 # Its words for a grammar that it cannot read.
 _BAD_GRAMMAR: Final = "Failed to initialize samplers: "
 # And for one that no text can satisfy, which it learns on the way.
@@ -129,7 +131,10 @@ def token_event(event: Event, choice: int, logprobs: int | None) -> TokenEvent:
 
 
 def joined(steps: Iterable[TokenEvent | Done]) -> list[TokenEvent | Done]:
-    """Tokens that came together as one step: a reader that falls behind catches up."""
+    """Tokens that came together as one step: a reader that falls behind catches up.
+
+    Of `JOINED_TOKENS` at most.
+    """
     found: list[TokenEvent | Done] = []
     for step in steps:
         last = found[-1] if found else None
@@ -137,6 +142,7 @@ def joined(steps: Iterable[TokenEvent | Done]) -> list[TokenEvent | Done]:
             isinstance(step, TokenEvent)
             and isinstance(last, TokenEvent)
             and last.choice == step.choice
+            and len(last.token_ids) + len(step.token_ids) <= JOINED_TOKENS
         ):
             found[-1] = replace(
                 step,
