@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.e2e.commands import Server
 from tests.fakes.tiny_gguf import tiny_llama
+from tests.processes import children
 from tests.pyserver.native_models import put_native
 from transom_server.store import Store
 
@@ -161,16 +162,6 @@ def metrics(address: str) -> dict[str, float]:
     with urllib.request.urlopen(f"{address}/metrics", timeout=SECONDS) as response:
         rows = [line.split() for line in response.read().decode().splitlines()]
     return {row[0]: float(row[1]) for row in rows if row[0] != "#" and "{" not in row[0]}
-
-
-def children(pid: int) -> list[int]:
-    """Processes that a process started, and those that they did."""
-    found = []
-    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-        for task in list(Path(f"/proc/{pid}/task").iterdir()):
-            for child in map(int, _read(task / "children").split()):
-                found += [child, *children(child)]
-    return found
 
 
 def _read(path: Path) -> bytes:

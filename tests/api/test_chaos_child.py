@@ -36,6 +36,7 @@ STREAMS = 8
 WAITING = 4
 REAL_STREAMS = 2
 KILLS = 50
+TRIES = 10
 # After a first round, so that what is made once is there. Kills start and end threads and pipes;
 # one of each that stayed would be fifty.
 MORE_DESCRIPTORS = 5
@@ -97,12 +98,16 @@ def test_killed_before_a_whole_answer(server: Server, dialect: Dialect) -> None:
 
 
 def test_killed_while_it_loads(server: Server) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(ask, server.address)
-        while not engines(server.pid):
-            time.sleep(0.001)
-        kill_engine(server)
-        status, body = answer.result(SECONDS)
+    for _ in range(TRIES):
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ask, server.address)
+            while not engines(server.pid):
+                time.sleep(0.001)
+            kill_engine(server)
+            status, body = answer.result(SECONDS)
+        # On busy cores a load can be quicker than who wants to kill it.
+        if status == 500 and "was ended by SIGKILL" not in str(body):
+            break
     assert status == 500
     assert "llama.cpp cannot load this model" in body["error"]["message"]
     assert ask(server.address)[0] == 200

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import pytest
 from tests.api.chaos import (
     DIALECTS,
     ask,
-    children,
     engines,
     is_running,
     put_endless,
     stream,
 )
 from tests.e2e.commands import serve, transom
+from tests.processes import children
 from tests.waiting import wait_for
 from transom_server.store import Store
 
@@ -52,8 +53,11 @@ def test_told_to_end_under_load(models: Path, tmp_path: Path) -> None:
         ]
         processes = children(server.pid)
         os.kill(server.pid, signal.SIGTERM)
-        for dialect, response in open_streams:
-            assert dialect.error(response.read()) == "the server is ending; ask again in a moment"
+        # Side by side: what a reader leaves for later is not waited for.
+        with ThreadPoolExecutor(len(open_streams)) as pool:
+            read = list(pool.map(lambda opened: opened[1].read(), open_streams))
+        for (dialect, _), said in zip(open_streams, read, strict=True):
+            assert dialect.error(said) == "the server is ending; ask again in a moment"
         wait_for(lambda: not any(map(is_running, [*processes, server.pid])), "all end")
 
 

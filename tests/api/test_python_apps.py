@@ -98,6 +98,8 @@ def test_the_notebook_runs_in_jupyterlite(browser: BrowserContext, site: str) ->
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     last = page.locator(".jp-CodeCell").last.locator(".jp-InputPrompt")
     expect(last).to_have_text("[6]:", timeout=START_MILLISECONDS)
+    under_last = page.locator(".jp-CodeCell").last.locator(".jp-OutputArea")
+    expect(under_last).to_contain_text(SAYS)
     installed, names, model, answer, word, fruit = outputs(page)
     assert installed == ""
     assert names.endswith(f"{sorted(MODELS)}")

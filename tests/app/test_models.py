@@ -204,7 +204,7 @@ def test_downloads_go_on_when_there_is_a_network_again(
     card(page, "talker").get_by_role("button", name="Download talker").click()
     failed = work.locator(".is-failed")
     # A host that never sent anything is given up after a quarter of a minute.
-    expect(failed.get_by_text("503")).to_be_visible(timeout=60_000)
+    expect(failed.get_by_text("503")).to_be_visible()
     models.is_ailing = False
     browser_context.set_offline(True)
     browser_context.set_offline(False)
@@ -219,7 +219,7 @@ def test_downloads_go_on_when_there_is_a_network_again(
     wait_for(lambda: page.evaluate("() => !navigator.onLine"))
     models.bytes_per_second, models.is_ailing = None, False
     browser_context.set_offline(False)
-    expect(work.get_by_text("Here now")).to_have_count(2, timeout=60_000)
+    expect(work.get_by_text("Here now")).to_have_count(2)
     expect(failed).to_have_count(0)
 
 

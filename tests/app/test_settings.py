@@ -253,6 +253,8 @@ def test_every_panel_is_for_everybody(chat: Page, complaints: object, theme: str
 @pytest.mark.parametrize("width", [320, PHONE["width"]])
 def test_every_panel_fits_a_phone(chat: Page, complaints: object, width: int) -> None:
     chat.set_viewport_size({"width": width, "height": PHONE["height"]})
+    # The bar hears of the width in the page's next frame.
+    expect(chat.get_by_role("banner").get_by_role("button", name="More")).to_be_visible()
 
     def fits(dialog: Locator) -> None:
         box = dialog.bounding_box()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.processes import children
 from transom_compile.bundle import Bundle
 from transom_compile.cli import House, compile_command, run_compile
 from transom_compile.pipeline import CompileOptions
@@ -204,8 +205,7 @@ def test_a_killed_compile_ends_its_compilers(tiny_llama_path: Path, tmp_path: Pa
     for line in child.stdout:
         if "library-f16.wasm: graph" in line:
             break
-    tasks = Path(f"/proc/{child.pid}/task").glob("*/children")
-    compilers = [pid for task in tasks for pid in task.read_text().split()]
+    compilers = children(child.pid)
     child.send_signal(signal.SIGINT)
     output, errors = child.communicate(timeout=30)
     assert child.returncode == 130

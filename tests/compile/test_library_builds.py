@@ -11,6 +11,7 @@ import pytest
 
 from tests.compile.tiny_request import request_of
 from tests.fakes.fake_compiler import FAKE_COMPILER
+from tests.processes import children
 from transom_compile import library_builds
 from transom_compile.library_builds import (
     BuildFigures,
@@ -117,5 +118,4 @@ def wait_for(condition: Callable[[], bool], future: "Future[BuildFigures]") -> N
 def child_processes() -> list[int]:
     if not sys.platform.startswith("linux"):
         pytest.skip("looks into /proc")
-    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
+    return children(os.getpid())

@@ -6,12 +6,10 @@ SwiftShader. The file is tiny and its weights are random: what takes time is mak
 is no slower for large ones.
 """
 
-import glob
 import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from playwright.sync_api import Locator, Page, Playwright, expect
 from tests.e2e.browser import open_chromium, watch
 from tests.e2e.commands import Server, serve, transom
 from tests.fakes.tiny_gguf import tiny_llama
+from tests.processes import children
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
@@ -96,16 +95,6 @@ def work(page: Page) -> Locator:
 def card(page: Page) -> Locator:
     page.get_by_role("tab", name="All models").click()
     return page.locator(".model-card").filter(has=page.get_by_role("heading", name="me/dropped"))
-
-
-def children(pid: int) -> list[int]:
-    """Processes of the server's, and theirs."""
-    found = []
-    for task in glob.glob(f"/proc/{pid}/task/*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
-            for child in Path(task).read_text().split():
-                found += [int(child), *children(int(child))]
-    return found
 
 
 def blobs(store: Path) -> list[str]:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -90,6 +91,7 @@ class Registry:
         self.store = store
         self.sent = 0
         self.taken = 0
+        self._lock = threading.Lock()
         app = create_app(Config.read({}, models=str(store.root), port="0"))
         self._app = app.wsgi_app
         app.wsgi_app = self._count  # type: ignore[method-assign]
@@ -98,11 +100,15 @@ class Registry:
 
     def _count(self, environ: dict[str, Any], start_response: Any) -> Any:
         if environ["REQUEST_METHOD"] in ("PATCH", "PUT", "POST"):
-            self.taken += int(environ.get("CONTENT_LENGTH") or 0)
+            size = int(environ.get("CONTENT_LENGTH") or 0)
+            with self._lock:
+                self.taken += size
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             if environ["REQUEST_METHOD"] == "GET" and "/blobs/" in environ["PATH_INFO"]:
-                self.sent += int(dict(headers).get("Content-Length", "0"))
+                size = int(dict(headers).get("Content-Length", "0"))
+                with self._lock:
+                    self.sent += size
             return start_response(status, headers, *rest)
 
         return self._app(environ, start)

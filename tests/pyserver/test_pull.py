@@ -232,12 +232,12 @@ def test_kill_9_costs_at_most_a_piece_per_connection(
                 pass
             time.sleep(dice.uniform(0, 0.02))
             child.send_signal(signal.SIGKILL)
-        if child.returncode == 0:
+        # The tag is the last that it writes: killed on its way out, it was done.
+        if child.returncode == 0 or target.list_models():
             break
         assert child.returncode == -signal.SIGKILL
         kills += 1
         assert target.verify().problems == ()
-        assert target.list_models() == []
     assert kills >= 3
     assert target.verify().problems == ()
     assert blobs_of(target, index) == blobs_of(origin, index)

@@ -10,5 +10,7 @@ afterAll(async () => {
   // Preact runs effects up to 35 ms later, and jsdom takes its functions along when it goes.
   if (typeof document !== "undefined") {
     await new Promise((resolve) => setTimeout(resolve, 100));
+    // What the page loads by itself has come, and was used.
+    await vi.dynamicImportSettled();
   }
 });

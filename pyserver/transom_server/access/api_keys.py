@@ -221,8 +221,9 @@ def _signature(path: Path) -> object:
 
 
 def _signature_of(status: os.stat_result) -> object:
-    # The mode is not in it: a change of that alone has a ctime of its own.
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+    # Two changes of the mode within a tick of an older kernel's clock have the same ctime.
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return status.st_ino, status.st_mode, *times, status.st_size
 
 
 @contextmanager

@@ -120,7 +120,7 @@ class LlamaCppClient:
         if isinstance(error, EngineError) and not isinstance(error, EngineFailed):
             return error
         # A dying child closes its sockets first.
-        reason = self._child.wait_for_end(1)
+        reason = self._child.wait_for_end(5)
         return EngineFailed(
             f"the model's process {reason or 'broke off'}; ask again, which starts it anew"
         )

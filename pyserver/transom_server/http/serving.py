@@ -128,11 +128,15 @@ class Server:
         elif now >= self._deadline and self._models_end is None:
             event(_LOG, logging.WARNING, "answers are cut", answers=self._server.busy_count())
             # Elsewhere: what they still have to say goes out through this loop.
-            self._models_end = threading.Thread(target=self._close_models, name="models-end")
+            self._models_end = threading.Thread(target=self._end_models, name="models-end")
+            self._deadline = math.inf
             self._models_end.start()
-            self._deadline = now + LAST_WORDS_SECONDS
         elif now >= self._deadline:
             self._close()
+
+    def _end_models(self) -> None:
+        self._close_models()
+        self._deadline = time.monotonic() + LAST_WORDS_SECONDS
 
     def _refuse(self, channel: Any) -> None:
         """There is no thread for this request. It is told so by the main loop, which is free."""

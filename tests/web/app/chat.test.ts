@@ -20,6 +20,12 @@ class FakeStore implements ChatStore {
   keepConversation = (conversation: Conversation) => {
     this.conversations.set(conversation.id, conversation);
   };
+  changeConversation = (id: string, about: Partial<Conversation>) => {
+    const conversation = this.conversations.get(id);
+    if (conversation !== undefined) {
+      this.conversations.set(id, { ...conversation, ...about });
+    }
+  };
   keepTurn = (turn: Turn) => {
     this.turns.set(turn.id, turn);
   };

@@ -76,6 +76,24 @@ describe("conversations and turns", () => {
     expect(await database.turns("c")).toHaveLength(2);
   });
 
+  it("keep what one tab changed when another changes something else", async () => {
+    const here = await tab();
+    const there = await tab();
+    const heard: unknown[] = [];
+    there.listen((change) => heard.push(change));
+    await here.putConversation(conversation({ title: "Clouds", leaf: "a" }));
+    await Promise.all([
+      here.changeConversation("c", { leaf: "b", updatedAt: 9 }),
+      there.changeConversation("c", { title: "Weather" }),
+    ]);
+    const changed = conversation({ title: "Weather", leaf: "b", updatedAt: 9 });
+    expect(await here.conversations()).toEqual([changed]);
+    heard.length = 0;
+    await there.changeConversation("nobody", { title: "late" });
+    expect(await here.conversations()).toEqual([changed]);
+    expect(heard).toEqual([]);
+  });
+
   it("are not brought back by an answer that still streams", async () => {
     const database = await tab();
     await database.putConversation(conversation());

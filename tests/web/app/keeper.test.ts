@@ -17,6 +17,7 @@ class FakeDatabase implements TurnDatabase {
     this.conversations.set(about.id, about);
     return Promise.resolve();
   };
+  changeConversation = () => Promise.resolve();
   putTurn = (about: Turn) => {
     this.writes++;
     this.kept.set(about.id, about);

@@ -15,6 +15,8 @@ export interface ChatStore {
   /** Null: there is none. Turns that nobody writes any more are "interrupted". */
   read: (id: Id) => Promise<StoredConversation | null>;
   keepConversation: (conversation: Conversation) => void;
+  /** Fields of one that is kept. The others stay as they are, whoever changed them. */
+  changeConversation: (id: Id, about: Partial<Conversation>) => void;
   /** Now and then while it streams, at once when it has ended. */
   keepTurn: (turn: Turn) => void;
   /** This page writes to it until `end`. */

@@ -116,6 +116,20 @@ export class Database {
     this.#channel.tell({ kind: "conversation", id: conversation.id });
   }
 
+  /** Fields of one that is here; nothing where it is not. What another tab changed stays. */
+  async changeConversation(id: Id, about: Partial<Conversation>): Promise<void> {
+    const isHere = await this.#store.write(["conversations"], async (rows) => {
+      const conversation = await rows.get("conversations", id);
+      if (conversation !== undefined) {
+        rows.put("conversations", { ...conversation, ...about });
+      }
+      return conversation !== undefined;
+    });
+    if (isHere) {
+      this.#channel.tell({ kind: "conversation", id });
+    }
+  }
+
   /**
    * Deletes conversations, their turns, and the files that no other conversation has. What is still
    * being written of them is not kept.

@@ -18,6 +18,7 @@ export interface TurnDatabase {
   conversation: (id: Id) => Promise<Conversation | undefined>;
   turns: (conversation: Id) => Promise<readonly Turn[]>;
   putConversation: (conversation: Conversation) => Promise<void>;
+  changeConversation: (id: Id, about: Partial<Conversation>) => Promise<void>;
   /** The write is on its way when this returns. */
   putTurn: (turn: Turn) => Promise<void>;
 }
@@ -102,6 +103,10 @@ export class Keeper {
 
   keepConversation(conversation: Conversation): void {
     void this.#database.putConversation(conversation);
+  }
+
+  changeConversation(id: Id, about: Partial<Conversation>): void {
+    void this.#database.changeConversation(id, about);
   }
 
   /** Soon while it streams; at once when it has ended, and the first time. */

@@ -51,7 +51,7 @@ export class ShownConversation {
   change(about: Partial<Conversation>): void {
     this.#conversation.value = { ...this.#conversation.value, ...about };
     if (this.#isKept) {
-      this.#store.keepConversation(this.#conversation.value);
+      this.#store.changeConversation(this.#conversation.value.id, about);
     }
   }
 
@@ -68,15 +68,16 @@ export class ShownConversation {
   add(turn: Turn): void {
     batch(() => {
       this.put(turn);
-      this.#conversation.value = {
-        ...this.#conversation.value,
+      this.change({
         leaf: turn.id,
         model: this.#partner()?.model ?? this.#conversation.value.model,
         updatedAt: Date.now(),
-      };
+      });
     });
-    this.#isKept = true;
-    this.#store.keepConversation(this.#conversation.value);
+    if (!this.#isKept) {
+      this.#isKept = true;
+      this.#store.keepConversation(this.#conversation.value);
+    }
   }
 
   put(turn: Turn): void {

@@ -53,6 +53,11 @@ export class Kept {
         keeper.keepConversation(conversation);
       });
     },
+    changeConversation: (id, about) => {
+      this.#with((keeper) => {
+        keeper.changeConversation(id, about);
+      });
+    },
     keepTurn: (turn) => {
       this.#with((keeper) => {
         keeper.keepTurn(turn);

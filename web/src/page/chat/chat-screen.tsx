@@ -43,7 +43,8 @@ export function ChatScreen({ parts, field, instead, onNewChat, onTools }: ChatSc
   const scroller = useRef<HTMLElement>(null);
   const text = useSignal("");
   const sources = useSignal<{ question: Id; number: number } | null>(null);
-  const mayLeave = useSignal(false);
+  /** Null: not read yet. */
+  const mayLeave = useSignal<boolean | null>(null);
   const files = useMemo(() => draftFilesOf(parts), [parts]);
   const opened = desk.opened.value;
   const branch = chat.branch.value;
@@ -65,8 +66,8 @@ export function ChatScreen({ parts, field, instead, onNewChat, onTools }: ChatSc
   }, [branch, isAnswering]);
   const isOver = useFileDrop(screen, (dropped) => void files.add(dropped));
   useEffect(() => {
-    void kept.settings.get(SPEECH_SETTING).then((kept) => {
-      mayLeave.value = kept === true;
+    void kept.settings.get(SPEECH_SETTING).then((agreed) => {
+      mayLeave.value = agreed === true;
     });
   }, [kept]);
   const figures = useComputed(
@@ -174,17 +175,19 @@ export function ChatScreen({ parts, field, instead, onNewChat, onTools }: ChatSc
               </>
             }
             behind={
-              <SpeechInput
-                text={text.value}
-                onText={(said) => {
-                  text.value = said;
-                }}
-                mayLeave={mayLeave.value}
-                onAgree={() => {
-                  mayLeave.value = true;
-                  void kept.settings.set(SPEECH_SETTING, true);
-                }}
-              />
+              mayLeave.value !== null && (
+                <SpeechInput
+                  text={text.value}
+                  onText={(said) => {
+                    text.value = said;
+                  }}
+                  mayLeave={mayLeave.value}
+                  onAgree={() => {
+                    mayLeave.value = true;
+                    void kept.settings.set(SPEECH_SETTING, true);
+                  }}
+                />
+              )
             }
           />
         )}

@@ -129,11 +129,7 @@ export class Library implements LibraryActions {
     if (this.#options.change(id, about)) {
       return;
     }
-    const database = await this.#options.database;
-    const conversation = await database.conversation(id);
-    if (conversation !== undefined) {
-      await database.putConversation({ ...conversation, ...about });
-    }
+    await (await this.#options.database).changeConversation(id, about);
   }
 
   /** One, or all. */
