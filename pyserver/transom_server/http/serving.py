@@ -135,8 +135,10 @@ class Server:
             self._close()
 
     def _end_models(self) -> None:
-        self._close_models()
-        self._deadline = time.monotonic() + LAST_WORDS_SECONDS
+        try:
+            self._close_models()
+        finally:
+            self._deadline = time.monotonic() + LAST_WORDS_SECONDS
 
     def _refuse(self, channel: Any) -> None:
         """There is no thread for this request. It is told so by the main loop, which is free."""
